@@ -1,0 +1,73 @@
+"""Every error a stage raises on purpose.
+
+::
+
+    DetpressError                 something the user can act on; shown as one line
+    ├── InputError                the user's input is wrong                        exit code 2
+    │   ├── ConfigError           the config: every problem at once
+    │   ├── DataError             images or labels
+    │   └── WeightsError          a checkpoint or an inference model
+    ├── UnavailableError          this machine cannot run what was asked for       exit code 2
+    ├── StageError                a stage failed while working                     exit code 4
+    │   ├── StageCrashed          its process died (signal, out of memory)
+    │   └── AgreementError        two forms of one model disagree beyond the bound
+    └── StoreError                the result store cannot be read or written       exit code 4
+
+A message says what is wrong, names the file or the key, and ends with what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DetpressError(Exception):
+    """Base of the tree: the command line prints it as one line and ends with ``exit_code``."""
+
+    exit_code: int = 4
+
+
+class InputError(DetpressError):
+    """The user's input is wrong; nothing was computed from it."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """The config is wrong. Carries every problem that was found, not only the first."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = "the config has a problem" if count == 1 else f"the config has {count} problems"
+        super().__init__(head + ":\n" + "\n".join(f"  - {p}" for p in self.problems))
+
+
+class DataError(InputError):
+    """Images or labels cannot be used as they are."""
+
+
+class WeightsError(InputError):
+    """A checkpoint or an inference model cannot be used as it is."""
+
+
+class UnavailableError(DetpressError):
+    """This machine cannot run what was asked for; the message carries the install line."""
+
+    exit_code = 2
+
+
+class StageError(DetpressError):
+    """A stage failed while working."""
+
+
+class StageCrashed(StageError):
+    """A stage's process died without a word of its own (a signal, the out-of-memory killer)."""
+
+
+class AgreementError(StageError):
+    """Two forms of one model give different outputs beyond the stated bound."""
+
+
+class StoreError(DetpressError):
+    """The result store cannot be read or written."""

@@ -1,0 +1,203 @@
+"""The options of every stage, as plain dataclasses: the one list of what can be configured.
+
+`pipelines/schema.py` registers them with Hydra, so field names here are config keys there. Not frozen, because
+OmegaConf would then refuse overrides; stages treat them as read-only. ``MISSING``-like values are not used: what has
+to be given is ``None`` by default and checked by name before anything runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class ModelOptions:
+    """An architecture and where its weights come from (``conf/model``)."""
+
+    name: str = ""
+    """Short name, e.g. ``ppyoloe_l``."""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    """PaddleDetection's registry entries: ``{"architecture": "YOLOv3", "YOLOv3": {...}, "CSPResNet": {...}, ...}``."""
+    parameters: int = 0
+    """Parameters with 80 classes, as published by PaddleDetection (0: not published)."""
+    input_size: list[int] = field(default_factory=lambda: [640, 640])
+    """Height, width of the network input."""
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    interpolation: str = "cubic"
+    """How images are resized: ``nearest``, ``linear``, ``cubic`` or ``area`` (aspect ratio is not kept)."""
+    weights: str | None = None
+    """A ``.pdparams`` file: path or URL."""
+    weights_sha256: str | None = None
+    """Expected digest of a downloaded file; a mismatch is an error."""
+    inference_dir: str | None = None
+    """A folder with an exported ``model.pdmodel`` + ``model.pdiparams``, in place of ``weights``."""
+    random_weights: bool = False
+    """Run with untrained weights (for speed measurements; accuracy is then meaningless)."""
+    labels: list[str] | None = None
+    """Class names; ``None``: the categories of the data set, in order of id."""
+
+
+@dataclass
+class CollectOptions:
+    """Which labelled images, or which unlabeled sample (stage ``collect``)."""
+
+    annotations: str | None = None
+    """COCO JSON; ``None`` for an unlabeled folder."""
+    images: str = ""
+    """Folder of images."""
+    sample: int | None = None
+    """How many images to sample (unlabeled); ``None``: all."""
+    max_unreadable: float = 0.05
+    """Largest share of unreadable images before the run stops."""
+    allow_overlap: bool = False
+    """Accept unlabeled images that also occur in the validation set."""
+    listing: str = ""
+    """Digest of names, sizes and times under ``images``: makes a changed folder a changed key."""
+
+
+@dataclass
+class ShapesOptions:
+    """The drawn data set of the demo (stage ``draw``)."""
+
+    train: int = 400
+    unlabeled: int = 100
+    val: int = 100
+    size: list[int] = field(default_factory=lambda: [320, 320])
+    seed: int = 7
+
+
+@dataclass
+class FinetuneOptions:
+    """Training of the FP32 detector (stage ``finetune``)."""
+
+    enabled: bool = False
+    model: ModelOptions = field(default_factory=ModelOptions)
+    steps: int = 500
+    batch: int = 8
+    lr: float = 0.002
+    warmup_steps: int = 100
+    weight_decay: float = 0.0005
+    ema_decay: float = 0.998
+    flip: float = 0.5
+    color_jitter: float = 0.4
+    crop: float = 0.5
+    """Probability of each augmentation."""
+    checkpoint_every: int = 100
+    log_every: int = 10
+
+
+@dataclass
+class ExportOptions:
+    """Freezing and ONNX conversion (stage ``export``)."""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    precision: str = "fp32"
+    batch: int = 1
+    opset: int = 13
+    agreement_images: int = 4
+    max_difference: float = 1e-3
+    """Largest relative difference of ONNX to Paddle outputs that is accepted (FP32)."""
+
+
+@dataclass
+class DistillOptions:
+    """Compression (``conf/compression``; stage ``distill``)."""
+
+    method: str = "qat_distill"
+    """``qat_distill``, ``ptq`` or ``none`` (FP32 only)."""
+    steps: int = 5000
+    batch: int = 4
+    images: int | None = None
+    """How many unlabeled images to sample; ``None``: all."""
+    lr: float = 3e-5
+    weight_decay: float = 4e-5
+    warmup_steps: int = 0
+    loss: str = "soft_label"
+    alpha: float = 1.0
+    use_pact: bool = True
+    activation_quantize_type: str = "moving_average_abs_max"
+    weight_quantize_type: str = "channel_wise_abs_max"
+    quantize_op_types: list[str] = field(default_factory=lambda: ["conv2d", "depthwise_conv2d"])
+    weight_bits: int = 8
+    activation_bits: int = 8
+    ptq_algo: str = "hist"
+    """Activation ranges for ``ptq``: abs_max, avg, hist, KL or mse."""
+    log_every: int = 10
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+
+@dataclass
+class BackendOptions:
+    """Common to every backend (``conf/backend``)."""
+
+    enabled: bool = True
+    threads: int = 1
+    """CPU threads of the engine."""
+
+
+@dataclass
+class OnnxRuntimeOptions(BackendOptions):
+    """ONNX Runtime."""
+
+    provider: str = "cpu"
+    lowering: list[str] | None = None
+    """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the backend."""
+
+
+@dataclass
+class BuildOptions:
+    """Building one engine (stage ``build``)."""
+
+    backend: str = "onnxruntime"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class NmsOptions:
+    """Multi-class NMS, one setting for every backend; the defaults are PP-YOLOE's evaluation settings."""
+
+    score_threshold: float = 0.01
+    nms_threshold: float = 0.7
+    nms_top_k: int = 1000
+    keep_top_k: int = 300
+
+
+@dataclass
+class LatencyOptions:
+    """Timing (``conf/latency``; stage ``latency``)."""
+
+    warmup: int = 50
+    runs: int = 1000
+    """Timed runs per engine; the seed's table has 1000."""
+    max_seconds: float | None = None
+    """Time budget per engine and mode; the runs end at ``runs`` or here, whichever is first (at least 10)."""
+    rounds: int = 3
+    """FP32 and INT8 are timed alternately in this many rounds, so that drift of the machine cancels."""
+    images: int = 8
+    """Images that the End2End timing cycles through."""
+    nms: NmsOptions = field(default_factory=NmsOptions)
+
+
+@dataclass
+class AccuracyOptions:
+    """Scoring (``conf/accuracy``; stage ``accuracy``)."""
+
+    nms: NmsOptions = field(default_factory=NmsOptions)
+    max_images: int | None = None
+    """Score the first N validation images only (a quick look); ``None``: all."""
+
+
+@dataclass
+class ReportOptions:
+    """The run's tables (stage ``report``)."""
+
+    run_id: str = ""
+    model: str = ""
+    data: str = ""
+    command: str = ""
+    hardware: str = ""
+    method: str = ""
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    """``{"stage", "backend", "precision", "error"}`` of what failed or is unavailable; shown as rows with a status."""

@@ -1,0 +1,25 @@
+"""Stage names and where their classes are; a class is imported only when its stage is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+STAGES: dict[str, str] = {
+    "draw": "stages.draw:Draw",
+    "collect_labeled": "stages.collect:CollectLabeled",
+    "collect_unlabeled": "stages.collect:CollectUnlabeled",
+    "finetune": "stages.finetune:Finetune",
+    "export": "stages.export:Export",
+    "distill": "stages.distill:Distill",
+    "build": "stages.build:Build",
+    "latency": "stages.latency:Latency",
+    "accuracy": "stages.accuracy:Accuracy",
+    "report": "stages.report:ReportStage",
+}
+
+
+def stage_class(name: str) -> Any:
+    """The class of the stage called ``name``."""
+    module, _, attribute = STAGES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
