@@ -1,0 +1,89 @@
+"""The one door to Paddle: every module that imports paddle, ppdet, paddleslim or paddle2onnx lives in this package.
+
+Python runs this file before any module of the package, so each of them may simply write ``import paddle``: by then
+the libraries are loaded in the one order that works. What the door does, and why (paddlepaddle 2.6.2):
+
+- ``zlib`` first. Paddle carries a zlib of its own; if it is loaded before Python's, the next user of zlib (ppdet,
+  pandas, mlflow) dies with ``zlib.error`` or SIGSEGV.
+- ``ppdet`` before ``paddle``, for the same reason: ppdet pulls in the compiled packages that link to zlib.
+- What ppdet prints at import (a missing accelerator of its video tracker) is dropped, Paddle's start-up log lines too.
+- ppdet and Paddle start a download when a path is not what they expect. They cannot here: a stage that asks for a file
+  that is not there fails with ``WeightsError``.
+
+Import it only inside a worker process, from within a stage's ``run``: it takes seconds, and Paddle's static mode and
+threads would leak into whoever imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import zlib  # noqa: F401  (has to be loaded before Paddle's own copy; see above)
+from typing import NoReturn
+
+from stages.errors import WeightsError
+
+# Read by Paddle's native part when it is loaded: its INFO and WARNING lines would drown a stage's own.
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("GLOG_v", "0")
+# matplotlib, which ppdet imports, must not look for a display.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Lines printed by ppdet at import which say nothing about the job; all else that it prints is passed on to stderr.
+_NOISE = ("Unable to use numba in PP-Tracking",)
+
+
+def _refuse_download(url: str, *args: object, **kwargs: object) -> NoReturn:
+    """Takes the place of the third-party download functions."""
+    raise WeightsError(
+        f"a file that was not found would have been downloaded from {url}, but nothing is downloaded behind your back. "
+        "Give the path of a file that is there (model.weights, or data.root)."
+    )
+
+
+def _import_quietly() -> None:
+    """Import ppdet, then paddle, passing on what they print except the known noise."""
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(captured):
+            import ppdet.core.workspace
+            import ppdet.modeling  # noqa: F401
+    finally:
+        for line in captured.getvalue().splitlines():
+            if line.strip() and not any(noise in line for noise in _NOISE):
+                sys.stderr.write(line + "\n")
+
+
+def _forbid_downloads() -> None:
+    """Replace the functions by which data sets, weights and configs would be fetched."""
+    import paddle.utils.download
+    import ppdet.utils.download
+
+    # ppdet asks the server for a digest even when the file is there: that request is refused too.
+    ppdet.utils.download._download = _refuse_download
+    ppdet.utils.download._md5check_from_url = lambda filename, url: _refuse_download(url)
+    paddle.utils.download._download = _refuse_download
+
+
+def _quiet_loggers() -> None:
+    """Warnings and errors only, on stderr: a stage's stdout belongs to its events."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.split(".")[0] in ("ppdet", "paddle", "paddleslim"):
+            logger.setLevel(logging.WARNING)
+            for handler in logger.handlers:
+                if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                    handler.setStream(sys.stderr)
+
+
+def _open() -> None:
+    if "paddle" in sys.modules and "ppdet" not in sys.modules:
+        raise ImportError("paddle was imported before stages.paddle: import it through this package only")
+    _import_quietly()
+    _forbid_downloads()
+    _quiet_loggers()
+
+
+_open()
