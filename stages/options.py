@@ -40,6 +40,30 @@ class ModelOptions:
 
 
 @dataclass
+class DataOptions:
+    """The data set (``conf/data``): what is drawn or collected from where."""
+
+    name: str = ""
+    """Short name, for titles and experiment names."""
+    kind: str = "coco_folder"
+    """``coco_folder``: files under ``root``; ``shapes``: the drawn set of the demo."""
+    root: str | None = None
+    """Folder that the relative paths below are under."""
+    train_annotations: str | None = "train.json"
+    train_images: str = "train"
+    val_annotations: str = "val.json"
+    val_images: str = "val"
+    unlabeled_images: str | None = None
+    """Folder of images without labels, which compression learns from; ``None``: the training images."""
+    max_unreadable: float = 0.05
+    """Largest share of unreadable images before the run stops."""
+    allow_overlap: bool = False
+    """Accept unlabeled images that also occur in the validation set."""
+    shapes: ShapesOptions = field(default_factory=lambda: ShapesOptions())
+    """Size of the drawn set (kind ``shapes``)."""
+
+
+@dataclass
 class CollectOptions:
     """Which labelled images, or which unlabeled sample (stage ``collect``)."""
 
@@ -69,11 +93,9 @@ class ShapesOptions:
 
 
 @dataclass
-class FinetuneOptions:
-    """Training of the FP32 detector (stage ``finetune``)."""
+class FinetuneSettings:
+    """Training of the FP32 detector: the part the user sets (``finetune`` in the config)."""
 
-    enabled: bool = False
-    model: ModelOptions = field(default_factory=ModelOptions)
     steps: int = 500
     batch: int = 8
     lr: float = 0.002
@@ -89,11 +111,16 @@ class FinetuneOptions:
 
 
 @dataclass
-class ExportOptions:
-    """Freezing and ONNX conversion (stage ``export``)."""
+class FinetuneOptions(FinetuneSettings):
+    """Options of stage ``finetune``."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
-    precision: str = "fp32"
+
+
+@dataclass
+class ExportSettings:
+    """Freezing and ONNX conversion: the part the user sets (``export`` in the config)."""
+
     batch: int = 1
     opset: int = 13
     agreement_images: int = 4
@@ -102,8 +129,16 @@ class ExportOptions:
 
 
 @dataclass
-class DistillOptions:
-    """Compression (``conf/compression``; stage ``distill``)."""
+class ExportOptions(ExportSettings):
+    """Options of stage ``export``."""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    precision: str = "fp32"
+
+
+@dataclass
+class CompressionSettings:
+    """Compression: the part the user sets (``conf/compression``)."""
 
     method: str = "qat_distill"
     """``qat_distill``, ``ptq`` or ``none`` (FP32 only)."""
@@ -125,6 +160,12 @@ class DistillOptions:
     ptq_algo: str = "hist"
     """Activation ranges for ``ptq``: abs_max, avg, hist, KL or mse."""
     log_every: int = 10
+
+
+@dataclass
+class DistillOptions(CompressionSettings):
+    """Options of stage ``distill``."""
+
     model: ModelOptions = field(default_factory=ModelOptions)
 
 
@@ -165,8 +206,8 @@ class NmsOptions:
 
 
 @dataclass
-class LatencyOptions:
-    """Timing (``conf/latency``; stage ``latency``)."""
+class LatencySettings:
+    """Timing: the part the user sets (``conf/latency``)."""
 
     warmup: int = 50
     runs: int = 1000
@@ -177,6 +218,12 @@ class LatencyOptions:
     """FP32 and INT8 are timed alternately in this many rounds, so that drift of the machine cancels."""
     images: int = 8
     """Images that the End2End timing cycles through."""
+
+
+@dataclass
+class LatencyOptions(LatencySettings):
+    """Options of stage ``latency``; NMS is the one that scoring uses."""
+
     nms: NmsOptions = field(default_factory=NmsOptions)
 
 
