@@ -40,30 +40,6 @@ class ModelOptions:
 
 
 @dataclass
-class DataOptions:
-    """The data set (``conf/data``): what is drawn or collected from where."""
-
-    name: str = ""
-    """Short name, for titles and experiment names."""
-    kind: str = "coco_folder"
-    """``coco_folder``: files under ``root``; ``shapes``: the drawn set of the demo."""
-    root: str | None = None
-    """Folder that the relative paths below are under."""
-    train_annotations: str | None = "train.json"
-    train_images: str = "train"
-    val_annotations: str = "val.json"
-    val_images: str = "val"
-    unlabeled_images: str | None = None
-    """Folder of images without labels, which compression learns from; ``None``: the training images."""
-    max_unreadable: float = 0.05
-    """Largest share of unreadable images before the run stops."""
-    allow_overlap: bool = False
-    """Accept unlabeled images that also occur in the validation set."""
-    shapes: ShapesOptions = field(default_factory=lambda: ShapesOptions())
-    """Size of the drawn set (kind ``shapes``)."""
-
-
-@dataclass
 class CollectOptions:
     """Which labelled images, or which unlabeled sample (stage ``collect``)."""
 
@@ -90,6 +66,32 @@ class ShapesOptions:
     val: int = 100
     size: list[int] = field(default_factory=lambda: [320, 320])
     seed: int = 7
+
+
+@dataclass
+class DataOptions:
+    """Where images and labels are (``conf/data``); the layouts fill the paths in from ``root``."""
+
+    name: str = ""
+    """Short name for titles and experiments; empty: the name of the folder ``root``, or ``kind``."""
+    kind: str = "coco_folder"
+    """``coco``, ``coco_folder`` (labelled images of the user's) or ``shapes`` (the drawn demo)."""
+    root: str | None = None
+    """Folder of the data set; not used by ``shapes``."""
+    train_annotations: str | None = None
+    """COCO JSON of the training images (only ``finetune`` needs it)."""
+    train_images: str | None = None
+    val_annotations: str | None = None
+    """COCO JSON of the images that every engine is scored on."""
+    val_images: str | None = None
+    unlabeled_images: str | None = None
+    """Folder of images without labels, searched recursively: what the compression sees."""
+    max_unreadable: float = 0.05
+    """Largest share of unreadable unlabeled images before the run stops."""
+    allow_overlap: bool = False
+    """Accept unlabeled images that also occur among the validation images."""
+    shapes: ShapesOptions = field(default_factory=ShapesOptions)
+    """How the demo's images are drawn (``kind: shapes``)."""
 
 
 @dataclass
