@@ -1,0 +1,1 @@
+"""Preprocessing, NMS, COCO: one copy for every backend."""
