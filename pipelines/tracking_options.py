@@ -11,13 +11,13 @@ class TrackingOptions:
 
     enabled: bool = True
     uri: str | None = None
-    """MLflow tracking URI: ``http(s)://host:port`` of a server, or ``sqlite:///file``; ``None``: SQLite under ``folder``."""
+    """MLflow tracking URI: a server, or ``sqlite:///FILE``; ``None``: SQLite under ``folder``."""
     folder: str = "artifacts/mlflow"
     """Folder of the local store: ``mlflow.db`` and ``artifacts/``."""
     experiment: str | None = None
     """Name of the experiment; ``None``: one per model and data set, ``MODEL / DATA``."""
     artifact_location: str | None = None
-    """Where a new experiment keeps its files (path or URI); ``None``: ``folder``/artifacts, or the server's own choice."""
+    """Path or URI for the files of a new experiment; ``None``: ``folder``/artifacts, or what the server chooses."""
     system_metrics: bool = False
     """Sample CPU, memory, disk and network while ``finetune`` and ``distill`` run."""
     timeout: float = 10.0
