@@ -1,0 +1,125 @@
+"""Runs inside a process that may load Paddle; prints one JSON object for the tests next to it.
+
+python -m tests.stages.paddle.probe_models FOLDER < MODELS.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.options import ModelOptions
+
+
+def counts(models: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    from stages.paddle import models as zoo
+
+    found = {}
+    for name, fields in models.items():
+        layer = zoo.build_detector(ModelOptions(**fields), 80)
+        found[name] = {
+            "merged": zoo.count_parameters(layer),
+            "plain": zoo.count_parameters(layer, merged=False),
+        }
+    return found
+
+
+def config_state() -> str:
+    from ppdet.core import workspace
+
+    return repr(sorted((k, repr(v)) for k, v in workspace.global_config.items()))
+
+
+def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
+    import numpy as np
+    import paddle
+
+    from stages.errors import ConfigError, WeightsError
+    from stages.paddle import models as zoo
+    from stages.weights import read_pdparams, write_pdparams
+
+    result: dict[str, Any] = {}
+    options = ModelOptions(**tiny)
+    before = config_state()
+    paddle.seed(1)
+    layer = zoo.build_detector(options, 3, exclude_nms=True)
+    result["config_is_clean"] = config_state() == before
+
+    # Merging the branches must not change what the model says.
+    layer.eval()
+    rng = np.random.default_rng(0)
+    for name, value in layer.state_dict().items():  # statistics as a trained model has them
+        if name.endswith("._variance"):
+            value.set_value(rng.uniform(0.5, 2.0, value.shape).astype("float32"))
+    inputs = {
+        "image": paddle.to_tensor(rng.normal(size=(1, 3, 64, 64)).astype("float32")),
+        "scale_factor": paddle.to_tensor(np.array([[0.5, 0.25]], "float32")),
+    }
+    outputs = [t.numpy() for t in layer(inputs).values()]
+    result["shapes"] = [list(o.shape) for o in outputs]
+
+    arrays = {name: value.numpy() for name, value in layer.state_dict().items()}
+    saved = folder / "three.pdparams"
+    write_pdparams(saved, arrays)
+    paddle.save(layer.state_dict(), str(folder / "by_paddle.pdparams"))
+    theirs = read_pdparams(folder / "by_paddle.pdparams")
+    result["paddle_reads_ours"] = all(
+        np.array_equal(np.asarray(v), arrays[k]) for k, v in paddle.load(str(saved)).items()
+    )
+    result["we_read_paddles"] = theirs.keys() == arrays.keys() and all(
+        np.array_equal(theirs[k], arrays[k]) for k in arrays
+    )
+
+    again = zoo.build_detector(options, 3, exclude_nms=True)
+    report = zoo.load_weights(again, saved)
+    again.eval()
+    result["loaded"] = report.loaded == len(arrays)
+    result["same_outputs"] = all(
+        np.array_equal(a.numpy(), b) for a, b in zip(again(inputs).values(), outputs, strict=True)
+    )
+    zoo.merge_branches(again)
+    merged = [t.numpy() for t in again(inputs).values()]
+    result["merged_difference"] = max(
+        float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(merged, outputs, strict=True)
+    )
+
+    other = zoo.build_detector(options, 5)
+    try:
+        zoo.load_weights(other, saved)
+    except WeightsError as error:
+        result["classes_error"] = str(error)
+    report = zoo.load_weights(other, saved, allow_class_mismatch=True)
+    result["reinitialized"] = report.reinitialized
+    stem = "backbone.stem.conv1.conv.weight"
+    result["stem_loaded"] = bool(np.array_equal(other.state_dict()[stem].numpy(), arrays[stem]))
+
+    wider = ModelOptions(**{**tiny, "architecture": {**tiny["architecture"], "width_mult": 0.5}})
+    try:
+        zoo.load_weights(zoo.build_detector(wider, 3), saved)
+    except WeightsError as error:
+        result["width_error"] = str(error)
+    del arrays[stem]
+    write_pdparams(folder / "lacking.pdparams", arrays)
+    try:
+        zoo.load_weights(zoo.build_detector(options, 3), folder / "lacking.pdparams")
+    except WeightsError as error:
+        result["lacking_error"] = str(error)
+    wrong = {**tiny["architecture"], "CSPResNett": {}, "PPYOLOEHead": {"fpn_stride": [8]}, "architecture": "YOLO"}
+    try:
+        zoo.build_detector(ModelOptions(**{**tiny, "architecture": wrong}), 3)
+    except ConfigError as error:
+        result["config_problems"] = list(error.problems)
+    result["config_is_clean_after_errors"] = config_state() == before
+    return result
+
+
+def main() -> None:
+    models = json.load(sys.stdin)
+    folder = Path(sys.argv[1])
+    print(json.dumps({"counts": counts(models), "behaviour": behaviour(models["ppyoloe_tiny"], folder)}))
+
+
+if __name__ == "__main__":
+    main()
