@@ -48,11 +48,11 @@ class CollectOptions:
     images: str = ""
     """Folder of images."""
     sample: int | None = None
-    """How many images to sample (unlabeled); ``None``: all."""
+    """How many images to sample with the run's seed; ``None``: all."""
     max_unreadable: float = 0.05
-    """Largest share of unreadable images before the run stops."""
+    """Largest share of unreadable unlabeled images before the run stops; a labelled image always has to be readable."""
     allow_overlap: bool = False
-    """Accept unlabeled images that also occur in the validation set."""
+    """Accept images that also occur in the validation set."""
     listing: str = ""
     """Digest of names, sizes and times under ``images``: makes a changed folder a changed key."""
 
@@ -185,6 +185,16 @@ class OnnxRuntimeOptions(BackendOptions):
     """ONNX Runtime."""
 
     provider: str = "cpu"
+    lowering: list[str] | None = None
+    """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the backend."""
+
+
+@dataclass
+class OpenVinoOptions(BackendOptions):
+    """OpenVINO on the CPU."""
+
+    precision_hint: str = "f32"
+    """What float layers are computed in: ``f32``, or ``bf16`` / ``f16`` where the CPU has it."""
     lowering: list[str] | None = None
     """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the backend."""
 
