@@ -59,8 +59,9 @@ class StageInfo:
 class Observer(Protocol):
     """Someone who watches a run. No method may take noticeable time: the runner waits for it."""
 
-    warnings: list[str]
-    """What the user has to be told at the end of the run; read after ``run_finished``."""
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the user has to be told at the end of the run; read after ``run_finished``."""
 
     def run_started(self, run: RunInfo) -> None: ...
 

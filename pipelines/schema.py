@@ -43,6 +43,8 @@ class RunOptions:
     """Folder of results, runs and checkpoints."""
     stage_timeout: float | None = None
     """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
+    reuse_latency: bool = False
+    """Take timings from an earlier run with the same key; otherwise every run measures its own."""
 
 
 @dataclass

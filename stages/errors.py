@@ -25,6 +25,8 @@ class DetpressError(Exception):
     """Base of the tree: the command line prints it as one line and ends with ``exit_code``."""
 
     exit_code: int = 4
+    trace: str = ""
+    """Traceback of the worker process that raised it, for ``--debug``."""
 
 
 class InputError(DetpressError):

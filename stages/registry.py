@@ -20,6 +20,6 @@ STAGES: dict[str, str] = {
 
 
 def stage_class(name: str) -> Any:
-    """The class of the stage called ``name``."""
-    module, _, attribute = STAGES[name].partition(":")
+    """The class of the stage called ``name``: one of ``STAGES``, or ``module:Class`` for somebody else's."""
+    module, _, attribute = STAGES.get(name, name).partition(":")
     return getattr(importlib.import_module(module), attribute)

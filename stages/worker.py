@@ -1,7 +1,7 @@
 """Run one stage in a process of its own: ``python -m stages.worker REQUEST``.
 
-``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads"}``. Standard output carries
-one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error, which
+``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads"}``. Standard output
+carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error, which
 the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or ``{"event": "error", ...}``.
 """
 
@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,7 @@ class WorkerContext:
         self.seed = seed
         self.threads = threads
         self._events = events
+        self._lock = threading.Lock()
 
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         self.emit({"event": "metric", "name": name, "value": float(value), "step": step})
@@ -44,9 +46,9 @@ class WorkerContext:
         self.emit({"event": "info", "message": message})
 
     def emit(self, event: dict[str, Any]) -> None:
-        # One write per line: a reader never sees half an event, whatever thread sent it.
-        self._events.write(json.dumps(event) + "\n")
-        self._events.flush()
+        with self._lock:  # loaders and timers report from threads of their own
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,185 @@
+"""The compress pipeline: a config in, a measured INT8 detector and its report out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines import provenance
+from pipelines.events import Observer
+from pipelines.graph import compress_graph, data_nodes, finetune_nodes
+from pipelines.run import Outcome, Run, exit_code, open_run, publish
+from pipelines.runner import Node, Ref, Results, Runner
+from pipelines.schema import PipelineConfig
+from pipelines.store import Store
+from stages import backends
+from stages.backends.base import Unavailable
+from stages.contract import Artifact, Checkpoint, InferenceModel, sha256_of
+from stages.errors import ConfigError, InputError, UnavailableError
+from stages.options import ReportOptions
+
+
+def run_compress(
+    config: PipelineConfig, *, command: Sequence[str], observers: Sequence[Observer] | None = None
+) -> Outcome:
+    """Run every stage of a compression and write ``artifacts/runs/RUN_ID/report.json``.
+
+    Raises:
+        InputError: the user's input is wrong; nothing was measured.
+        UnavailableError: none of the backends can run here.
+    """
+    _require_a_backend(config)
+    config = with_labels(config)
+    source = user_model(config)
+    threads = config.threads or provenance.available_cores()
+    nodes = compress_graph(config, source, threads=threads)
+    with open_run(config, pipeline="compress", command=command, observers=observers) as run:
+        runner = Runner(
+            Store(Path(config.run.artifacts).resolve()),
+            run.observer,
+            seed=config.seed,
+            logs=run.logs,
+            timeout=config.run.stage_timeout,
+        )
+        results = runner.run(nodes)
+        for failure in results.failures.values():
+            if isinstance(failure, InputError):
+                run.save_state("FAILED", results)
+                raise failure
+        runner.run([_report_node(run, config, nodes, results)], results)
+        status = "FAILED" if results.failures else "FINISHED"
+        run.save_state(status, results)
+        report = results.artifacts.get("report")
+        if report is None:
+            raise results.failures["report"]
+        path = publish(run, report.root)
+        run.observer.run_finished(status, json.loads(path.read_text()), path.parent)
+        _tell_warnings(run)
+        return Outcome(exit_code(results), path)
+
+
+def run_finetune(
+    config: PipelineConfig,
+    out: str | None = None,
+    *,
+    command: Sequence[str],
+    observers: Sequence[Observer] | None = None,
+) -> Outcome:
+    """Train only, and copy the checkpoint to ``out`` (default: the run's folder)."""
+    config = with_labels(config)
+    source = user_model(config)
+    threads = config.threads or provenance.available_cores()
+    nodes = [n for n in data_nodes(config) if n.id != "images.unlabeled"]
+    nodes += finetune_nodes(config, source, threads=threads)
+    with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
+        store = Store(Path(config.run.artifacts).resolve())
+        runner = Runner(store, run.observer, seed=config.seed, logs=run.logs, timeout=config.run.stage_timeout)
+        results = runner.run(nodes)
+        if results.failures:
+            run.save_state("FAILED", results)
+            raise next(iter(results.failures.values()))
+        run.save_state("FINISHED", results)
+        checkpoint = results.artifacts["finetune"]
+        assert isinstance(checkpoint, Checkpoint)
+        target = Path(out) if out else run.info.run_dir / checkpoint.weights
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copy2(checkpoint.path(checkpoint.weights), temporary)
+        temporary.replace(target)
+        run.observer.run_finished("FINISHED", {"checkpoint": str(target)}, None)
+        _tell_warnings(run)
+        return Outcome(0, target)
+
+
+def user_model(config: PipelineConfig) -> Artifact | None:
+    """The checkpoint or inference model that the config names, with its digests; ``None`` for random weights."""
+    model = config.model
+    if model.inference_dir:
+        root = Path(model.inference_dir).resolve()
+        names = ("model.pdmodel", "model.pdiparams")
+        return InferenceModel(root=root, files={name: sha256_of(root / name) for name in names})
+    if model.weights:
+        from stages.weights import resolve_weights
+
+        path = resolve_weights(model.weights, model.weights_sha256)
+        return Checkpoint(root=path.parent, files={path.name: sha256_of(path)}, weights=path.name)
+    return None
+
+
+def with_labels(config: PipelineConfig) -> PipelineConfig:
+    """The config with ``model.labels`` filled in: the user's, else the data set's, else COCO's 80.
+
+    Raises:
+        ConfigError: ``model.labels`` and the validation set have different numbers of classes.
+    """
+    from stages.detection import coco, shapes
+
+    found: list[str] | None = None
+    if config.data.kind == "shapes":
+        found = list(shapes.LABELS)
+    elif config.data.val_annotations or (config.finetune.enabled and config.data.train_annotations):
+        found = coco.read_labels(Path(config.data.val_annotations or config.data.train_annotations or ""))
+    labels = config.model.labels or found or list(coco.COCO_LABELS)
+    if found is not None and len(labels) != len(found):
+        raise ConfigError(
+            [f"model.labels names {len(labels)} classes, but the validation set has {len(found)}: {', '.join(found)}"]
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
+
+
+def _require_a_backend(config: PipelineConfig) -> None:
+    reasons: list[str] = []
+    for name in config.backend:
+        state = backends.get(name).availability()
+        if not isinstance(state, Unavailable):
+            return
+        reasons.append(f"{name}: {state.reason}; {state.install}")
+    raise UnavailableError("none of the backends can run here: " + "; ".join(reasons))
+
+
+def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], results: Results) -> Node:
+    """The report over whatever there is, with a line for each result that is missing."""
+    by_id = {node.id: node for node in nodes}
+    failures: list[dict[str, Any]] = []
+    for name in [n.id for n in nodes]:
+        cause = name if name in results.failures else results.skipped.get(name)
+        if cause is not None:
+            node, error = by_id[name], results.failures[cause]
+            failures.append(
+                {
+                    "stage": name,
+                    "backend": node.backend,
+                    "precision": node.precision,
+                    "error": str(error),
+                    "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
+                }
+            )
+    kinds = {"engines": "build", "latencies": "latency", "accuracies": "accuracy"}
+    return Node(
+        id="report",
+        stage="report",
+        options=ReportOptions(
+            run_id=run.info.run_id,
+            model=run.info.model,
+            data=run.info.data,
+            command=run.info.command,
+            hardware=run.info.hardware,
+            method=config.compression.method,
+            failures=failures,
+        ),
+        inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
+        partial=True,
+        reuse=False,
+    )
+
+
+def _tell_warnings(run: Run) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    for message in run.observer.warnings:
+        console.print(f"[yellow]warning[/] {message}", soft_wrap=True)

@@ -1,0 +1,215 @@
+"""The compress pipeline as a graph: which stages, with which options, fed by what.
+
+Building the graph reads the config and the list of files; it loads no model and no image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from pipelines.runner import Input, Node, Ref
+from pipelines.schema import PipelineConfig, stage_options
+from stages import backends
+from stages.codec import to_json
+from stages.contract import Artifact, Precision
+from stages.options import (
+    AccuracyOptions,
+    BuildOptions,
+    CollectOptions,
+    DistillOptions,
+    ExportOptions,
+    FinetuneOptions,
+    LatencyOptions,
+    ModelOptions,
+)
+
+
+def compress_graph(config: PipelineConfig, source: Artifact | None, *, threads: int) -> list[Node]:
+    """Every stage of a compression except the report, each after the stages it needs.
+
+    Args:
+        config: checked; ``model.labels`` filled in.
+        source: the checkpoint or inference model the user brought; ``None`` for random weights (which ``finetune``
+            may then train).
+        threads: CPU threads of training and compression.
+    """
+    nodes = data_nodes(config)
+    if config.finetune.enabled:
+        nodes += finetune_nodes(config, source, threads=threads)
+    model: Input = Ref("finetune") if config.finetune.enabled else source
+    images = Ref("images.unlabeled")
+    nodes.append(_export(config, Precision.FP32, model, images, threads))
+    exports = {Precision.FP32: Ref("export.fp32")}
+    if config.compression.method != "none":
+        nodes.append(
+            Node(
+                id="distill",
+                stage="distill",
+                options=stage_options(DistillOptions, config.compression, model=_architecture(config)),
+                inputs={"model": Ref("export.fp32"), "images": images},
+                threads=threads,
+                seeded=True,
+            )
+        )
+        nodes.append(_export(config, Precision.INT8, Ref("distill"), images, threads))
+        exports[Precision.INT8] = Ref("export.int8")
+    for name, options in config.backend.items():
+        nodes += _backend_nodes(config, name, options, exports)
+    return nodes
+
+
+def data_nodes(config: PipelineConfig) -> list[Node]:
+    """Collect what the run needs to know of the user's images: the validation set, then the unlabeled sample."""
+    nodes: list[Node] = []
+    if config.data.kind == "shapes":
+        nodes.append(Node(id="draw", stage="draw", options=config.data.shapes))
+    if has_labels(config):
+        nodes.append(_labeled(config, "val"))
+    data = config.data
+    nodes.append(
+        Node(
+            id="images.unlabeled",
+            stage="collect_unlabeled",
+            options=CollectOptions(
+                images=_images(config, "unlabeled"),
+                sample=config.compression.images,
+                max_unreadable=data.max_unreadable,
+                allow_overlap=data.allow_overlap,
+                listing=_listing(config, data.unlabeled_images),
+            ),
+            inputs={"drawn": _drawn(config), "validation": Ref("labels.val") if has_labels(config) else None},
+            seeded=True,
+        )
+    )
+    return nodes
+
+
+def finetune_nodes(config: PipelineConfig, source: Artifact | None, *, threads: int) -> list[Node]:
+    """The labelled training images and the training on them."""
+    return [
+        _labeled(config, "train"),
+        Node(
+            id="finetune",
+            stage="finetune",
+            options=stage_options(FinetuneOptions, config.finetune, model=_architecture(config)),
+            inputs={"train": Ref("labels.train"), "start": source},
+            threads=threads,
+            seeded=True,
+        ),
+    ]
+
+
+def has_labels(config: PipelineConfig) -> bool:
+    """Whether there is a labelled validation set; without one the run measures latency only."""
+    return config.data.kind == "shapes" or config.data.val_annotations is not None
+
+
+def _labeled(config: PipelineConfig, split: str) -> Node:
+    drawn = config.data.kind == "shapes"
+    annotations = f"{split}.json" if drawn else getattr(config.data, f"{split}_annotations")
+    validation = Ref("labels.val") if split == "train" and has_labels(config) else None
+    return Node(
+        id=f"labels.{split}",
+        stage="collect_labeled",
+        options=CollectOptions(
+            annotations=str(annotations) if drawn else str(Path(annotations).resolve()),
+            images=_images(config, split),
+            max_unreadable=config.data.max_unreadable,
+            allow_overlap=config.data.allow_overlap,
+            listing=_listing(config, getattr(config.data, f"{split}_images"), annotations),
+        ),
+        inputs={"drawn": _drawn(config), "validation": validation},
+    )
+
+
+def _images(config: PipelineConfig, split: str) -> str:
+    if config.data.kind == "shapes":
+        return split
+    return str(Path(getattr(config.data, f"{split}_images")).resolve())
+
+
+def _drawn(config: PipelineConfig) -> Ref | None:
+    return Ref("draw") if config.data.kind == "shapes" else None
+
+
+def _listing(config: PipelineConfig, folder: str | None, annotations: str | None = None) -> str:
+    """What tells that the user's files changed: names, sizes and times, without reading the images."""
+    if config.data.kind == "shapes" or folder is None:
+        return ""  # drawn images are a stage's result, known by their digests
+    from stages.collect import listing_digest
+
+    digest = listing_digest(Path(folder))
+    if annotations is not None:
+        stat = Path(annotations).stat()
+        digest += f"-{stat.st_size}-{stat.st_mtime_ns}"
+    return digest
+
+
+def _architecture(config: PipelineConfig) -> ModelOptions:
+    """The model without where its weights came from: those are an input, known by their digest."""
+    return dataclasses.replace(config.model, weights=None, weights_sha256=None, inference_dir=None)
+
+
+def _export(config: PipelineConfig, precision: Precision, model: Input, images: Ref, threads: int) -> Node:
+    return Node(
+        id=f"export.{precision}",
+        stage="export",
+        options=stage_options(ExportOptions, config.export, model=_architecture(config), precision=precision.value),
+        inputs={"model": model, "images": images},
+        threads=threads,
+        seeded=model is None,  # random weights come from the seed
+        precision=precision.value,
+    )
+
+
+def _backend_nodes(config: PipelineConfig, name: str, options: object, exports: dict[Precision, Ref]) -> list[Node]:
+    backend = backends.get(name)
+    fingerprint = backend.fingerprint()
+    plain = to_json(options)
+    threads = int(plain.get("threads", 1))
+    nodes: list[Node] = []
+    for precision, exported in exports.items():
+        nodes.append(
+            Node(
+                id=f"build.{name}.{precision}",
+                stage="build",
+                options=BuildOptions(backend=name, options=plain),
+                inputs={"model": exported},
+                threads=threads,
+                fingerprint=fingerprint,
+                backend=name,
+                precision=precision.value,
+            )
+        )
+    nodes.append(
+        Node(
+            id=f"latency.{name}",
+            stage="latency",
+            options=stage_options(LatencyOptions, config.latency, nms=config.accuracy.nms),
+            inputs={
+                "engines": [Ref(f"build.{name}.{p}") for p in exports],
+                "images": Ref("images.unlabeled"),
+            },
+            threads=threads,
+            fingerprint=fingerprint,
+            reuse=config.run.reuse_latency,
+            partial=True,
+            backend=name,
+        )
+    )
+    if has_labels(config):
+        nodes += [
+            Node(
+                id=f"accuracy.{name}.{precision}",
+                stage="accuracy",
+                options=stage_options(AccuracyOptions, config.accuracy),
+                inputs={"engine": Ref(f"build.{name}.{precision}"), "validation": Ref("labels.val")},
+                threads=threads,
+                fingerprint=fingerprint,
+                backend=name,
+                precision=precision.value,
+            )
+            for precision in exports
+        ]
+    return nodes

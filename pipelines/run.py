@@ -1,0 +1,181 @@
+"""A run's folder and its frame: who is told, what is written down, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from pipelines import provenance
+from pipelines.console import ConsoleObserver
+from pipelines.events import Observer, Observers, RunInfo
+from pipelines.redact import redact
+from pipelines.runner import Results
+from pipelines.schema import PipelineConfig
+from stages.codec import to_json
+from stages.errors import DetpressError, InputError, StoreError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pipeline ended."""
+
+    exit_code: int
+    path: Path | None
+    """What was made: ``report.json`` of a compression, the checkpoint of a training."""
+
+
+@dataclass
+class Run:
+    """An open run."""
+
+    info: RunInfo
+    observer: Observers
+
+    @property
+    def logs(self) -> Path:
+        return self.info.run_dir / "logs"
+
+    def save_state(self, status: str, results: Results) -> None:
+        """Write ``run.json``: what ran, from where, and how each stage ended."""
+        state = {
+            "schema_version": 1,
+            "run_id": self.info.run_id,
+            "pipeline": self.info.pipeline,
+            "status": status,
+            "command": self.info.command,
+            "commit": self.info.commit,
+            "hardware": self.info.hardware,
+            "versions": provenance.versions(),
+            "stages": {
+                **{
+                    name: {
+                        "status": "cached" if name in results.cached else "done",
+                        "entry": artifact.key,
+                        "seconds": round(results.seconds[name], 3),
+                    }
+                    for name, artifact in results.artifacts.items()
+                },
+                **{name: {"status": "failed", "error": str(e)} for name, e in results.failures.items()},
+                **{name: {"status": "skipped", "because": cause} for name, cause in results.skipped.items()},
+            },
+            "warnings": results.warnings,
+        }
+        _write(self.info.run_dir / "run.json", json.dumps(state, indent=1))
+
+
+@contextlib.contextmanager
+def open_run(
+    config: PipelineConfig, *, pipeline: str, command: Sequence[str], observers: Sequence[Observer] | None = None
+) -> Iterator[Run]:
+    """Make the run's folder, tell the observers that it began, and see to it that signals end it in order."""
+    artifacts = Path(config.run.artifacts).resolve()
+    data = config.data.name or config.data.kind
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    run_id = f"{stamp}-{config.model.name}-{data}-{secrets.token_hex(2)}"
+    folder = artifacts / "runs" / run_id
+    plain = redact(to_json(config))
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {folder.parent}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
+        ) from error
+    _write(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+    info = RunInfo(
+        run_id=run_id,
+        name=run_id,
+        pipeline=pipeline,
+        model=config.model.name,
+        data=data,
+        config=plain,
+        command=shlex.join(redact(list(command))),
+        hardware=provenance.hardware(),
+        commit=provenance.commit(),
+        run_dir=folder,
+    )
+    if observers is None:
+        observers = default_observers(config)
+    run = Run(info, Observers(observers))
+    with _termination():
+        run.observer.run_started(info)
+        try:
+            yield run
+        except BaseException as stop:
+            killed = not isinstance(stop, Exception)
+            run.observer.run_finished("KILLED" if killed else "FAILED", {"error": str(stop)}, None)
+            raise
+
+
+def default_observers(config: PipelineConfig) -> list[Observer]:
+    """The console, and MLflow unless it is switched off."""
+    observers: list[Observer] = [ConsoleObserver()]
+    if config.tracking.enabled:
+        from pipelines.tracking import MlflowObserver
+
+        observers.append(MlflowObserver(config.tracking))
+    return observers
+
+
+def publish(run: Run, folder: Path) -> Path:
+    """Copy the report into the run's folder and point ``artifacts/runs/latest`` at it; returns ``report.json``."""
+    for source in sorted(folder.iterdir()):
+        shutil.copy2(source, run.info.run_dir / source.name)
+    point_latest(run.info.run_dir)
+    return run.info.run_dir / "report.json"
+
+
+def point_latest(run_dir: Path) -> None:
+    """Let ``runs/latest`` name ``run_dir``, in one step, so that a reader never finds it missing."""
+    link = run_dir.parent / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(run_dir.name)
+    link.replace(run_dir.parent / "latest")
+
+
+def exit_code(results: Results) -> int:
+    """0 if every stage ended well, 2 if the user's input was the cause of a failure, else 4."""
+    if not results.failures:
+        return 0
+    return 2 if any(isinstance(e, InputError) for e in results.failures.values()) else 4
+
+
+def first_failure(results: Results) -> DetpressError | None:
+    """The failure to tell the user about first."""
+    return next(iter(results.failures.values()), None)
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C does, so that workers are ended and temporary folders removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before: Any = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

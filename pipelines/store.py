@@ -1,0 +1,173 @@
+"""Results by the key of what made them: ``artifacts/store/STAGE/KEY/``.
+
+An entry is a folder with ``entry.json`` (the artifact, the parts of its key, how long it took, where) and ``files/``.
+It is written beside the store and renamed into it, so a reader sees a whole entry or none. What an interrupted stage
+left behind for its own resumption lies in ``artifacts/work/STAGE-KEY/`` and goes away when the entry is complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.codec import artifact_from_json, to_json
+from stages.contract import Artifact, digest_of, sha256_of
+from stages.errors import StoreError
+
+SCHEMA = 1
+_KEY_LENGTH = 20  # hex digits of a folder's name: 80 bits
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a result depends on, part by part, and the digest of it all."""
+
+    stage: str
+    parts: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(to_json(self.parts))[:_KEY_LENGTH]
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.digest}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished result."""
+
+    artifact: Artifact
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+    metrics: list[list[Any]] = field(default_factory=list)  # [name, value, step] as the stage reported them
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A result in the making: ``folder`` is renamed into the store, ``work`` survives an interruption."""
+
+    key: Key
+    folder: Path
+    out: Path
+    work: Path
+
+
+class Store:
+    """The content-addressed results under one ``artifacts`` folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.entries = root / "store"
+        self.works = root / "work"
+        try:
+            for folder in (self.entries, self.works, self.entries / ".tmp", self.entries / ".locks"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {root}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
+            ) from error
+
+    def folder(self, key: Key) -> Path:
+        return self.entries / key.stage / key.digest
+
+    @contextmanager
+    def lock(self, key: Key) -> Iterator[None]:
+        """Hold the key against other processes: of two that want one result, the second waits and then finds it."""
+        path = self.entries / ".locks" / f"{key.stage}-{key.digest}"
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def find(self, key: Key) -> Entry | None:
+        """The entry of ``key``, its files checked against their digests; ``None`` if there is none.
+
+        Raises:
+            StoreError: an entry is there but not whole; ``discard`` it and compute it again.
+        """
+        folder = self.folder(key)
+        record = folder / "entry.json"
+        if not record.is_file():
+            if folder.exists():
+                raise StoreError(f"{folder} has no entry.json")
+            return None
+        try:
+            data = json.loads(record.read_text())
+            if data["schema"] != SCHEMA:
+                raise StoreError(f"{record} has schema {data['schema']}, this version reads {SCHEMA}")
+            artifact = artifact_from_json(data["artifact"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{record} cannot be read: {error}") from error
+        # The store may have been moved or mounted elsewhere: the folder is where the entry was found.
+        artifact = dataclasses.replace(artifact, root=folder / "files", key=str(key))
+        for name, digest in artifact.files.items():
+            path = artifact.root / name
+            if not path.is_file() or sha256_of(path) != digest:
+                raise StoreError(f"{path} is missing or not what was stored")
+        return Entry(artifact, data["seconds"], data["warnings"], data["metrics"])
+
+    def discard(self, key: Key) -> None:
+        """Move a broken entry out of the way."""
+        grave = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix="broken-"))
+        self.folder(key).rename(grave / key.digest)
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def begin(self, key: Key) -> Pending:
+        folder = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-"))
+        out = folder / "files"
+        out.mkdir()
+        work = self.works / f"{key.stage}-{key.digest}"
+        work.mkdir(parents=True, exist_ok=True)
+        return Pending(key, folder, out, work)
+
+    def commit(self, pending: Pending, artifact: Artifact, *, record: Mapping[str, Any]) -> Entry:
+        """Write the record and move the folder into the store; from here on the result is found by its key."""
+        record = {"warnings": [], "metrics": [], "seconds": 0.0, **record}
+        data = {
+            "schema": SCHEMA,
+            "key": pending.key.digest,
+            "stage": pending.key.stage,
+            "parts": to_json(pending.key.parts),
+            "artifact": to_json(artifact),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **record,
+        }
+        target = self.folder(pending.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with (pending.folder / "entry.json").open("w") as stream:
+                json.dump(data, stream, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            pending.folder.rename(target)
+        except OSError as error:
+            raise StoreError(f"cannot store the result of {pending.key.stage} in {target}: {error.strerror}") from error
+        shutil.rmtree(pending.work, ignore_errors=True)
+        artifact = dataclasses.replace(artifact, root=target / "files", key=str(pending.key))
+        return Entry(artifact, float(record["seconds"]), list(record["warnings"]), list(record["metrics"]))
+
+    def abandon(self, pending: Pending) -> None:
+        """Forget an unfinished result; its ``work`` folder stays for the next try (unless nothing is in it)."""
+        shutil.rmtree(pending.folder, ignore_errors=True)
+        if pending.work.is_dir() and not any(pending.work.iterdir()):
+            pending.work.rmdir()
+
+    def sweep(self, older_than: float = 24 * 3600) -> None:
+        """Remove temporary folders that a killed process left behind (older than ``older_than`` seconds)."""
+        limit = time.time() - older_than
+        for folder in (self.entries / ".tmp").iterdir():
+            try:
+                if folder.stat().st_mtime < limit:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except FileNotFoundError:  # another run swept it
+                continue
