@@ -1,0 +1,70 @@
+# detpress: `make` alone prints the targets. Needs Python 3.10 to 3.12 with pip and venv; everything else is installed
+# into .venv from requirements.lock, with checked hashes.
+
+SHELL := /bin/bash
+VENV ?= .venv
+# The first suitable Python of the machine; name another one with PYTHON=...
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# Extra Hydra overrides, e.g. make compress ARGS="compression.steps=200 seed=1"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help compress test test-fast lint types check ui doctor demo-checkpoint lock clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+compress: $(READY) ## Compress the embedded demo: config in, measured INT8 detector out
+	@$(RUN)/detpress compress experiment=demo $(ARGS)
+
+test: $(READY) ## Run all tests
+	@$(RUN)/python -m pytest -q $(ARGS)
+
+test-fast: $(READY) ## Run the tests that take seconds
+	@$(RUN)/python -m pytest -q -m "not slow" $(ARGS)
+
+lint: $(READY) ## Check style and formatting
+	@$(RUN)/ruff check . && $(RUN)/ruff format --check .
+
+types: $(READY) ## Check types, strictly
+	@$(RUN)/mypy
+
+check: lint types test ## Everything that CI runs
+
+ui: $(READY) ## Open the experiment tracking UI on this folder's runs
+	@$(RUN)/detpress ui
+
+doctor: $(READY) ## Say what this machine can run, and why not
+	@$(RUN)/detpress doctor
+
+demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
+	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)
+
+$(READY): requirements.lock requirements/build.lock pyproject.toml
+	@if ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	  found=$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); \
+	  echo "detpress needs Python 3.10, 3.11 or 3.12 (found: $$found)." >&2; \
+	  echo "Name one: make $(or $(firstword $(MAKECMDGOALS)),compress) PYTHON=python3.11" >&2; exit 2; fi
+	@echo "Installing into $(VENV) with $(PYTHON) (once, one to three minutes)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@# The build tools come first and from a lock too: the one source package (antlr4) is then built without fetching any.
+	@$(PIP) --require-hashes -r requirements/build.lock
+	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+lock: ## Resolve the locked requirements again (maintainers)
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+	@$(VENV)-lock/bin/uv pip compile $(LOCK) requirements/build.in -o requirements/build.lock
+	@$(VENV)-lock/bin/uv pip compile $(LOCK) --override requirements/overrides.txt --constraint requirements/build.lock \
+	  --extra paddle --extra openvino --extra dev pyproject.toml requirements/paddle.in -o requirements.lock
+	@rm -rf $(VENV)-lock
+LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock"
+
+clean: ## Remove the environment and the caches (never artifacts/)
+	@rm -rf $(VENV) $(VENV)-lock .pytest_cache .mypy_cache .ruff_cache build dist
