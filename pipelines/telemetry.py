@@ -8,6 +8,7 @@ only under a CI system, which it recognises by ``CI=true``. ONNX Runtime reports
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from typing import TypeVar
 
 SWITCHES: dict[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -19,6 +20,10 @@ SWITCHES: dict[str, str] = {
 }
 
 
-def off(env: MutableMapping[str, str]) -> None:
+Env = TypeVar("Env", bound=MutableMapping[str, str])
+
+
+def off(env: Env) -> Env:
     """Switch telemetry off in ``env`` (``os.environ``, or the environment of a child about to be started)."""
     env.update(SWITCHES)
+    return env

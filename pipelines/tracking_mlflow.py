@@ -1,0 +1,312 @@
+"""Writes the records of a run into MLflow: a parent run for the pipeline, a nested run for each stage.
+
+Applying the same records twice gives the same runs (they are found again by their tags), so that events which did
+not arrive can simply be sent once more. Only ``MlflowClient`` is used: the fluent interface keeps its "active run" in
+global state, and would turn two stages at once into a riddle.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import telemetry
+from pipelines.tracking_names import flat, metric_name, numbers, small_files
+from pipelines.tracking_options import TrackingOptions
+from pipelines.tracking_process import is_gone
+from pipelines.tracking_results import result_metrics, run_note
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Metric
+    from mlflow.tracking import MlflowClient
+
+Record = Mapping[str, Any]
+
+BATCH = 500  # metrics per request; MLflow takes at most 1000
+TRAINING = ("finetune", "distill")
+
+
+def store_uri(options: TrackingOptions) -> str:
+    """The tracking URI: the one that was given, or SQLite in the local folder."""
+    return options.uri or f"sqlite:///{Path(options.folder).resolve() / 'mlflow.db'}"
+
+
+def artifact_location(options: TrackingOptions) -> str | None:
+    """Where a new experiment keeps its files; ``None`` leaves it to the server."""
+    if options.artifact_location:
+        given = options.artifact_location
+        return given if "://" in given else Path(given).resolve().as_uri()
+    if store_uri(options).startswith(("http://", "https://")):
+        return None
+    return (Path(options.folder).resolve() / "artifacts").as_uri()
+
+
+def connect(options: TrackingOptions) -> MlflowClient:
+    """A client of the store; imports MLflow, which takes a second or two. Nothing is asked of the store yet."""
+    telemetry.off(os.environ)
+    # MLflow's own defaults would let a dead server hold a run for minutes; what the user has set stays.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(options.timeout))))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # they tell of every table they create
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if store_uri(options).startswith("sqlite:///"):
+        Path(store_uri(options).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=store_uri(options))
+
+
+def sweep(client: MlflowClient) -> None:
+    """Mark runs of this machine as KILLED whose process is gone: SIGKILL leaves them RUNNING for ever."""
+    query = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
+    for run in client.search_runs([e.experiment_id for e in client.search_experiments()], query):
+        if is_gone(run.data.tags):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+class MlflowWriter:
+    """Applies records (see ``pipelines/tracking.py``) of one pipeline run, in their order."""
+
+    def __init__(self, client: MlflowClient, options: TrackingOptions, *, live: bool = True) -> None:
+        """``live`` is false when records of the past are sent again: there is then no system to sample."""
+        self.warnings: list[str] = []
+        self._client = client
+        self._options = options
+        self._live = live
+        self._run: Record = {}
+        self._process: dict[str, str] = {}
+        self._parent = ""
+        self._nested: dict[str, str] = {}  # node id -> MLflow run id
+        self._stages: dict[str, Record] = {}
+        self._lines: dict[str, list[str]] = {}  # node id -> what its worker said
+        self._inputs: dict[str, DatasetInput] = {}  # digest -> the data set
+        self._metrics: dict[str, list[Metric]] = {}
+        self._monitors: dict[str, Any] = {}
+
+    def apply(self, record: Record) -> None:
+        """Write one record. Whatever MLflow raises passes through."""
+        getattr(self, "_" + record["kind"])(record, int(record["at"]))
+
+    def flush(self) -> None:
+        """Send the metrics that were held back."""
+        for run_id, metrics in self._metrics.items():
+            for start in range(0, len(metrics), BATCH):
+                self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+        self._metrics.clear()
+
+    def close(self) -> None:
+        """Stop what samples in the background."""
+        for monitor in self._monitors.values():
+            monitor.finish()
+        self._monitors.clear()
+
+    # --- the run ------------------------------------------------------------------------------------------------
+
+    def _run_started(self, record: Record, at: int) -> None:
+        run = self._run = record["run"]
+        self._process = dict(record["process"])
+        experiment = self._experiment(self._options.experiment or f"{run['model']} / {run['data']}")
+        found = self._client.search_runs(
+            [experiment], f"tags.run_id = '{run['run_id']}' and tags.node = 'pipeline'", max_results=1
+        )
+        if found:
+            self._parent = found[0].info.run_id
+            nested = self._client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'")
+            self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
+        else:
+            tags = {
+                **self._process,
+                "run_id": run["run_id"],
+                "node": "pipeline",
+                "pipeline": run["pipeline"],
+                "model": run["model"],
+                "data": run["data"],
+                "hardware": run["hardware"],
+                "run_dir": run["run_dir"],
+                "mlflow.source.name": run["command"],
+                "mlflow.source.type": "LOCAL",
+                "mlflow.note.content": f"Running: `{run['command']}`",
+            }
+            if run["commit"]:
+                tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
+            if run["resumed_from"]:
+                tags["resumed_from"] = run["resumed_from"]
+            created = self._client.create_run(experiment, start_time=at, tags=tags, run_name=run["name"])
+            self._parent = created.info.run_id
+        self._experiment_id = experiment
+        self._log_params(self._parent, flat(run["config"]))
+        self._client.log_dict(self._parent, dict(run["config"]), "config.json")
+
+    def _run_finished(self, record: Record, at: int) -> None:
+        folder = Path(record["report_dir"]) if record["report_dir"] else None
+        self._client.set_tag(self._parent, "mlflow.note.content", run_note(self._run, record, folder))
+        if folder:
+            for path in sorted(folder.glob("report*")):
+                self._client.log_artifact(self._parent, str(path))
+        self.flush()
+        for node in [n for n in self._nested if n in self._stages]:
+            self._end(node, record["status"], at)  # a stage still open was cut short with the run
+        self._client.set_terminated(self._parent, record["status"], at)
+
+    def _experiment(self, name: str) -> str:
+        """The id of the experiment called ``name``, made if there is none, restored if it lies in the bin."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            from mlflow.exceptions import MlflowException
+
+            # The tag makes the UI open on runs and metrics instead of on traces of language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(self._client.create_experiment(name, artifact_location(self._options), tags))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(name)  # another run was faster
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+            self.warnings.append(f"the experiment {name!r} had been deleted in MLflow; this run brought it back")
+        return str(found.experiment_id)
+
+    # --- a stage ------------------------------------------------------------------------------------------------
+
+    def _stage_started(self, record: Record, at: int) -> None:
+        stage = record["stage"]
+        node = stage["id"]
+        self._stages[node] = stage
+        self._lines[node] = []
+        if node not in self._nested:
+            tags = {
+                **self._process,
+                "mlflow.parentRunId": self._parent,
+                "mlflow.source.name": self._run["command"],
+                "mlflow.source.type": "LOCAL",
+                "run_id": self._run["run_id"],
+                "node": node,
+                "stage": stage["stage"],
+                "key": stage["key"],
+                **{k: stage[k] for k in ("backend", "precision") if stage[k]},
+            }
+            if self._run["commit"]:
+                tags["mlflow.source.git.commit"] = self._run["commit"]
+            created = self._client.create_run(self._experiment_id, start_time=at, tags=tags, run_name=node)
+            self._nested[node] = created.info.run_id
+        run_id = self._nested[node]
+        self._log_params(run_id, flat(stage["options"]))
+        for name, digest in stage["inputs"].items():
+            if digest in self._inputs:
+                self._log_input(run_id, self._inputs[digest], name)
+
+    def _event(self, record: Record, at: int) -> None:
+        node, event = record["node"], record["event"]
+        run_id = self._nested[node]
+        self._watch_system(node)
+        kind = event.get("event")
+        if kind == "metric":
+            step = event.get("step")
+            self._metric(run_id, event["name"], event["value"], step, at)
+            if step is not None:
+                self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
+        elif kind == "progress":
+            for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
+                self._metric(run_id, name, value, event["done"], at)
+                self._metric(self._parent, f"{node}.{name}", value, event["done"], at)
+        elif kind in ("warning", "info"):
+            self._lines[node].append(f"{kind}: {event['message']}")
+
+    def _stage_finished(self, record: Record, at: int) -> None:
+        node, artifact = record["node"], record["artifact"]
+        run_id = self._nested[node]
+        self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
+        own, comparable = result_metrics(artifact)
+        for name, value in {**own, "seconds": record["seconds"], "size_bytes": artifact["size_bytes"]}.items():
+            self._metric(run_id, name, value, None, at)
+        for name, value in comparable.items():
+            self._metric(run_id, name, value, None, at)
+            self._metric(self._parent, name, value, None, at)
+        for path in small_files(artifact):
+            self._client.log_artifact(run_id, str(path))
+        dataset = self._dataset(node, artifact)
+        if dataset is not None:
+            self._inputs[artifact["digest"]] = dataset
+            self._log_input(run_id, dataset, "made")
+            self._log_input(self._parent, dataset, node.rpartition(".")[2])
+        self._end(node, "FINISHED", at)
+
+    def _stage_failed(self, record: Record, at: int) -> None:
+        node, error = record["node"], record["error"]
+        run_id = self._nested[node]
+        self._client.set_tag(run_id, "error", error["message"].partition("\n")[0][:500])
+        self._client.log_text(run_id, f"{error['type']}: {error['message']}\n", "error.txt")
+        self._metric(run_id, "seconds", record["seconds"], None, at)
+        self._end(node, "FAILED", at)
+
+    def _end(self, node: str, status: str, at: int) -> None:
+        if monitor := self._monitors.pop(node, None):
+            monitor.finish()
+        if lines := self._lines.pop(node, []):
+            self._client.log_text(self._nested[node], "\n".join(lines) + "\n", "log.txt")
+        self.flush()
+        self._client.set_terminated(self._nested[node], status, at)
+        del self._stages[node]
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _metric(self, run_id: str, name: str, value: float, step: int | None, at: int) -> None:
+        from mlflow.entities import Metric
+
+        held = self._metrics.setdefault(run_id, [])
+        held.append(Metric(metric_name(name), float(value), at, step or 0))
+        if len(held) >= BATCH:
+            self.flush()
+
+    def _log_params(self, run_id: str, params: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(k, v) for k, v in params.items()]
+        for start in range(0, len(entries), 100):  # MLflow's largest batch
+            self._client.log_batch(run_id, params=entries[start : start + 100])
+
+    def _dataset(self, node: str, artifact: Record) -> DatasetInput | None:
+        """A set of images as MLflow's data set, if the artifact is one."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        fields = artifact["fields"]
+        if artifact["type"] == "LabeledSet":
+            source, rows = fields["images_root"], {"num_rows": fields["images"], "boxes": fields["boxes"]}
+        elif artifact["type"] == "ImageList":
+            source, rows = artifact["root"], {"num_rows": fields["count"], "skipped": fields["skipped"]}
+        else:
+            return None
+        dataset = Dataset(
+            name=f"{self._run['data']} {node.rpartition('.')[2]}",
+            digest=artifact["digest"][:32],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps(rows),
+        )
+        return DatasetInput(dataset)
+
+    def _log_input(self, run_id: str, given: DatasetInput, context: str) -> None:
+        from mlflow.entities import DatasetInput, InputTag
+
+        self._client.log_inputs(run_id, [DatasetInput(given.dataset, [InputTag("mlflow.data.context", context)])])
+
+    def _watch_system(self, node: str) -> None:
+        """Start to sample CPU, memory, disk and network for a training stage that really runs (it sends events)."""
+        wanted = self._options.system_metrics and self._live and self._stages[node]["stage"] in TRAINING
+        if not wanted or node in self._monitors:
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(self._nested[node], sampling_interval=5, tracking_uri=store_uri(self._options))
+        monitor.start()
+        self._monitors[node] = monitor

@@ -1,0 +1,70 @@
+"""What things are called in the tracking store: params, metrics, datasets, and which files are worth a copy.
+
+Names are the same in every run, so that runs can be compared and searched:
+``latency.onnxruntime.int8.p50_ms``, ``map.onnxruntime.int8``, ``distill.loss``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MAX_KEY = 250
+MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
+MAX_FILE = 1_000_000  # bytes of one copied file
+SMALL_SUFFIXES = {".json", ".md", ".yml", ".yaml", ".txt", ".csv", ".html", ".svg", ".png"}
+
+# Part of every options tree, of no use in a table of runs, and long: it is in config.json all the same.
+_UNLISTED = {"architecture", "failures", "tracking", "hydra"}
+
+
+def metric_name(*parts: str) -> str:
+    """The parts joined by dots, with the characters that MLflow refuses replaced by ``_``."""
+    return re.sub(r"[^\w\-. :/]", "_", ".".join(p for p in parts if p))[:MAX_KEY]
+
+
+def spelled(value: Any) -> str:
+    """A value as one would write it in an override: ``true``, ``null``, ``[640,640]``."""
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (list, tuple)):
+        text = "[" + ",".join(spelled(item) for item in value) + "]"
+    elif isinstance(value, Mapping):
+        text = "{" + ",".join(f"{k}:{spelled(v)}" for k, v in value.items()) + "}"
+    else:
+        text = json.dumps(value, default=str)
+    return text if len(text) <= MAX_PARAM else text[: MAX_PARAM - 1] + "…"
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested options as dotted names; empty values and what is of no use in a table of runs are left out."""
+    params: dict[str, str] = {}
+    for key, value in options.items():
+        if key in _UNLISTED or value is None or value == "" or value == [] or value == {}:
+            continue
+        name = metric_name(prefix, str(key))
+        if isinstance(value, Mapping):
+            params.update(flat(value, name))
+        else:
+            params[name] = spelled(value)
+    return params
+
+
+def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in nested dicts with their dotted names; lists and text are passed over."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from numbers(item, metric_name(prefix, str(key)))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and prefix:
+        yield prefix, float(value)
+
+
+def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
+    """The files of an artifact record that people look at; models, images and raw samples stay in the store."""
+    for name in sorted(artifact["files"]):
+        path = Path(artifact["root"]) / name
+        if "/" not in name and path.suffix in SMALL_SUFFIXES and path.is_file() and path.stat().st_size <= MAX_FILE:
+            yield path

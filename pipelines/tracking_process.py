@@ -1,0 +1,44 @@
+"""Which process a tracked run belongs to, and whether that process still lives."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+_CLOCK_SECONDS = 5  # a process's start is read off the system clock, which may be set while it runs
+
+
+def this_process() -> dict[str, str]:
+    """Tags that name this process beyond its pid, which is given away again after its end."""
+    return {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "pid_namespace": _pid_namespace(),
+        "process_start": str(round(psutil.Process().create_time())),
+        "mlflow.user": getpass.getuser(),
+    }
+
+
+def is_gone(tags: Mapping[str, str]) -> bool:
+    """Whether the process that set ``tags`` has ended. Of another machine or container nothing is known: ``False``."""
+    if tags.get("host") != socket.gethostname() or tags.get("pid_namespace") != _pid_namespace():
+        return False
+    try:
+        process = psutil.Process(int(tags["pid"]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        started: float = process.create_time()
+    except psutil.NoSuchProcess:
+        return True
+    return abs(started - int(tags["process_start"])) > _CLOCK_SECONDS
+
+
+def _pid_namespace() -> str:
+    # Two containers of one host may share its name, and both have a process 7.
+    link = Path("/proc/self/ns/pid")
+    return str(link.readlink()) if link.exists() else ""
