@@ -1,0 +1,118 @@
+"""What single values have to satisfy: ranges and names. A row per key; a test sees that no number lacks one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+from pipelines.config_keys import Problem, close_to, suggestion
+from pipelines.schema import PipelineConfig
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one value, and how to say that it is not met; ``names`` are the values of a closed list."""
+
+    holds: Callable[[Any], object]
+    text: str
+    names: tuple[str, ...] = ()
+
+
+def at_least(bound: float) -> Rule:
+    return Rule(lambda v: v >= bound, f"it must be at least {bound:g}")
+
+
+def above(bound: float) -> Rule:
+    return Rule(lambda v: v > bound, f"it must be more than {bound:g}")
+
+
+def between(low: float, high: float) -> Rule:
+    return Rule(lambda v: low <= v <= high, f"it must be between {low:g} and {high:g}")
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(lambda v: v in names, "it must be one of " + ", ".join(names), names)
+
+
+def numbers(count: int, rule: Rule) -> Rule:
+    return Rule(
+        lambda v: len(v) == count and all(rule.holds(x) for x in v),
+        f"it must be {count} numbers, and for each: {rule.text}",
+    )
+
+
+POSITIVE, COUNT, SHARE = at_least(1), at_least(0), between(0, 1)
+SIDE = Rule(lambda v: v >= 32 and v % 32 == 0, "it must be a multiple of 32 (the coarsest stride of the detector)")
+
+RULES: dict[str, Rule] = {
+    "model.input_size": numbers(2, SIDE),
+    "model.mean": numbers(3, COUNT),
+    "model.std": numbers(3, above(0)),
+    "model.interpolation": one_of("nearest", "linear", "cubic", "area"),
+    "model.parameters": COUNT,
+    "data.kind": one_of("coco", "coco_folder", "shapes"),
+    "data.max_unreadable": SHARE,
+    "data.shapes.train": POSITIVE,
+    "data.shapes.unlabeled": POSITIVE,
+    "data.shapes.val": POSITIVE,
+    "data.shapes.size": numbers(2, at_least(32)),
+    "data.shapes.seed": COUNT,
+    "finetune.steps": POSITIVE,
+    "finetune.batch": POSITIVE,
+    "finetune.lr": above(0),
+    "finetune.warmup_steps": COUNT,
+    "finetune.weight_decay": COUNT,
+    "finetune.ema_decay": Rule(lambda v: 0 <= v < 1, "it must be at least 0 and less than 1"),
+    "finetune.flip": SHARE,
+    "finetune.color_jitter": SHARE,
+    "finetune.crop": SHARE,
+    "finetune.checkpoint_every": POSITIVE,
+    "finetune.log_every": POSITIVE,
+    "export.batch": POSITIVE,
+    "export.opset": at_least(13),
+    "export.agreement_images": POSITIVE,
+    "export.max_difference": above(0),
+    "compression.method": one_of("qat_distill", "ptq", "none"),
+    "compression.steps": POSITIVE,
+    "compression.batch": POSITIVE,
+    "compression.images": POSITIVE,
+    "compression.lr": above(0),
+    "compression.weight_decay": COUNT,
+    "compression.warmup_steps": COUNT,
+    "compression.loss": one_of("soft_label", "l2"),
+    "compression.alpha": above(0),
+    "compression.activation_quantize_type": one_of("moving_average_abs_max", "range_abs_max"),
+    "compression.weight_quantize_type": one_of("channel_wise_abs_max", "abs_max"),
+    "compression.quantize_op_types": Rule(len, "it must name at least one type of operator"),
+    "compression.weight_bits": Rule(lambda v: v == 8, "it must be 8"),
+    "compression.activation_bits": Rule(lambda v: v == 8, "it must be 8"),
+    "compression.ptq_algo": one_of("abs_max", "avg", "hist", "KL", "mse"),
+    "compression.log_every": POSITIVE,
+    "latency.warmup": COUNT,
+    "latency.runs": at_least(10),
+    "latency.max_seconds": above(0),
+    "latency.rounds": POSITIVE,
+    "latency.images": POSITIVE,
+    "accuracy.nms.score_threshold": SHARE,
+    "accuracy.nms.nms_threshold": SHARE,
+    "accuracy.nms.nms_top_k": POSITIVE,
+    "accuracy.nms.keep_top_k": POSITIVE,
+    "accuracy.max_images": POSITIVE,
+    "tracking.timeout": above(0),
+    "run.stage_timeout": above(0),
+    "seed": COUNT,
+    "threads": POSITIVE,
+}
+
+
+def check_values(config: PipelineConfig) -> list[Problem]:
+    """The values that break their rule; ``None`` means that nothing was set."""
+    problems: list[Problem] = []
+    for key, rule in RULES.items():
+        value = reduce(lambda node, name: getattr(node, name), key.split("."), config)  # type: ignore[arg-type,return-value]
+        if value is not None and not rule.holds(value):
+            meant = close_to(str(value), rule.names) if rule.names else []
+            problems.append(Problem(key, f"{value!r} does not fit; {rule.text}{suggestion(meant)}"))
+    return problems
