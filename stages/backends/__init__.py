@@ -1,0 +1,42 @@
+"""The backends by name. Other distributions add one with an entry point in the group ``detpress.backends``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+
+from stages.backends.base import Available, Backend, Session, Unavailable
+from stages.errors import ConfigError
+
+GROUP = "detpress.backends"
+
+_OWN = {
+    "onnxruntime": "stages.backends.onnxruntime:OnnxRuntime",
+    "openvino": "stages.backends.openvino:OpenVino",
+}
+
+__all__ = ["GROUP", "Available", "Backend", "Session", "Unavailable", "get", "names"]
+
+
+def names() -> list[str]:
+    """The names of all backends: the project's own first, then those that entry points add."""
+    return [*_OWN, *sorted(name for name in _foreign() if name not in _OWN)]
+
+
+def get(name: str) -> Backend:
+    """The backend called ``name``. Raises ConfigError for a name nobody has registered."""
+    if name in _OWN:
+        module, _, attribute = _OWN[name].partition(":")
+        found: Backend = getattr(importlib.import_module(module), attribute)()
+        return found
+    foreign = _foreign()
+    if name not in foreign:
+        raise ConfigError([f"backend {name!r} is not known; there are {', '.join(names())}"])
+    made = foreign[name].load()()
+    if not isinstance(made, Backend):
+        raise ConfigError([f"backend {name!r} ({foreign[name].value}) lacks parts of stages.backends.base.Backend"])
+    return made
+
+
+def _foreign() -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=GROUP)}

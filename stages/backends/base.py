@@ -1,0 +1,137 @@
+"""What a backend is: it builds an engine from an exported model, opens it, and says whether this machine can do so.
+
+Importing this module, or a backend's module, imports no runtime: that happens in `build` and `open`. Timing,
+preprocessing and NMS live elsewhere, so that they are the same for every backend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.contract import Engine, ExportedModel, Precision
+from stages.errors import ConfigError
+from stages.options import BackendOptions
+
+Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Available:
+    """The backend can build and run here; ``detail`` says on what."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """The backend cannot run here, why, and the line that installs it (empty: nothing to install would help)."""
+
+    reason: str
+    install: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}; install it with: {self.install}" if self.install else self.reason
+
+
+@dataclass(frozen=True)
+class Built:
+    """What `Backend.build` made: the main file's name in the output folder, and notes for the report.
+
+    ``notes`` may hold ``passes`` (the lowering's reports) and ``audit`` (see `stages/backends/audit.py`).
+    """
+
+    main: str
+    notes: dict[str, Any]
+
+
+class Session(Protocol):
+    """An opened engine. Not for use from several threads at once."""
+
+    def infer(self, feeds: Feeds) -> list[Array]:
+        """Run once, host to host, and return when the outputs are there: [boxes, scores]."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One runtime. Constructed without arguments; has no state."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BackendOptions]]
+
+    def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        """Whether this machine can build and run an engine with these options (with the defaults by default)."""
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """What an engine's validity depends on: versions, device, driver. Imports no runtime."""
+
+    def prepare(self) -> None:
+        """Import the runtime, so that the time to open an engine is not the time to import it."""
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        """Write the engine's files into ``out``. Raises StageError if the model cannot be built."""
+
+    def open(self, engine: Engine) -> AbstractContextManager[Session]:
+        """Load an engine with the options it was built with."""
+
+
+Opts = TypeVar("Opts", bound=BackendOptions)
+
+
+def parse_options(backend: str, kind: type[Opts], values: Mapping[str, Any]) -> Opts:
+    """``values`` as the backend's dataclass; names it does not have, and a bad thread count, are a ConfigError."""
+    known = [f.name for f in dataclasses.fields(kind)]
+    problems = [
+        f"backend.{backend}.{name}: no such option; it has {', '.join(known)}" for name in values if name not in known
+    ]
+    threads = values.get("threads", 1)
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        problems.append(f"backend.{backend}.threads is {threads!r}; it must be a whole number of at least 1")
+    if problems:
+        raise ConfigError(problems)
+    return kind(**values)
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, without importing it; None if it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """The CPU's model name and the INT8 instructions it has, since an engine's speed and kernels hang on them."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    lines: dict[str, str] = {}  # the last core's values win; cores are alike
+    for line in info.read_text().splitlines():
+        name, _, value = line.partition(":")
+        lines[name.strip()] = value.strip()
+    model = lines.get("model name", platform.machine())
+    flags = lines.get("flags", lines.get("Features", "")).split()
+    return " ".join([model, *(f for f in ("avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp") if f in flags)])
+
+
+def feeds_for(engine: Engine, images: Array, scale_factor: Array) -> dict[str, Array]:
+    """The feeds of an engine from a preprocessed batch.
+
+    Args:
+        images: float32 [batch, 3, H, W].
+        scale_factor: float32 [batch, 2] as (scale_y, scale_x); left out if the engine has no such input.
+    """
+    feeds = {engine.image_input: np.ascontiguousarray(images, dtype=np.float32)}
+    if engine.scale_factor:
+        feeds[engine.scale_input] = np.ascontiguousarray(scale_factor, dtype=np.float32)
+    return feeds

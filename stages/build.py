@@ -1,0 +1,87 @@
+"""Build: an exported model becomes the engine of one backend, in one precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stages import backends
+from stages.backends.base import Unavailable, parse_options
+from stages.contract import Engine, ExportedModel, StageContext, hash_files
+from stages.detection.sidecar import FILE_NAME
+from stages.errors import StageError, UnavailableError
+from stages.options import BuildOptions
+
+
+@dataclass(frozen=True)
+class BuildInputs:
+    """The exported model; its precision is the engine's."""
+
+    model: ExportedModel
+
+
+class Build:
+    """The stage: lower the model for the backend, build, and audit what was built."""
+
+    name: ClassVar[str] = "build"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("onnx",)
+    Options: ClassVar[type] = BuildOptions
+    Inputs: ClassVar[type] = BuildInputs
+    Output: ClassVar[type[Engine]] = Engine
+
+    def __init__(self, options: BuildOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: BuildInputs, context: StageContext) -> Engine:
+        """Raises UnavailableError if the backend cannot run here, StageError if the model cannot be built."""
+        model = inputs.model
+        backend = backends.get(self.options.backend)
+        options = parse_options(backend.name, backend.Options, self.options.options)
+        available = backend.availability(options)
+        if isinstance(available, Unavailable):
+            raise UnavailableError(f"backend {backend.name} is unavailable: {available}")
+        context.progress(0, 1)
+        start = time.perf_counter()
+        built = backend.build(model, model.precision, options, context.out)
+        seconds = time.perf_counter() - start
+        shutil.copyfile(model.path(FILE_NAME), context.out / FILE_NAME)
+        if not (context.out / built.main).is_file():
+            raise StageError(f"backend {backend.name} wrote no {built.main!r}; this is the backend's bug: report it")
+        engine = Engine(
+            root=context.out,
+            files=hash_files(context.out),
+            backend=backend.name,
+            precision=model.precision,
+            main=built.main,
+            input_size=list(model.input_size),
+            batch=model.batch,
+            scale_factor=model.scale_factor,
+            image_input=model.image_input,
+            scale_input=model.scale_input,
+            boxes_output=model.boxes_output,
+            scores_output=model.scores_output,
+            options=dataclasses.asdict(options),
+            notes=built.notes,
+            build_seconds=seconds,
+        )
+        _tell(engine, context)
+        context.progress(1, 1)
+        return engine
+
+
+def _tell(engine: Engine, context: StageContext) -> None:
+    prefix = f"build.{engine.backend}.{engine.precision}"
+    context.metric(f"{prefix}.seconds", engine.build_seconds)
+    context.metric(f"{prefix}.size_mb", engine.size_bytes / 1e6)
+    audit = engine.notes.get("audit")
+    if audit is not None:
+        context.metric(f"{prefix}.int8_share", audit["int8_share"])
+    for report in engine.notes.get("passes", ()):
+        counts = ", ".join(f"{what} {count}" for what, count in report["counts"].items()) or "nothing to do"
+        context.info(f"{report['name']}: {counts}")
+        for remark in report["remarks"]:
+            context.info(f"{report['name']}: {remark}")

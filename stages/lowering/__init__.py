@@ -1,0 +1,1 @@
+"""ONNX graph passes that make a quantized graph one that a runtime really runs in INT8."""

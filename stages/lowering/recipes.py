@@ -1,0 +1,64 @@
+"""Which passes each backend gets, in which order, and the function that runs them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx
+
+from stages.errors import ConfigError
+from stages.lowering.activations import activations_to_uint8
+from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one
+from stages.lowering.graph import PassReport
+from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
+
+Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]
+
+PASSES: dict[str, Pass] = {
+    p.__name__: p
+    for p in (
+        lift_zero_scales,
+        fold_weights,
+        fold_bias,
+        drop_multiply_by_one,
+        drop_duplicate_qdq,
+        activations_to_uint8,
+    )
+}
+
+RECIPES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": (
+        "lift_zero_scales",
+        "fold_weights",
+        "drop_multiply_by_one",
+        "drop_duplicate_qdq",
+        "activations_to_uint8",
+    ),
+    "openvino": (
+        "lift_zero_scales",
+        "fold_weights",
+        "drop_multiply_by_one",
+        "drop_duplicate_qdq",
+        "activations_to_uint8",
+    ),
+    "tensorrt": ("lift_zero_scales", "fold_weights", "fold_bias", "drop_multiply_by_one", "drop_duplicate_qdq"),
+}
+
+
+def lower(model: onnx.ModelProto, passes: Sequence[str]) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
+    """Run the named passes in order; give the lowered model and each pass's report as plain data.
+
+    Raises:
+        ConfigError: a name that is not a pass.
+        StageError: the graph is not what a pass can work on.
+    """
+    unknown = [name for name in passes if name not in PASSES]
+    if unknown:
+        raise ConfigError([f"lowering pass {name!r} is not known; there are {', '.join(PASSES)}" for name in unknown])
+    reports = []
+    for name in passes:
+        model, report = PASSES[name](model)
+        reports.append(dataclasses.asdict(report))
+    return model, reports

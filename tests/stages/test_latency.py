@@ -1,0 +1,190 @@
+"""The latency stage: on a stub backend of known delays, and on a real engine in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from stages import backends
+from stages.backends.base import Array, Available, Built, Feeds
+from stages.contract import Engine, ExportedModel, LabeledSet, Precision
+from stages.errors import ConfigError, StageError
+from stages.latency import Latency, LatencyInputs
+from stages.options import BackendOptions, LatencyOptions
+from tests.fakes import FakeContext
+from tests.stages.backends.test_contract import build
+from tests.stages.engines import CLASSES, SIZE, exported, labelled
+from tests.stages.test_timing import VirtualClock
+
+CLOCK = VirtualClock()
+DELAYS = {Precision.FP32: 30.0, Precision.INT8: 10.0}
+
+
+class Stub:
+    """A backend whose engines take a known time on the virtual clock."""
+
+    name: ClassVar[str] = "stub"
+    Options: ClassVar[type[BackendOptions]] = BackendOptions
+
+    def availability(self, options: BackendOptions | None = None) -> Available:
+        return Available("stub")
+
+    def fingerprint(self) -> Mapping[str, str]:
+        return {"cpu": "none"}
+
+    def prepare(self) -> None:
+        CLOCK.wait(1000)
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        raise NotImplementedError
+
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Any]:
+        CLOCK.wait(200)
+        yield StubSession(engine)
+
+
+class StubSession:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.calls = 0
+        self.feeds: list[Feeds] = []
+
+    def infer(self, feeds: Feeds) -> list[Array]:
+        CLOCK.wait(DELAYS[self.engine.precision] + (70 if self.calls == 0 else 0))
+        self.calls += 1
+        self.feeds.append(feeds)
+        batch = self.engine.batch
+        return [np.ones((batch, 5, 4), np.float32), np.full((batch, CLASSES, 5), 0.5, np.float32)]
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "get", lambda name: Stub())
+
+
+def engine(folder: Path, precision: Precision, **more: Any) -> Engine:
+    model = exported(folder / str(precision), precision)
+    return Engine(
+        root=model.root,
+        files=model.files,
+        backend="stub",
+        precision=precision,
+        main="model.onnx",
+        input_size=[SIZE, SIZE],
+        batch=more.pop("batch", 1),
+        scale_factor=True,
+        image_input="image",
+        scale_input="scale_factor",
+        boxes_output="boxes",
+        scores_output="scores",
+        options={"threads": 1, **more},
+    )
+
+
+def pair(folder: Path) -> list[Engine]:
+    return [engine(folder, p) for p in Precision]
+
+
+def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, context: FakeContext) -> None:
+    inputs = LatencyInputs(engines=pair(tmp_path), images=labelled(tmp_path / "images"))
+    options = LatencyOptions(warmup=3, runs=20, rounds=4, images=2)
+    result = Latency(options, clock=CLOCK).run(inputs, context)
+    told = json.loads(result.path("latency.json").read_text())
+    assert told["schema_version"] == 1 and told["backend"] == "stub" and told["threads"] == 1
+    assert len(told["affinity"]) == 1 and told["rounds"] == 4 and told["warmup"] == 3
+    for precision, delay in DELAYS.items():
+        found = told["engines"][str(precision)]
+        assert found["cold_start"] == {
+            "load_s": pytest.approx(0.2),
+            "first_inference_s": pytest.approx((delay + 70) / 1000),
+        }
+        for mode in ("runtime", "end2end"):  # only the engine moves the clock
+            assert found[mode]["count"] == 20
+            assert [found[mode][k] for k in ("mean_ms", "p50_ms", "p99_ms")] == pytest.approx([delay] * 3)
+            assert found[mode]["std_ms"] == pytest.approx(0, abs=1e-9)
+    for mode in ("runtime", "end2end"):
+        assert told["speedup"][mode] == {"median": pytest.approx(3.0), "rounds": [pytest.approx(3.0)] * 4}
+    with np.load(result.path("samples.npz")) as samples:
+        assert samples["fp32.runtime"] == pytest.approx(np.full(20, 0.03))
+        assert samples["int8.end2end.round"].tolist() == sorted([0, 1, 2, 3] * 5)
+    assert context.value("latency.stub.int8.p50_ms") == pytest.approx(10)
+    assert context.value("latency.stub.fp32.end2end.p50_ms") == pytest.approx(30)
+    assert context.value("latency.stub.speedup") == pytest.approx(3)
+    assert context.progress_calls[-1][:2] == (80, 80)
+
+
+def test_one_engine_has_no_speedup(stub: None, tmp_path: Path, context: FakeContext) -> None:
+    inputs = LatencyInputs(engines=pair(tmp_path)[:1], images=labelled(tmp_path / "images"))
+    result = Latency(LatencyOptions(warmup=0, runs=2, rounds=1), clock=CLOCK).run(inputs, context)
+    told = json.loads(result.path("latency.json").read_text())
+    assert list(told["engines"]) == ["fp32"] and "speedup" not in told
+
+
+def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context: FakeContext) -> None:
+    images = labelled(tmp_path / "images")
+    first = engine(tmp_path, Precision.FP32)
+
+    def run(*engines: Engine) -> None:
+        Latency(LatencyOptions()).run(LatencyInputs(engines=list(engines), images=images), context)
+
+    with pytest.raises(StageError, match="got no engine"):
+        run()
+    with pytest.raises(StageError, match="thread count"):
+        run(first, engine(tmp_path, Precision.INT8, threads=2))
+    with pytest.raises(StageError, match="backend"):
+        run(first, replace(engine(tmp_path, Precision.INT8), backend="other"))
+    with pytest.raises(StageError, match="same precision"):
+        run(first, first)
+    with pytest.raises(ConfigError, match=r"backend.stub.threads: 4096 threads"):
+        run(engine(tmp_path, Precision.FP32, threads=4096))
+
+
+def test_every_bad_option_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Latency(LatencyOptions(warmup=-1, rounds=0, images=0, max_seconds=0))
+    assert len(caught.value.problems) == 4
+
+
+def timed(engines: list[Engine], images: LabeledSet, context: FakeContext) -> dict[str, Any]:
+    options = LatencyOptions(warmup=2, runs=12, rounds=3, images=2)
+    result = Latency(options).run(LatencyInputs(engines=engines, images=images), context)
+    told: dict[str, Any] = json.loads(result.path("latency.json").read_text())
+    return told
+
+
+@pytest.mark.parametrize("name", backends.names())
+def test_real_engines_are_timed(name: str, tmp_path: Path, context: FakeContext) -> None:
+    engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
+    told = timed(engines, labelled(tmp_path / "images"), context)
+    assert told["batch"] == 2
+    for found in told["engines"].values():
+        assert found["runtime"]["count"] == found["end2end"]["count"] == 12
+        assert 0 < found["runtime"]["min_ms"] < found["end2end"]["min_ms"]  # preprocessing and NMS take time
+
+
+def test_timing_in_a_process_that_has_seen_paddle_is_refused(
+    stub: None, tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "paddle", sys)
+    with pytest.raises(StageError, match="Paddle was imported"):
+        timed(pair(tmp_path), labelled(tmp_path / "images"), context)
+
+
+def test_the_stage_imports_no_paddle_and_no_runtime() -> None:
+    code = (
+        "import sys, stages.latency, stages.build;"
+        "bad = {'paddle', 'ppdet', 'onnx', 'onnxruntime', 'openvino', 'cv2'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
