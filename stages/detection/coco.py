@@ -18,6 +18,18 @@ from stages.errors import DataError
 
 SHOWN = 5  # how many cases an error message shows
 
+_COCO_NAMES = """
+person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
+parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, handbag,
+tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, surfboard,
+tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot,
+hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop, mouse, remote,
+keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear,
+hair drier, toothbrush
+"""
+COCO_LABELS: tuple[str, ...] = tuple(" ".join(name.split()) for name in _COCO_NAMES.split(","))
+"""The 80 classes of COCO 2017 in order of category id: what a model trained on it detects."""
+
 
 @dataclass(frozen=True)
 class CocoSet:

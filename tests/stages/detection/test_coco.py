@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stages.detection.coco import missing_files, read_coco, read_labels
+from stages.detection.coco import COCO_LABELS, missing_files, read_coco, read_labels
 from stages.errors import DataError
 
 GOOD: dict[str, Any] = {
@@ -124,3 +124,8 @@ def test_real_labels(bccd: Path) -> None:
     assert (len(coco.images), len(coco.annotations)) == (159, 2082)
     assert set(coco.labels) == {"RBC", "WBC", "Platelets"}
     assert not missing_files(coco.images, bccd / "val")
+
+
+def test_cocos_own_classes() -> None:
+    assert len(set(COCO_LABELS)) == 80
+    assert (COCO_LABELS[0], COCO_LABELS[9], COCO_LABELS[79]) == ("person", "traffic light", "toothbrush")
