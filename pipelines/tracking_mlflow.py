@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import telemetry
-from pipelines.tracking_names import flat, metric_name, numbers, small_files
+from pipelines.tracking_names import flat, metric_name, numbers, run_note, small_files
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_process import is_gone
-from pipelines.tracking_results import result_metrics, run_note
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -215,10 +214,11 @@ class MlflowWriter:
             self._metric(run_id, event["name"], event["value"], step, at)
             if step is not None:
                 self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
+            elif self._stages[node]["backend"]:  # such names carry the backend: they compare whole runs
+                self._metric(self._parent, event["name"], event["value"], None, at)
         elif kind == "progress":
             for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
                 self._metric(run_id, name, value, event["done"], at)
-                self._metric(self._parent, f"{node}.{name}", value, event["done"], at)
         elif kind in ("warning", "info"):
             self._lines[node].append(f"{kind}: {event['message']}")
 
@@ -226,12 +226,8 @@ class MlflowWriter:
         node, artifact = record["node"], record["artifact"]
         run_id = self._nested[node]
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
-        own, comparable = result_metrics(artifact)
-        for name, value in {**own, "seconds": record["seconds"], "size_bytes": artifact["size_bytes"]}.items():
+        for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
             self._metric(run_id, name, value, None, at)
-        for name, value in comparable.items():
-            self._metric(run_id, name, value, None, at)
-            self._metric(self._parent, name, value, None, at)
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
         dataset = self._dataset(node, artifact)

@@ -1,8 +1,4 @@
-"""What things are called in the tracking store: params, metrics, datasets, and which files are worth a copy.
-
-Names are the same in every run, so that runs can be compared and searched:
-``latency.onnxruntime.int8.p50_ms``, ``map.onnxruntime.int8``, ``distill.loss``.
-"""
+"""What the tracking store shows of a run: names of params and metrics, the description, the files worth a copy."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import Any
 
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
+MAX_NOTE = 7500  # characters; MLflow keeps 8000 of a tag
 MAX_FILE = 1_000_000  # bytes of one copied file
 SMALL_SUFFIXES = {".json", ".md", ".yml", ".yaml", ".txt", ".csv", ".html", ".svg", ".png"}
 
@@ -68,3 +65,17 @@ def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
         path = Path(artifact["root"]) / name
         if "/" not in name and path.suffix in SMALL_SUFFIXES and path.is_file() and path.stat().st_size <= MAX_FILE:
             yield path
+
+
+def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Path | None) -> str:
+    """The description of a pipeline run: its report, or why there is none."""
+    report = report_dir / "report.md" if report_dir else None
+    if report is not None and report.is_file():
+        note = report.read_text(encoding="utf-8")
+        if len(note) > MAX_NOTE:
+            cut = note.rfind("\n", 0, MAX_NOTE)
+            note = note[:cut] + "\n\nThe whole report is among the run's artifacts: `report.md`."
+        return note
+    error = finished["summary"].get("error")
+    said = f"\n\n```\n{str(error)[:MAX_NOTE]}\n```" if error else ""
+    return f"{finished['status'].capitalize()}: `{run['command']}`{said}"

@@ -18,7 +18,7 @@ from pipelines.tracking import MlflowObserver
 from pipelines.tracking_mlflow import connect, store_uri
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_spool import Spool, leftovers
-from stages.contract import AccuracyResult, ImageList, LatencyResult, Precision, hash_files
+from stages.contract import AccuracyResult, ImageList, Precision, hash_files
 from stages.errors import StageError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
     assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in nested.values())
     collected, distilled = nested["images.unlabeled"], nested["distill"]
     assert (collected.info.status, collected.data.tags["cached"]) == ("FINISHED", "true")
-    assert collected.data.metrics["count"] == 100
+    assert set(collected.data.metrics) == {"seconds", "size_bytes"}
     assert artifact_names(store, collected) == {"images.json"}
     assert (distilled.info.status, distilled.data.tags["error"]) == ("FAILED", "it broke")
     assert distilled.data.params == {"lr": "3e-05", "model.name": "tiny"}
@@ -146,7 +146,7 @@ def test_curves_have_steps_in_the_stage_and_in_the_run(store: TrackingOptions, t
     for run_id, name in ((nested["distill"].info.run_id, "loss"), (parent.info.run_id, "distill.loss")):
         points = [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
         assert points == [(0, 1.0), (10, pytest.approx(1 / 11)), (20, pytest.approx(1 / 21))]
-    assert [m.step for m in client.get_metric_history(parent.info.run_id, "distill.images_per_s")] == [30]
+    assert [m.step for m in client.get_metric_history(nested["distill"].info.run_id, "images_per_s")] == [30]
 
 
 def test_data_sets_are_inputs_with_digests(store: TrackingOptions, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
     observer = MlflowObserver(store)
     observer.run_started(run_info(tmp_path, "results"))
     accuracy = AccuracyResult(
-        **files_in(tmp_path / "a", accuracy={"map": 0.41, "map50": 0.6, "images": 9}, detections=[]),
+        **files_in(tmp_path / "a", accuracy={"map": 41.0}, detections=[]),
         backend="onnxruntime",
         precision=Precision.INT8,
     )
@@ -172,12 +172,13 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
         id="accuracy.onnxruntime.int8", stage="accuracy", key="k", backend="onnxruntime", precision="int8"
     )
     observer.stage_started(stage)
+    observer.stage_event(stage, {"event": "progress", "done": 1, "total": 1, "images_per_s": 9.0})
+    observer.stage_event(stage, {"event": "metric", "name": "map.onnxruntime.int8", "value": 41.0, "step": None})
     observer.stage_finished(stage, accuracy, False, 2.0)
-    row = {"precision": "int8", "runtime": {"p50_ms": 4.5}, "end2end": {"p50_ms": 6.5}}
-    latency = LatencyResult(**files_in(tmp_path / "l", latency={"engines": [row]}), backend="onnxruntime")
-    stage = StageInfo(id="latency.onnxruntime", stage="latency", key="k", backend="onnxruntime")
+    stage = StageInfo(id="export.fp32", stage="export", key="k", precision="fp32")
     observer.stage_started(stage)
-    observer.stage_finished(stage, latency, False, 2.0)
+    observer.stage_event(stage, {"event": "metric", "name": "agreement.boxes", "value": 1e-6, "step": None})
+    observer.stage_finished(stage, image_list(tmp_path), False, 2.0)
     report = tmp_path / "report"
     report.mkdir()
     (report / "report.md").write_text("| backend | INT8 |\n|---|---|\n| ONNX Runtime | 4.5 |\n")
@@ -186,13 +187,10 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
 
     assert observer.warnings == []
     parent, nested = parent_and_nested(store, "results")
-    assert parent.data.metrics == {
-        "map.onnxruntime.int8": 0.41,
-        "map50.onnxruntime.int8": 0.6,
-        "latency.onnxruntime.int8.p50_ms": 4.5,
-        "latency_e2e.onnxruntime.int8.p50_ms": 6.5,
-    }
-    assert nested["accuracy.onnxruntime.int8"].data.metrics["map.onnxruntime.int8"] == 0.41
+    assert parent.data.metrics == {"map.onnxruntime.int8": 41.0}
+    assert nested["accuracy.onnxruntime.int8"].data.metrics["map.onnxruntime.int8"] == 41.0
+    assert nested["accuracy.onnxruntime.int8"].data.metrics["images_per_s"] == 9.0
+    assert nested["export.fp32"].data.metrics["agreement.boxes"] == 1e-6
     assert nested["accuracy.onnxruntime.int8"].data.tags["backend"] == "onnxruntime"
     assert parent.data.tags["mlflow.note.content"].startswith("| backend | INT8 |")
     assert artifact_names(store, parent) == {"config.json", "report.json", "report.md"}
