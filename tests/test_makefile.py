@@ -1,0 +1,44 @@
+"""What a new user meets first: `make`, before anything is installed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_make_alone_explains_itself() -> None:
+    out = make().stdout
+    for target in ("compress", "test", "ui", "doctor"):
+        assert re.search(rf"^  make {target} +\S", out, re.MULTILINE), out
+
+
+@pytest.mark.parametrize("target", ["compress", "test"])
+def test_another_python_is_refused_before_anything_is_installed(tmp_path: Path, target: str) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo "Python 3.9.18"; exit 0; fi\nexit 1\n')
+    old.chmod(0o755)
+    venv = tmp_path / "venv"
+    result = make(target, f"PYTHON={old}", f"VENV={venv}")
+    assert result.returncode != 0
+    assert "needs Python 3.10, 3.11 or 3.12 (found: Python 3.9.18)" in result.stderr
+    assert f"make {target} PYTHON=python3.11" in result.stderr
+    assert not venv.exists()
+
+
+def test_the_lock_is_hashed_and_names_no_index() -> None:
+    for name in ("requirements.lock", "requirements/build.lock"):
+        text = (ROOT / name).read_text()
+        assert "http" not in text.replace("httpcore", "").replace("httpx", "").replace("aiohttp", "")
+        pins = re.findall(r"^[A-Za-z0-9._-]+==\S+", text, re.MULTILINE)
+        blocks = re.split(r"^(?=[A-Za-z0-9._-]+==)", text, flags=re.MULTILINE)[1:]
+        assert len(pins) == len(blocks) > 3
+        assert all("--hash=sha256:" in block for block in blocks)
