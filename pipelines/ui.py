@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ipaddress
 import json
@@ -14,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -28,6 +29,21 @@ from stages.errors import DetpressError, InputError
 START_SECONDS = 120.0  # it takes about 8 on an idle machine
 STOP_SECONDS = 20.0  # and more than 4 to stop
 MODE = "workflowType=machine_learning"  # else the pages open on traces of language models
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve the runs of an artifacts folder, or of the store that ``--uri`` names, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="detpress ui", description="Open the experiment tracking UI on the runs of this folder."
+    )
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--uri", help="another store, as in tracking.uri (default: the database under --artifacts)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="interface to listen on (default: %(default)s, this machine)"
+    )
+    parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    given = parser.parse_args(arguments)
+    return run_ui(TrackingOptions(uri=given.uri, folder=str(Path(given.artifacts) / "mlflow")), given.host, given.port)
 
 
 def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000) -> int:
@@ -144,7 +160,7 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
+            raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
 
 
 def _is_loopback(host: str) -> bool:

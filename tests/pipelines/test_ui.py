@@ -36,13 +36,10 @@ def test_the_server_shows_the_runs_and_ends_cleanly(tmp_path: Path, how: signal.
     options = TrackingOptions(folder=str(tmp_path / "mlflow"))
     tell_small_run(MlflowObserver(options), tmp_path, "shown")
     port = closed_port()
-    code = (
-        "from pipelines.ui import run_ui\n"
-        "from pipelines.tracking_options import TrackingOptions\n"
-        f"raise SystemExit(run_ui(TrackingOptions(folder={options.folder!r}), port={port}))\n"
-    )
+    code = "import sys; from pipelines.ui import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--artifacts", str(tmp_path), "--port", str(port)]
     root = Path(__file__).parents[2]
-    ui = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
+    ui = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
     assert ui.stdout is not None
     watchdog = threading.Timer(120, ui.kill)
     watchdog.start()
@@ -76,7 +73,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(InputError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*choose another port"):
+        with pytest.raises(InputError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*choose another with --port"):
             run_ui(TrackingOptions(folder=str(tmp_path)), port=taken.getsockname()[1])
 
 
