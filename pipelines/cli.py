@@ -1,0 +1,167 @@
+"""The console script ``detpress``: finds the sub-command, and turns errors and signals into exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+from pipelines import telemetry
+from pipelines.failures import tell
+from stages.errors import InputError
+
+HELP = """\
+detpress: an FP32 PP-YOLOE and a folder of unlabeled images in, a measured INT8 detector out.
+
+Usage: detpress COMMAND [ARGUMENTS]
+
+Commands
+  compress    distil to INT8, build an engine per backend, measure latency and mAP, report
+  finetune    train the FP32 detector on a labelled set and write its checkpoint
+  report      show the report of a run again
+  ui          open the experiment tracking UI on this folder's runs
+  doctor      what this machine can run, and how to install what it cannot
+
+Start with
+  detpress doctor
+  detpress compress experiment=demo
+  detpress compress model=ppyoloe_s model.weights=FILE data=coco_folder data.root=DIR
+
+`detpress COMMAND --help` tells more. Everywhere: --debug shows tracebacks, --version the version.
+
+Exit codes: 0 done, 2 wrong config or input, 4 a stage failed, 130 and 143 interrupted.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    telemetry.off(os.environ)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _dispatch(given, debug)
+    except KeyboardInterrupt:
+        return _stopped(signal.SIGINT)
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGTERM:
+            return _stopped(signal.SIGTERM)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        # The reader of our output has left (`detpress report latest | head`); the rest has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        return tell(error, debug=debug)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _dispatch(arguments: list[str], debug: bool) -> int:
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if name in ("", "-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if name else 2
+    if name == "--version" or "--version" in rest:
+        print(f"detpress {metadata.version('detpress')}")
+        return 0
+    if name not in _COMMANDS:
+        from pipelines.config_keys import close_to, suggestion
+
+        meant = suggestion(close_to(name, _COMMANDS))
+        raise InputError(f"{name}: there is no such command{meant} (there are {', '.join(_COMMANDS)})")
+    return _COMMANDS[name](rest, debug)
+
+
+def _compress(arguments: list[str], debug: bool) -> int:
+    from pipelines import hydra_app
+    from pipelines.schema import PipelineConfig
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        from pipelines.compress import run_compress
+
+        outcome = run_compress(config, command=command)
+        return _ended(outcome.exit_code, outcome.path)
+
+    return hydra_app.run("compress", arguments, task, debug=debug)
+
+
+def _finetune(arguments: list[str], debug: bool) -> int:
+    from pipelines import hydra_app
+    from pipelines.schema import PipelineConfig
+
+    # `out` belongs to this command, not to the config that it shares with `compress`.
+    outs = [argument for argument in arguments if argument.startswith("out=")]
+    rest = [argument for argument in arguments if argument not in outs]
+    if len(outs) > 1 or outs == ["out="]:
+        raise InputError("out: name one file, e.g. out=mine.pdparams")
+    if outs and ("-m" in rest or "--multirun" in rest):
+        raise InputError("out: the runs of a sweep would overwrite each other's file; leave it out")
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        from pipelines.compress import run_finetune
+
+        out = outs[0].removeprefix("out=") if outs else None
+        outcome = run_finetune(config, out, command=[*command, *outs])
+        return _ended(outcome.exit_code, outcome.path)
+
+    return hydra_app.run("finetune", rest, task, debug=debug, finetune_only=True)
+
+
+def _report(arguments: list[str], debug: bool) -> int:
+    from pipelines import show
+
+    return show.main(arguments)
+
+
+def _ui(arguments: list[str], debug: bool) -> int:
+    import argparse
+
+    from pipelines.tracking_options import TrackingOptions
+    from pipelines.ui import run_ui
+
+    parser = argparse.ArgumentParser(
+        prog="detpress ui", description="Serve the tracked runs with MLflow's UI until Ctrl-C."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--folder", default=TrackingOptions().folder, help="the local store (tracking.folder)")
+    parser.add_argument("--uri", help="the store's URI instead (tracking.uri)")
+    options = parser.parse_args(arguments)
+    return run_ui(TrackingOptions(uri=options.uri, folder=options.folder), options.host, options.port)
+
+
+def _doctor(arguments: list[str], debug: bool) -> int:
+    from pipelines import doctor
+
+    return doctor.main(arguments)
+
+
+_COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
+    "compress": _compress,
+    "finetune": _finetune,
+    "report": _report,
+    "ui": _ui,
+    "doctor": _doctor,
+}
+
+
+def _ended(exit_code: int, made: Path | None) -> int:
+    """The path of what was made is the last line on stdout, for scripts."""
+    if made is not None:
+        print(made, flush=True)
+    return exit_code
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _stopped(number: signal.Signals) -> int:
+    print(f"stopped by {number.name}; finished stages are kept, the same command goes on from there", file=sys.stderr)
+    return 128 + number

@@ -1,0 +1,45 @@
+"""``detpress report RUN``: the stored report of a run, on the terminal or for a script."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from pipelines.config_keys import close_to, suggestion
+from stages.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a run's report and return the exit code."""
+    parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
+    parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
+    parser.add_argument("--json", action="store_true", help="print report.json instead of the tables")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    options = parser.parse_args(arguments)
+    folder = find_run(options.run, Path(options.artifacts))
+    file = folder / ("report.json" if options.json else "report.md")
+    if not file.is_file():
+        raise InputError(f"{folder} has no {file.name}: the run did not get that far; run its command again")
+    text = file.read_text(encoding="utf-8")
+    console = Console()
+    if console.is_terminal and not options.json:
+        console.print(Markdown(text))
+    else:
+        print(text.rstrip("\n"))
+    return 0
+
+
+def find_run(run: str, artifacts: Path) -> Path:
+    """The folder of ``run``: a path, an id under ``artifacts/runs``, or ``latest``."""
+    runs = artifacts / "runs"
+    for folder in (runs / run, Path(run)):
+        if folder.is_dir():
+            return folder
+    known = sorted((p.name for p in runs.iterdir() if p.is_dir()), reverse=True) if runs.is_dir() else []
+    if not known:
+        raise InputError(f"there are no runs under {runs.resolve()}; name their folder with --artifacts DIR")
+    raise InputError(f"there is no run {run}{suggestion(close_to(run, known))} ({len(known)} under {runs})")
