@@ -1,0 +1,136 @@
+"""The report's rows: one per backend and precision, whatever became of it.
+
+A row::
+
+    backend, precision, hardware
+    status        "ok", "failed" or "unavailable"; ``error`` says why, ``failed_stages`` where
+    latency       {"runtime": {...}, "end2end": {...}}: count and milliseconds per run, see ``stages/latency.py``
+    speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
+    map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
+    accuracy      the other metrics of ``accuracy.json``
+    engine_bytes, build_seconds, threads, batch, load_s, nms_in, int8_share
+
+What is not known is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stages.contract import AccuracyResult, Engine, LatencyResult
+
+MODES: tuple[str, ...] = ("runtime", "end2end")
+BASE = "fp32"
+ORDER: tuple[str, ...] = ("fp32", "int8", "int8_fp16", "int8_fp16_pm")
+"""Precisions in the order of the tables; others follow."""
+
+Row = dict[str, Any]
+
+
+def build_rows(
+    engines: Sequence[Engine],
+    latencies: Sequence[LatencyResult],
+    accuracies: Sequence[AccuracyResult],
+    failures: Sequence[dict[str, Any]],
+    hardware: str,
+) -> list[Row]:
+    """Rows in the order in which backends appear, FP32 first within each."""
+    rows: dict[tuple[str, str], Row] = {}
+
+    def row(backend: str, precision: str) -> Row:
+        return rows.setdefault((backend, precision), _empty(backend, precision, hardware))
+
+    for engine in engines:
+        _add_engine(row(engine.backend, str(engine.precision)), engine)
+    for latency in latencies:
+        content = json.loads(latency.path("latency.json").read_text(encoding="utf-8"))
+        for precision in content["engines"]:
+            _add_latency(row(latency.backend, precision), content, precision)
+    for accuracy in accuracies:
+        content = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
+        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), content)
+    for failure in failures:
+        if failure.get("backend") and failure.get("precision"):
+            row(failure["backend"], str(failure["precision"]))
+    for failure in failures:
+        for hit in _concerned(rows.values(), failure):
+            _add_failure(hit, failure)
+    for own in rows.values():
+        _compare(own, rows.get((own["backend"], BASE)))
+    backends = list(dict.fromkeys(backend for backend, _ in rows))
+    return sorted(rows.values(), key=lambda r: (backends.index(r["backend"]), _rank(r["precision"])))
+
+
+def _empty(backend: str, precision: str, hardware: str) -> Row:
+    unknown = (
+        "error", "map", "map50", "map75", "map_drop", "accuracy", "engine_bytes", "build_seconds", "threads", "batch",
+        "load_s", "nms_in", "int8_share",
+    )  # fmt: skip
+    return {
+        "backend": backend,
+        "precision": precision,
+        "hardware": hardware,
+        "status": "ok",
+        "failed_stages": [],
+        "latency": dict.fromkeys(MODES),
+        "speedup": dict.fromkeys(MODES),
+        **dict.fromkeys(unknown),
+    }
+
+
+def _rank(precision: str) -> tuple[int, str]:
+    return (ORDER.index(precision) if precision in ORDER else len(ORDER), precision)
+
+
+def _add_engine(row: Row, engine: Engine) -> None:
+    row["engine_bytes"] = (engine.root / engine.main).stat().st_size
+    row["build_seconds"] = engine.build_seconds
+    row["threads"] = engine.options.get("threads")
+    row["batch"] = engine.batch
+    row["int8_share"] = (engine.notes.get("audit") or {}).get("int8_share")
+
+
+def _add_latency(row: Row, content: dict[str, Any], precision: str) -> None:
+    found = content["engines"][precision]
+    row["latency"] = {mode: found.get(mode) for mode in MODES}
+    row["load_s"] = found.get("cold_start", {}).get("load_s")
+    row["nms_in"] = content.get("nms_in")
+
+
+def _add_accuracy(row: Row, content: dict[str, Any]) -> None:
+    for name in ("map", "map50", "map75"):
+        row[name] = content[name]
+    told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
+    row["accuracy"] = {k: v for k, v in content.items() if k not in told}
+
+
+def _concerned(rows: Iterable[Row], failure: dict[str, Any]) -> list[Row]:
+    """The rows that miss something because of a failure; one without a precision concerns all of its backend."""
+    if not failure.get("backend"):
+        return []  # an earlier stage; what it left undone is reported by the stages that needed it
+    precision = failure.get("precision")
+    return [
+        r for r in rows if r["backend"] == failure["backend"] and (not precision or r["precision"] == str(precision))
+    ]
+
+
+def _add_failure(row: Row, failure: dict[str, Any]) -> None:
+    status = failure.get("status", "failed")
+    row["status"] = status if row["status"] in ("ok", status) else "failed"
+    row["failed_stages"].append(failure.get("stage"))
+    error = str(failure.get("error", ""))
+    if error not in (row["error"] or "").split("\n"):  # one cause, several stages that miss its result
+        row["error"] = f"{row['error']}\n{error}" if row["error"] else error
+
+
+def _compare(row: Row, base: Row | None) -> None:
+    if base is None or base is row:
+        return
+    for mode in MODES:
+        own, other = row["latency"][mode], base["latency"][mode]
+        if own and other:
+            row["speedup"][mode] = other["median_ms"] / own["median_ms"]
+    if row["map"] is not None and base["map"] is not None:
+        row["map_drop"] = base["map"] - row["map"]
