@@ -32,8 +32,9 @@ os.environ.setdefault("GLOG_v", "0")
 # matplotlib, which ppdet imports, must not look for a display.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# Lines printed by ppdet at import which say nothing about the job; all else that it prints is passed on to stderr.
-_NOISE = ("Unable to use numba in PP-Tracking",)
+# Lines printed at import which say nothing about the job; all else is passed on to stderr. Paddle warns of
+# more than one thread because of data-parallel training, which does not happen here.
+_NOISE = ("Unable to use numba in PP-Tracking", "OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
 
 
 def _refuse_download(url: str, *args: object, **kwargs: object) -> NoReturn:
@@ -48,7 +49,7 @@ def _import_quietly() -> None:
     """Import ppdet, then paddle, passing on what they print except the known noise."""
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stdout(captured):
+        with contextlib.redirect_stdout(captured), contextlib.redirect_stderr(captured):
             import ppdet.core.workspace
             import ppdet.modeling  # noqa: F401
     finally:

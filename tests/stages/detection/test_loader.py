@@ -21,7 +21,7 @@ PLAIN = Augmentation(0, 0, 0)
 
 
 def coco_set(folder: Path) -> CocoSet:
-    """Five images of 80x40: category ids 3 and 90, one crowd box, one image without boxes, one box outside the frame."""
+    """Five images of 80x40: ids 3 and 90, a crowd box, an image without boxes, a box outside the frame."""
     images, annotations = [], []
     for i in range(5):
         cv2.imwrite(str(folder / f"{i}.png"), np.full((40, 80, 3), 40 * i, np.uint8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    env = {**os.environ, "OMP_NUM_THREADS": "2"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, env=env)
 
 
 def test_order_holds_and_import_is_silent() -> None:
@@ -30,6 +32,7 @@ def test_order_holds_and_import_is_silent() -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "alive 3.0\n"
     assert "numba" not in done.stderr
+    assert "OMP_NUM_THREADS" not in done.stderr
 
 
 def test_paddle_before_the_door_is_refused() -> None:
