@@ -103,6 +103,8 @@ class FinetuneSettings:
     lr: float = 0.002
     warmup_steps: int = 100
     weight_decay: float = 0.0005
+    static_steps: int = 50
+    """Steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL)."""
     ema_decay: float = 0.998
     flip: float = 0.5
     color_jitter: float = 0.4
@@ -175,7 +177,6 @@ class DistillOptions(CompressionSettings):
 class BackendOptions:
     """Common to every backend (``conf/backend``)."""
 
-    enabled: bool = True
     threads: int = 1
     """CPU threads of the engine."""
 
