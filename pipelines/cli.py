@@ -120,20 +120,9 @@ def _report(arguments: list[str], debug: bool) -> int:
 
 
 def _ui(arguments: list[str], debug: bool) -> int:
-    import argparse
+    from pipelines import ui
 
-    from pipelines.tracking_options import TrackingOptions
-    from pipelines.ui import run_ui
-
-    parser = argparse.ArgumentParser(
-        prog="detpress ui", description="Serve the tracked runs with MLflow's UI until Ctrl-C."
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=5000)
-    parser.add_argument("--folder", default=TrackingOptions().folder, help="the local store (tracking.folder)")
-    parser.add_argument("--uri", help="the store's URI instead (tracking.uri)")
-    options = parser.parse_args(arguments)
-    return run_ui(TrackingOptions(uri=options.uri, folder=options.folder), options.host, options.port)
+    return ui.main(arguments)
 
 
 def _doctor(arguments: list[str], debug: bool) -> int:

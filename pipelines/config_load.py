@@ -16,6 +16,7 @@ from pipelines.config_values import at_least, check_values
 from pipelines.schema import PipelineConfig
 from stages import backends
 from stages.errors import ConfigError
+from stages.options import BackendOptions
 
 _PATHS = {
     "model": ("weights", "inference_dir"),
@@ -110,7 +111,24 @@ def _backend(name: str, options: Any) -> tuple[Any, list[Problem]]:
     loaded = kind(**good)
     if not (rule := at_least(1)).holds(loaded.threads):
         problems.append(Problem(f"{key}.threads", f"{loaded.threads!r} does not fit; {rule.text}"))
+    problems += _refused(name, loaded)
     return loaded, problems
+
+
+def _refused(name: str, options: BackendOptions) -> list[Problem]:
+    """What only the backend itself can say about its options' values."""
+    problems: list[Problem] = []
+    try:
+        backends.get(name).availability(options)
+    except ConfigError as error:
+        problems += [Problem("", text) for text in error.problems]
+    if getattr(options, "lowering", None):
+        from stages.lowering.recipes import PASSES
+
+        for unknown in [step for step in options.lowering if step not in PASSES]:  # type: ignore[attr-defined]
+            hint = suggestion(close_to(unknown, PASSES))
+            problems.append(Problem(f"backend.{name}.lowering", f"there is no pass {unknown}{hint}"))
+    return problems
 
 
 def _expand_home(config: PipelineConfig) -> None:

@@ -64,6 +64,7 @@ RULES: dict[str, Rule] = {
     "finetune.lr": above(0),
     "finetune.warmup_steps": COUNT,
     "finetune.weight_decay": COUNT,
+    "finetune.static_steps": COUNT,
     "finetune.ema_decay": Rule(lambda v: 0 <= v < 1, "it must be at least 0 and less than 1"),
     "finetune.flip": SHARE,
     "finetune.color_jitter": SHARE,
