@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.events import RunInfo, StageInfo
 from pipelines.redact import redact, redact_text
-from pipelines.tracking_mlflow import MlflowWriter, connect, store_uri, sweep
+from pipelines.tracking_mlflow import MlflowWriter
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_process import this_process
 from pipelines.tracking_spool import Spool, leftovers
+from pipelines.tracking_store import connect, store_uri, sweep
 from stages.contract import Artifact
 
 if TYPE_CHECKING:

@@ -8,17 +8,13 @@ global state, and would turn two stages at once into a riddle.
 from __future__ import annotations
 
 import json
-import logging
-import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import telemetry
 from pipelines.tracking_names import flat, metric_name, numbers, run_note, small_files
 from pipelines.tracking_options import TrackingOptions
-from pipelines.tracking_process import is_gone
+from pipelines.tracking_store import artifact_location, store_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -28,46 +24,6 @@ Record = Mapping[str, Any]
 
 BATCH = 500  # metrics per request; MLflow takes at most 1000
 TRAINING = ("finetune", "distill")
-
-
-def store_uri(options: TrackingOptions) -> str:
-    """The tracking URI: the one that was given, or SQLite in the local folder."""
-    return options.uri or f"sqlite:///{Path(options.folder).resolve() / 'mlflow.db'}"
-
-
-def artifact_location(options: TrackingOptions) -> str | None:
-    """Where a new experiment keeps its files; ``None`` leaves it to the server."""
-    if options.artifact_location:
-        given = options.artifact_location
-        return given if "://" in given else Path(given).resolve().as_uri()
-    if store_uri(options).startswith(("http://", "https://")):
-        return None
-    return (Path(options.folder).resolve() / "artifacts").as_uri()
-
-
-def connect(options: TrackingOptions) -> MlflowClient:
-    """A client of the store; imports MLflow, which takes a second or two. Nothing is asked of the store yet."""
-    telemetry.off(os.environ)
-    # MLflow's own defaults would let a dead server hold a run for minutes; what the user has set stays.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(options.timeout))))
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # they tell of every table they create
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if store_uri(options).startswith("sqlite:///"):
-        Path(store_uri(options).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=store_uri(options))
-
-
-def sweep(client: MlflowClient) -> None:
-    """Mark runs of this machine as KILLED whose process is gone: SIGKILL leaves them RUNNING for ever."""
-    query = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-    for run in client.search_runs([e.experiment_id for e in client.search_experiments()], query):
-        if is_gone(run.data.tags):
-            client.set_terminated(run.info.run_id, "KILLED")
 
 
 class MlflowWriter:
@@ -87,6 +43,7 @@ class MlflowWriter:
         self._lines: dict[str, list[str]] = {}  # node id -> what its worker said
         self._inputs: dict[str, DatasetInput] = {}  # digest -> the data set
         self._metrics: dict[str, list[Metric]] = {}
+        self._named: set[tuple[str, str]] = set()  # node and name of what was reported as a metric
         self._monitors: dict[str, Any] = {}
 
     def apply(self, record: Record) -> None:
@@ -211,14 +168,16 @@ class MlflowWriter:
         kind = event.get("event")
         if kind == "metric":
             step = event.get("step")
+            self._named.add((node, event["name"]))
             self._metric(run_id, event["name"], event["value"], step, at)
             if step is not None:
                 self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
-            elif self._stages[node]["backend"]:  # such names carry the backend: they compare whole runs
+            elif self._stages[node]["backend"] or node == "report":  # their names carry the backend: they compare runs
                 self._metric(self._parent, event["name"], event["value"], None, at)
         elif kind == "progress":
             for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
-                self._metric(run_id, name, value, event["done"], at)
+                if (node, name) not in self._named:  # else it is only shown beside the bar a second time
+                    self._metric(run_id, name, value, event["done"], at)
         elif kind in ("warning", "info"):
             self._lines[node].append(f"{kind}: {event['message']}")
 

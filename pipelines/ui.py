@@ -22,8 +22,8 @@ from typing import IO, Any
 
 from pipelines import telemetry
 from pipelines.redact import redact_text
-from pipelines.tracking_mlflow import artifact_location, store_uri
 from pipelines.tracking_options import TrackingOptions
+from pipelines.tracking_store import artifact_location, store_uri
 from stages.errors import DetpressError, InputError
 
 START_SECONDS = 120.0  # it takes about 8 on an idle machine

@@ -15,9 +15,9 @@ import pytest
 
 from pipelines.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.tracking import MlflowObserver
-from pipelines.tracking_mlflow import connect, store_uri
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_spool import Spool, leftovers
+from pipelines.tracking_store import connect, store_uri
 from stages.contract import AccuracyResult, ImageList, Precision, hash_files
 from stages.errors import StageError
 
@@ -90,7 +90,7 @@ def tell_small_run(observer: Any, tmp_path: Path, run_id: str, *, status: str = 
     observer.stage_started(distill)
     for step in range(0, 30, 10):
         observer.stage_event(distill, {"event": "metric", "name": "loss", "value": 1.0 / (step + 1), "step": step})
-    observer.stage_event(distill, {"event": "progress", "done": 30, "total": 30, "images_per_s": 12.5})
+    observer.stage_event(distill, {"event": "progress", "done": 30, "total": 30, "loss": 0.03, "images_per_s": 12.5})
     observer.stage_event(distill, {"event": "warning", "message": "one image is black; api_key=hunter2"})
     observer.stage_failed(distill, StageError("it broke\nin two lines"), 3.0)
     observer.run_finished(status, {"error": "it broke"}, None)
