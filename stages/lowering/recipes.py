@@ -12,6 +12,7 @@ from stages.errors import ConfigError
 from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one
 from stages.lowering.graph import PassReport
+from stages.lowering.placement import drop_unobserved, float_tail, quantize_silu
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 
 Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]
@@ -20,30 +21,31 @@ PASSES: dict[str, Pass] = {
     p.__name__: p
     for p in (
         lift_zero_scales,
+        float_tail,
+        drop_unobserved,
         fold_weights,
         fold_bias,
         drop_multiply_by_one,
         drop_duplicate_qdq,
         activations_to_uint8,
+        quantize_silu,
     )
 }
 
+# The tail first: what it frees need not be reported as unobserved, nor have its weights folded.
+_COMMON = (
+    "lift_zero_scales",
+    "float_tail",
+    "drop_unobserved",
+    "fold_weights",
+    "drop_multiply_by_one",
+    "drop_duplicate_qdq",
+)
+
 RECIPES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": (
-        "lift_zero_scales",
-        "fold_weights",
-        "drop_multiply_by_one",
-        "drop_duplicate_qdq",
-        "activations_to_uint8",
-    ),
-    "openvino": (
-        "lift_zero_scales",
-        "fold_weights",
-        "drop_multiply_by_one",
-        "drop_duplicate_qdq",
-        "activations_to_uint8",
-    ),
-    "tensorrt": ("lift_zero_scales", "fold_weights", "fold_bias", "drop_multiply_by_one", "drop_duplicate_qdq"),
+    "onnxruntime": (*_COMMON, "activations_to_uint8", "quantize_silu"),
+    "openvino": (*_COMMON, "activations_to_uint8"),
+    "tensorrt": (*_COMMON, "fold_bias"),
 }
 
 

@@ -145,7 +145,7 @@ def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context:
         run(first, replace(engine(tmp_path, Precision.INT8), backend="other"))
     with pytest.raises(StageError, match="same precision"):
         run(first, first)
-    with pytest.raises(ConfigError, match=r"backend.stub.threads: 4096 threads"):
+    with pytest.raises(ConfigError, match=r"backend\.stub\.threads: 4096 threads"):
         run(engine(tmp_path, Precision.FP32, threads=4096))
 
 

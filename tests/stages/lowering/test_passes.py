@@ -162,8 +162,9 @@ def test_a_recipe_keeps_the_outputs(backend: str) -> None:
     lowered, reports = lower(model, RECIPES[backend])
     assert [r["name"] for r in reports] == list(RECIPES[backend])
     difference = np.abs(run(model)[0] - run(lowered)[0])
-    assert difference.max() <= 0.1  # two steps of 0.05: what a sigmoid in eight bits can move
-    assert np.mean(difference) <= 0.01
+    # Half a step of 0.05, uniformly, because the last pair is taken off; and a step more for sigmoids in eight bits.
+    assert difference.max() <= 0.1
+    assert np.mean(difference) <= 0.02
 
 
 def test_an_unknown_pass_is_named() -> None:
