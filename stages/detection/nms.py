@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 BLOCK = 256  # candidates compared with each other at once
-SORTED_AT_ONCE = 4096  # sorting more is put off until they are needed
+SORTED_AT_ONCE = 2048  # sorting more is put off until they are needed
 
 
 def multiclass_nms(boxes: Floats, scores: Floats, options: NmsOptions) -> Floats:
@@ -95,20 +95,20 @@ class _Ranks:
 
 def _suppress(boxes: Floats, block: Indices, kept: Indices, anchors: int, threshold: np.float32) -> Indices:
     """Those of ``block`` (best first) that neither ``kept`` nor a better survivor of the block suppresses."""
-    block_classes, block_anchors = np.divmod(block, anchors)
-    alive = np.ones(block.size, np.bool_)
+    own = _Boxes(boxes, block, anchors)
     if kept.size:
-        kept_classes, kept_anchors = np.divmod(kept, anchors)
-        i, j = np.nonzero(kept_classes[:, None] == block_classes[None, :])
-        alive[j[_iou(boxes[kept_anchors[i]], boxes[block_anchors[j]]) > threshold]] = False
-        block_classes, block_anchors = block_classes[alive], block_anchors[alive]
-        block = block[alive]
+        better = _Boxes(boxes, kept, anchors)
+        i, j = np.nonzero(better.classes[:, None] == own.classes[None, :])
         alive = np.ones(block.size, np.bool_)
-    i, j = np.nonzero(np.triu(block_classes[:, None] == block_classes[None, :], 1))
-    over = _iou(boxes[block_anchors[i]], boxes[block_anchors[j]]) > threshold
+        alive[j[_iou(better, own, i, j) > threshold]] = False
+        block = block[alive]
+        own = _Boxes(boxes, block, anchors)
+    i, j = np.nonzero(np.triu(own.classes[:, None] == own.classes[None, :], 1))
+    over = _iou(own, own, i, j) > threshold
     i, j = i[over], j[over]
     # Greedy suppression as a fixed point: a box lives iff no living better box suppresses it. Starting from all alive,
     # the first k boxes are right after k rounds, in practice all after three or four.
+    alive = np.ones(block.size, np.bool_)
     while True:
         after = np.ones(block.size, np.bool_)
         after[j[alive[i]]] = False
@@ -117,14 +117,20 @@ def _suppress(boxes: Floats, block: Indices, kept: Indices, anchors: int, thresh
         alive = after
 
 
-def _iou(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of boxes [P, 4] with boxes [P, 4]; 0 where they do not meet."""
-    width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
-    height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+class _Boxes:
+    """The boxes of some candidates, column by column, and their classes."""
+
+    def __init__(self, boxes: Floats, candidates: Indices, anchors: int) -> None:
+        self.classes = (candidates // anchors).astype(np.int32)
+        own = boxes[candidates - self.classes * anchors]
+        self.x1, self.y1, self.x2, self.y2 = np.ascontiguousarray(own.T)
+        self.area = np.maximum(self.x2 - self.x1, 0) * np.maximum(self.y2 - self.y1, 0)
+
+
+def _iou(a: _Boxes, b: _Boxes, i: Indices, j: Indices) -> Floats:
+    """Intersection over union of box ``i[k]`` of ``a`` with box ``j[k]`` of ``b``; 0 where they do not meet."""
+    width = np.minimum(a.x2[i], b.x2[j]) - np.maximum(a.x1[i], b.x1[j])
+    height = np.minimum(a.y2[i], b.y2[j]) - np.maximum(a.y1[i], b.y1[j])
     meet = np.maximum(width, 0) * np.maximum(height, 0)
-    union = _area(a) + _area(b) - meet
+    union = a.area[i] + b.area[j] - meet
     return np.asarray(np.divide(meet, union, out=np.zeros_like(meet), where=union > 0))
-
-
-def _area(a: Floats) -> Floats:
-    return np.asarray(np.maximum(a[:, 2] - a[:, 0], 0) * np.maximum(a[:, 3] - a[:, 1], 0))
