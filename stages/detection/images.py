@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,22 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All image files under ``folder``, recursively, hidden ones left out, in the order of their relative path."""
-    found = (
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
-    return sorted((p for p in found if p.is_file()), key=lambda p: p.relative_to(folder).as_posix())
+    """All image files under ``folder``, recursively, in the order of their relative path.
+
+    Linked folders are entered (each real folder once, so that a loop of links ends); hidden files and folders are not.
+    """
+    found: list[Path] = []
+    entered: set[Path] = set()
+    for base, folders, files in os.walk(folder, followlinks=True):
+        here = Path(base)
+        real = here.resolve()
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [here / f for f in files if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+    return sorted(found, key=Path.as_posix)
 
 
 def decode_image(data: bytes, name: str | Path) -> Image:

@@ -133,3 +133,13 @@ def test_folders_are_searched_recursively_in_a_fixed_order(tmp_path: Path) -> No
         (tmp_path / name).touch()
     found = [p.relative_to(tmp_path).as_posix() for p in list_images(tmp_path)]
     assert found == ["a/1.png", "b/2.JPG", "z.jpeg"]
+
+
+def test_linked_folders_are_entered_and_loops_of_links_end(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "1.png").touch()
+    (folder / "link").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    assert [p.name for p in list_images(folder)] == ["1.png"]
