@@ -8,7 +8,7 @@ A row::
     speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
     map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
     accuracy      the other metrics of ``accuracy.json``
-    engine_bytes, build_seconds, threads, batch, load_s, nms_in, int8_share
+    engine_bytes (all files of the engine), build_seconds, threads, batch, load_s, nms_in, int8_share
 
 What is not known is null.
 """
@@ -85,7 +85,7 @@ def _rank(precision: str) -> tuple[int, str]:
 
 
 def _add_engine(row: Row, engine: Engine) -> None:
-    row["engine_bytes"] = (engine.root / engine.main).stat().st_size
+    row["engine_bytes"] = engine.size_bytes
     row["build_seconds"] = engine.build_seconds
     row["threads"] = engine.options.get("threads")
     row["batch"] = engine.batch
