@@ -29,7 +29,7 @@ import numpy as np
 
 from stages import backends
 from stages.backends.base import Array, Session, feeds_for
-from stages.contract import Engine, LabeledSet, LatencyResult, Precision, StageContext, hash_files
+from stages.contract import Engine, ImageList, LatencyResult, Precision, StageContext, hash_files
 from stages.detection.images import Image, read_image
 from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
@@ -47,7 +47,7 @@ class LatencyInputs:
     """The engines of one backend (FP32, INT8), and the images End2End is timed on."""
 
     engines: list[Engine]
-    images: LabeledSet
+    images: ImageList
 
 
 class Latency:
@@ -194,12 +194,12 @@ def _check(engines: list[Engine]) -> Engine:
     return engines[0]
 
 
-def _read_images(labelled: LabeledSet, count: int) -> list[Image]:
-    """The first ``count`` readable images of the set; fewer if it has fewer."""
-    listed = json.loads(labelled.path("annotations.json").read_text())["images"][:count]
+def _read_images(images: ImageList, count: int) -> list[Image]:
+    """The first ``count`` images of the list; fewer if it has fewer."""
+    listed = json.loads(images.path("images.json").read_text())[:count]
     if not listed:
-        raise DataError(f"{labelled.path('annotations.json')} lists no image; End2End needs at least one")
-    return [read_image(Path(labelled.images_root) / entry["file_name"]) for entry in listed]
+        raise DataError(f"{images.path('images.json')} lists no image; End2End needs at least one")
+    return [read_image(Path(entry["path"])) for entry in listed]
 
 
 def _limit_opencv(threads: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from stages.contract import ExportedModel, LabeledSet, Precision, hash_files
+from stages.contract import ExportedModel, ImageList, Precision, hash_files, sha256_of
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from tests.stages.qdq import detector
 
@@ -33,8 +33,8 @@ def exported(folder: Path, precision: Precision, batch: int = 1) -> ExportedMode
     )
 
 
-def labelled(folder: Path, count: int = 3) -> LabeledSet:
-    """Random images of different sizes, without boxes."""
+def unlabeled(folder: Path, count: int = 3) -> ImageList:
+    """Random images of different sizes."""
     import cv2
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,15 +42,8 @@ def labelled(folder: Path, count: int = 3) -> LabeledSet:
     entries = []
     for i in range(count):
         image = rng.integers(0, 255, (48 + 16 * i, 80, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{i}.png"), image)
-        entries.append({"id": i, "file_name": f"{i}.png", "width": 80, "height": 48 + 16 * i})
-    labels = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
-    (folder / "annotations.json").write_text(json.dumps(labels))
-    return LabeledSet(
-        root=folder,
-        files=hash_files(folder, ["annotations.json"]),
-        images_root=str(folder),
-        images=count,
-        boxes=0,
-        images_digest="x",
-    )
+        path = folder / f"{i}.png"
+        cv2.imwrite(str(path), image)
+        entries.append({"path": str(path), "sha256": sha256_of(path), "width": 80, "height": 48 + 16 * i})
+    (folder / "images.json").write_text(json.dumps(entries))
+    return ImageList(root=folder, files=hash_files(folder, ["images.json"]), count=count)

@@ -16,13 +16,13 @@ import pytest
 
 from stages import backends
 from stages.backends.base import Array, Available, Built, Feeds
-from stages.contract import Engine, ExportedModel, LabeledSet, Precision
+from stages.contract import Engine, ExportedModel, ImageList, Precision
 from stages.errors import ConfigError, StageError
 from stages.latency import Latency, LatencyInputs
 from stages.options import BackendOptions, LatencyOptions
 from tests.fakes import FakeContext
 from tests.stages.backends.test_contract import build
-from tests.stages.engines import CLASSES, SIZE, exported, labelled
+from tests.stages.engines import CLASSES, SIZE, exported, unlabeled
 from tests.stages.test_timing import VirtualClock
 
 CLOCK = VirtualClock()
@@ -96,7 +96,7 @@ def pair(folder: Path) -> list[Engine]:
 
 
 def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, context: FakeContext) -> None:
-    inputs = LatencyInputs(engines=pair(tmp_path), images=labelled(tmp_path / "images"))
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
     options = LatencyOptions(warmup=3, runs=20, rounds=4, images=2)
     result = Latency(options, clock=CLOCK).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
@@ -124,14 +124,14 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
 
 
 def test_one_engine_has_no_speedup(stub: None, tmp_path: Path, context: FakeContext) -> None:
-    inputs = LatencyInputs(engines=pair(tmp_path)[:1], images=labelled(tmp_path / "images"))
+    inputs = LatencyInputs(engines=pair(tmp_path)[:1], images=unlabeled(tmp_path / "images"))
     result = Latency(LatencyOptions(warmup=0, runs=2, rounds=1), clock=CLOCK).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
     assert list(told["engines"]) == ["fp32"] and "speedup" not in told
 
 
 def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context: FakeContext) -> None:
-    images = labelled(tmp_path / "images")
+    images = unlabeled(tmp_path / "images")
     first = engine(tmp_path, Precision.FP32)
 
     def run(*engines: Engine) -> None:
@@ -155,7 +155,7 @@ def test_every_bad_option_is_named() -> None:
     assert len(caught.value.problems) == 4
 
 
-def timed(engines: list[Engine], images: LabeledSet, context: FakeContext) -> dict[str, Any]:
+def timed(engines: list[Engine], images: ImageList, context: FakeContext) -> dict[str, Any]:
     options = LatencyOptions(warmup=2, runs=12, rounds=3, images=2)
     result = Latency(options).run(LatencyInputs(engines=engines, images=images), context)
     told: dict[str, Any] = json.loads(result.path("latency.json").read_text())
@@ -165,7 +165,7 @@ def timed(engines: list[Engine], images: LabeledSet, context: FakeContext) -> di
 @pytest.mark.parametrize("name", backends.names())
 def test_real_engines_are_timed(name: str, tmp_path: Path, context: FakeContext) -> None:
     engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
-    told = timed(engines, labelled(tmp_path / "images"), context)
+    told = timed(engines, unlabeled(tmp_path / "images"), context)
     assert told["batch"] == 2
     for found in told["engines"].values():
         assert found["runtime"]["count"] == found["end2end"]["count"] == 12
@@ -177,7 +177,7 @@ def test_timing_in_a_process_that_has_seen_paddle_is_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, "paddle", sys)
     with pytest.raises(StageError, match="Paddle was imported"):
-        timed(pair(tmp_path), labelled(tmp_path / "images"), context)
+        timed(pair(tmp_path), unlabeled(tmp_path / "images"), context)
 
 
 def test_the_stage_imports_no_paddle_and_no_runtime() -> None:
