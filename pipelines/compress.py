@@ -15,6 +15,7 @@ from pipelines.graph import compress_graph, data_nodes, finetune_nodes
 from pipelines.run import Outcome, Run, exit_code, open_run, publish
 from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.schema import PipelineConfig
+from pipelines.show import print_tables
 from pipelines.store import Store
 from stages import backends
 from stages.backends.base import Unavailable
@@ -57,7 +58,9 @@ def run_compress(
         if report is None:
             raise results.failures["report"]
         path = publish(run, report.root)
-        run.observer.run_finished(status, json.loads(path.read_text()), path.parent)
+        content = json.loads(path.read_text())
+        run.observer.run_finished(status, content, path.parent)
+        print_tables(content)
         _tell_warnings(run)
         return Outcome(exit_code(results), path)
 
@@ -114,7 +117,7 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     """The config with ``model.labels`` filled in: the user's, else the data set's, else COCO's 80.
 
     Raises:
-        ConfigError: ``model.labels`` and the validation set have different numbers of classes.
+        ConfigError: ``model.labels`` lacks classes of the validation set, and is not as long either.
     """
     from stages.detection import coco, shapes
 
@@ -124,9 +127,12 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     elif config.data.val_annotations or (config.finetune.enabled and config.data.train_annotations):
         found = coco.read_labels(Path(config.data.val_annotations or config.data.train_annotations or ""))
     labels = config.model.labels or found or list(coco.COCO_LABELS)
-    if found is not None and len(labels) != len(found):
+    if found is not None and len(labels) != len(found) and not set(found) <= set(labels):
         raise ConfigError(
-            [f"model.labels names {len(labels)} classes, but the validation set has {len(found)}: {', '.join(found)}"]
+            [
+                f"model.labels has {len(labels)} classes, the validation set {len(found)} ({', '.join(found)}), and not "
+                "all of these are among them: name the model's classes as the data set does"
+            ]
         )
     return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
 

@@ -1,16 +1,22 @@
-"""``detpress report RUN``: the stored report of a run, on the terminal or for a script."""
+"""A run's report on the terminal: its tables when it ends, the whole of it with ``detpress report RUN``."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.table import Table
 
 from pipelines.config_keys import close_to, suggestion
 from stages.errors import InputError
+from stages.reporting import tables
+
+_LOG_WIDTH = 160
+"""Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +37,22 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(text.rstrip("\n"))
     return 0
+
+
+def print_tables(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the two main tables of ``report.json`` (by default to standard output)."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
+    for mode in tables.MODE_NAMES:
+        source = tables.latency_table(dict(report), mode)
+        shown = Table(title=source.title, title_justify="left", title_style="bold")
+        for name in source.header:
+            shown.add_column(name, overflow="fold")
+        for row in source.rows:
+            # A cell that does not apply is `None` in the stored tables; a person reads past a dash.
+            shown.add_row(*("-" if cell == "None" else cell for cell in row))
+        console.print(shown)
 
 
 def find_run(run: str, artifacts: Path) -> Path:
