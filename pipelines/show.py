@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.config_keys import close_to, suggestion
@@ -50,8 +51,7 @@ def print_tables(report: Mapping[str, Any], console: Console | None = None) -> N
         for name in source.header:
             shown.add_column(name, overflow="fold")
         for row in source.rows:
-            # A cell that does not apply is `None` in the stored tables; a person reads past a dash.
-            shown.add_row(*("-" if cell == "None" else cell for cell in row))
+            shown.add_row(*("[dim]None[/]" if cell == "None" else escape(cell) for cell in row))
         console.print(shown)
 
 
