@@ -184,6 +184,17 @@ def test_a_damaged_checkpoint_is_said_and_left(train: LabeledSet, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("static_steps", [0, 12], ids=["aligned", "by geometry"])
+def test_batches_without_any_box(static_steps: int, train: LabeledSet, tmp_path: Path) -> None:
+    # One image per batch and one epoch: the image whose boxes were removed is a batch of its own.
+    given = options(steps=12, batch=1, static_steps=static_steps, log_every=1)
+    run = Run(tmp_path, given, Finetune.Inputs(train=train))
+    assert run.wait() == 0, run.events[-1]
+    assert any(p["loss_iou"] == 0 for p in run.history)
+    assert all(np.isfinite(p["loss"]) for p in run.history)
+
+
+@pytest.mark.slow
 def test_a_checkpoint_of_other_classes_is_a_start(train: LabeledSet, whole: Run, tmp_path: Path) -> None:
     arrays = read_pdparams(whole.result.path("model.pdparams"))
     for name in list(arrays):
@@ -199,6 +210,18 @@ def test_a_checkpoint_of_other_classes_is_a_start(train: LabeledSet, whole: Run,
     assert after["yolo_head.pred_cls.0.weight"].shape[0] == len(LABELS)
     name = "backbone.stages.0.conv3.conv.weight"
     np.testing.assert_allclose(after[name], arrays[name], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_with_an_auxiliary_head_is_trained(train: LabeledSet, tmp_path: Path) -> None:
+    model = ModelOptions(**merge(compose("ppyoloe_plus_t"), {"input_size": [96, 96]}))
+    # Three steps: the auxiliary neck is attached in the first and detached after it; labels by geometry, then aligned.
+    given = replace(options(steps=3, static_steps=1, log_every=1), model=model)
+    run = Run(tmp_path, given, Finetune.Inputs(train=train))
+    assert run.wait() == 0, run.events[-1]
+    assert [p["step"] for p in run.history] == [1, 2, 3]
+    arrays = read_pdparams(run.result.path("model.pdparams"))
+    assert any(name.startswith("aux_head.") for name in arrays), "kept: a later training goes on with it"
 
 
 @pytest.mark.slow
