@@ -12,17 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.tracking_names import flat, metric_name, numbers, run_note, small_files
+from pipelines.tracking_datasets import as_dataset, as_input
+from pipelines.tracking_names import flat, metric_name, numbers, run_note, small_files, view_columns
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import artifact_location, store_uri
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput, Metric
+    from mlflow.entities import Dataset, Metric
     from mlflow.tracking import MlflowClient
 
 Record = Mapping[str, Any]
 
 BATCH = 500  # metrics per request; MLflow takes at most 1000
+VIEW = "results"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # what MLflow's own "share" button writes
 TRAINING = ("finetune", "distill")
 
 
@@ -41,9 +44,10 @@ class MlflowWriter:
         self._nested: dict[str, str] = {}  # node id -> MLflow run id
         self._stages: dict[str, Record] = {}
         self._lines: dict[str, list[str]] = {}  # node id -> what its worker said
-        self._inputs: dict[str, DatasetInput] = {}  # digest -> the data set
+        self._inputs: dict[str, Dataset] = {}  # digest -> the data set
         self._metrics: dict[str, list[Metric]] = {}
         self._named: set[tuple[str, str]] = set()  # node and name of what was reported as a metric
+        self._comparable: list[str] = []  # names of the metrics that compare whole runs
         self._monitors: dict[str, Any] = {}
 
     def apply(self, record: Record) -> None:
@@ -68,7 +72,7 @@ class MlflowWriter:
     def _run_started(self, record: Record, at: int) -> None:
         run = self._run = record["run"]
         self._process = dict(record["process"])
-        experiment = self._experiment(self._options.experiment or f"{run['model']} / {run['data']}")
+        experiment = self._experiment(self._options.experiment or f"{run['model']} on {run['data']}")
         found = self._client.search_runs(
             [experiment], f"tags.run_id = '{run['run_id']}' and tags.node = 'pipeline'", max_results=1
         )
@@ -107,9 +111,18 @@ class MlflowWriter:
             for path in sorted(folder.glob("report*")):
                 self._client.log_artifact(self._parent, str(path))
         self.flush()
+        self._show_columns()
         for node in [n for n in self._nested if n in self._stages]:
             self._end(node, record["status"], at)  # a stage still open was cut short with the run
         self._client.set_terminated(self._parent, record["status"], at)
+
+    def _show_columns(self) -> None:
+        """Leave a view of the experiment whose columns are the results; MLflow shows no metric by itself."""
+        tags = self._client.get_experiment(self._experiment_id).tags
+        before = json.loads(tags[VIEW_TAG])["selectedColumns"] if VIEW_TAG in tags else []
+        columns = view_columns(before, self._comparable)
+        if columns != before:
+            self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, json.dumps({"selectedColumns": columns}))
 
     def _experiment(self, name: str) -> str:
         """The id of the experiment called ``name``, made if there is none, restored if it lies in the bin."""
@@ -159,7 +172,7 @@ class MlflowWriter:
         self._log_params(run_id, flat(stage["options"]))
         for name, digest in stage["inputs"].items():
             if digest in self._inputs:
-                self._log_input(run_id, self._inputs[digest], name)
+                self._client.log_inputs(run_id, [as_input(self._inputs[digest], name)])
 
     def _event(self, record: Record, at: int) -> None:
         node, event = record["node"], record["event"]
@@ -174,6 +187,7 @@ class MlflowWriter:
                 self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
             elif self._stages[node]["backend"] or node == "report":  # their names carry the backend: they compare runs
                 self._metric(self._parent, event["name"], event["value"], None, at)
+                self._comparable.append(event["name"])
         elif kind == "progress":
             for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
                 if (node, name) not in self._named:  # else it is only shown beside the bar a second time
@@ -189,11 +203,11 @@ class MlflowWriter:
             self._metric(run_id, name, value, None, at)
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
-        dataset = self._dataset(node, artifact)
+        dataset = as_dataset(artifact, f"{self._run['data']} {node.rpartition('.')[2]}")
         if dataset is not None:
             self._inputs[artifact["digest"]] = dataset
-            self._log_input(run_id, dataset, "made")
-            self._log_input(self._parent, dataset, node.rpartition(".")[2])
+            self._client.log_inputs(run_id, [as_input(dataset, "made")])
+            self._client.log_inputs(self._parent, [as_input(dataset, node.rpartition(".")[2])])
         self._end(node, "FINISHED", at)
 
     def _stage_failed(self, record: Record, at: int) -> None:
@@ -229,31 +243,6 @@ class MlflowWriter:
         entries = [Param(k, v) for k, v in params.items()]
         for start in range(0, len(entries), 100):  # MLflow's largest batch
             self._client.log_batch(run_id, params=entries[start : start + 100])
-
-    def _dataset(self, node: str, artifact: Record) -> DatasetInput | None:
-        """A set of images as MLflow's data set, if the artifact is one."""
-        from mlflow.entities import Dataset, DatasetInput
-
-        fields = artifact["fields"]
-        if artifact["type"] == "LabeledSet":
-            source, rows = fields["images_root"], {"num_rows": fields["images"], "boxes": fields["boxes"]}
-        elif artifact["type"] == "ImageList":
-            source, rows = artifact["root"], {"num_rows": fields["count"], "skipped": fields["skipped"]}
-        else:
-            return None
-        dataset = Dataset(
-            name=f"{self._run['data']} {node.rpartition('.')[2]}",
-            digest=artifact["digest"][:32],
-            source_type="local",
-            source=json.dumps({"uri": source}),
-            profile=json.dumps(rows),
-        )
-        return DatasetInput(dataset)
-
-    def _log_input(self, run_id: str, given: DatasetInput, context: str) -> None:
-        from mlflow.entities import DatasetInput, InputTag
-
-        self._client.log_inputs(run_id, [DatasetInput(given.dataset, [InputTag("mlflow.data.context", context)])])
 
     def _watch_system(self, node: str) -> None:
         """Start to sample CPU, memory, disk and network for a training stage that really runs (it sends events)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,13 @@ def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield from numbers(item, metric_name(prefix, str(key)))
     elif isinstance(value, (int, float)) and not isinstance(value, bool) and prefix:
         yield prefix, float(value)
+
+
+def view_columns(before: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns of the table of runs: those there were, and the results among the metrics ``names``."""
+    wanted = re.compile(r"map\.|map_drop\.|latency\.[^.]+\.(\w+\.p50_ms|speedup)$")
+    found = [f"metrics.`{name}`" for name in names if wanted.match(name)]
+    return [*before, *(column for column in dict.fromkeys(found) if column not in before)]
 
 
 def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:

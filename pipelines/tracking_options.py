@@ -15,7 +15,7 @@ class TrackingOptions:
     folder: str = "artifacts/mlflow"
     """Folder of the local store: ``mlflow.db`` and ``artifacts/``."""
     experiment: str | None = None
-    """Name of the experiment; ``None``: one per model and data set, ``MODEL / DATA``."""
+    """Name of the experiment; ``None``: one per model and data set, ``MODEL on DATA``."""
     artifact_location: str | None = None
     """Path or URI for the files of a new experiment; ``None``: ``folder``/artifacts, or what the server chooses."""
     system_metrics: bool = False

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from pipelines import telemetry
 from pipelines.redact import redact_text
+from pipelines.tracking_mlflow import VIEW, VIEW_TAG
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import artifact_location, store_uri
 from stages.errors import DetpressError, InputError
@@ -78,19 +79,15 @@ def link(host: str, port: int) -> str:
     """The page to open: the experiment of the newest run, or the list of experiments if there is none."""
     base = f"http://{_browser_host(host)}:{port}"
     experiments = _post(base, "experiments/search", {"max_results": 1000}).get("experiments", [])
-    runs = _post(
-        base,
-        "runs/search",
-        {
-            "experiment_ids": [e["experiment_id"] for e in experiments],
-            "filter": "tags.node = 'pipeline'",
-            "order_by": ["attributes.start_time DESC"],
-            "max_results": 1,
-        },
-    ).get("runs", [])
+    ids = [e["experiment_id"] for e in experiments]
+    newest = {"filter": "tags.node = 'pipeline'", "order_by": ["attributes.start_time DESC"], "max_results": 1}
+    runs = _post(base, "runs/search", {"experiment_ids": ids, **newest}).get("runs", [])
     if not runs:
         return f"{base}/#/experiments?{MODE}"
-    return f"{base}/#/experiments/{runs[0]['info']['experiment_id']}/runs?{MODE}"
+    experiment = next(e for e in experiments if e["experiment_id"] == runs[0]["info"]["experiment_id"])
+    has_view = any(tag["key"] == VIEW_TAG for tag in experiment.get("tags", []))
+    view = f"&viewStateShareKey={VIEW}" if has_view else ""
+    return f"{base}/#/experiments/{experiment['experiment_id']}/runs?{MODE}{view}"
 
 
 def _start(options: TrackingOptions, host: str, port: int, log: IO[str]) -> subprocess.Popen[str]:

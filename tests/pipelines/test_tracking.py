@@ -15,6 +15,8 @@ import pytest
 
 from pipelines.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.tracking import MlflowObserver
+from pipelines.tracking_mlflow import VIEW_TAG
+from pipelines.tracking_names import view_columns
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_spool import Spool, leftovers
 from pipelines.tracking_store import connect, store_uri
@@ -119,7 +121,7 @@ def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
     assert observer.warnings == []
     parent, nested = parent_and_nested(store, "whole")
 
-    assert connect(store).get_experiment(parent.info.experiment_id).name == "ppyoloe_tiny / shapes"
+    assert connect(store).get_experiment(parent.info.experiment_id).name == "ppyoloe_tiny on shapes"
     assert (parent.info.status, parent.info.run_name) == ("FAILED", "whole")
     assert parent.data.params["compression.steps"] == "30"
     assert parent.data.params["compression.ops"] == "[conv2d]"
@@ -155,7 +157,7 @@ def test_data_sets_are_inputs_with_digests(store: TrackingOptions, tmp_path: Pat
     digest = ImageList(root=tmp_path / "images", files=hash_files(tmp_path / "images"), count=100, skipped=2).digest
     for run, context in ((parent, "unlabeled"), (nested["distill"], "images")):
         (given,) = run.inputs.dataset_inputs
-        assert (given.dataset.name, given.dataset.digest) == ("shapes unlabeled", digest[:32])
+        assert (given.dataset.name, given.dataset.digest) == ("shapes unlabeled", digest[:12])
         assert {t.key: t.value for t in given.tags} == {"mlflow.data.context": context}
         assert json.loads(given.dataset.profile) == {"num_rows": 100, "skipped": 2}
 
@@ -191,6 +193,8 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
     assert nested["accuracy.onnxruntime.int8"].data.metrics["map.onnxruntime.int8"] == 41.0
     assert nested["accuracy.onnxruntime.int8"].data.metrics["images_per_s"] == 9.0
     assert nested["export.fp32"].data.metrics["agreement.boxes"] == 1e-6
+    tags = connect(store).get_experiment(parent.info.experiment_id).tags
+    assert json.loads(tags[VIEW_TAG]) == {"selectedColumns": ["metrics.`map.onnxruntime.int8`"]}
     assert nested["accuracy.onnxruntime.int8"].data.tags["backend"] == "onnxruntime"
     assert parent.data.tags["mlflow.note.content"].startswith("| backend | INT8 |")
     assert artifact_names(store, parent) == {"config.json", "report.json", "report.md"}
@@ -330,3 +334,14 @@ def test_an_observer_that_raises_is_dropped_with_one_warning(tmp_path: Path) -> 
     (warning,) = observers.warnings
     assert "Bad" in warning
     assert "disk full" in warning
+
+
+def test_the_columns_are_the_results_and_stay_where_they_are() -> None:
+    names = ["map.a.int8", "map50.a.int8", "latency.a.int8.p50_ms", "latency.a.int8.p99_ms", "latency.a.speedup"]
+    columns = view_columns(["metrics.`latency.a.speedup`", "params.`seed`"], names)
+    assert columns == [
+        "metrics.`latency.a.speedup`",
+        "params.`seed`",
+        "metrics.`map.a.int8`",
+        "metrics.`latency.a.int8.p50_ms`",
+    ]
