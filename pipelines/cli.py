@@ -154,3 +154,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _stopped(number: signal.Signals) -> int:
     print(f"stopped by {number.name}; finished stages are kept, the same command goes on from there", file=sys.stderr)
     return 128 + number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -105,25 +105,39 @@ def compare(
     kinds = field_types(cls)
     good: dict[str, Any] = {}
     problems: list[Problem] = []
+    plain: dict[str, Any] = {}
     for name, value in tree.items():
         key = f"{prefix}{name}"
         if name not in kinds:
             problems += [unknown_key(k, known) for k in _leaves(key, value)]
-            continue
-        kind = kinds[name]
-        if dataclasses.is_dataclass(kind):
-            if isinstance(value, Mapping):
-                good[name], found = compare(value, typing.cast(type, kind), prefix=f"{key}.", known=known)
-                problems += found
-            else:
-                keys = ", ".join(field_types(typing.cast(type, kind)))
-                problems.append(Problem(key, f"{value!r} stands where a section belongs; its keys are {keys}"))
-            continue
-        try:
-            good[name] = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(cls), {name: value}))[name]  # type: ignore[call-overload,index]
-        except (OmegaConfBaseException, ValueError):
-            problems.append(Problem(key, f"{value!r} does not fit; it must be {described(kind)}"))
+        elif not dataclasses.is_dataclass(kinds[name]):
+            plain[name] = value
+        elif isinstance(value, Mapping):
+            section = typing.cast(type, kinds[name])
+            good[name], found = compare(value, section, prefix=f"{key}.", known=known)
+            problems += found
+        else:
+            keys = ", ".join(field_types(typing.cast(type, kinds[name])))
+            problems.append(Problem(key, f"{value!r} stands where a section belongs; its keys are {keys}"))
+    fitting = _converted(cls, plain)
+    if fitting is not None:
+        return good | fitting, problems
+    for name, value in plain.items():  # at least one does not fit: find out which
+        fitting = _converted(cls, {name: value})
+        if fitting is None:
+            problems.append(Problem(f"{prefix}{name}", f"{value!r} does not fit; it must be {described(kinds[name])}"))
+        else:
+            good |= fitting
     return good, problems
+
+
+def _converted(cls: type, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``values`` as OmegaConf turns them into the types of ``cls``; ``None`` if it refuses."""
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(cls), values))
+    except (OmegaConfBaseException, ValueError):
+        return None
+    return {name: merged[name] for name in values}  # type: ignore[call-overload,index]
 
 
 def _leaves(key: str, value: Any) -> list[str]:

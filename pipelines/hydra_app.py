@@ -104,12 +104,19 @@ def _parse(name: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config-path", "-cp")
     parser.add_argument("--config-name", "-cn")
     parser.add_argument("--config-dir", "-cd")
-    flags = parser.parse_intermixed_args(list(arguments))
+    flags = parser.parse_intermixed_args(_info_apart(arguments))
     if flags.resolve and not (flags.cfg or flags.help):
         parser.error("--resolve needs --cfg or --help")
     if sum(map(bool, (flags.run, flags.multirun, flags.cfg, flags.info, flags.shell_completion))) > 1:
         parser.error("only one of --run, --multirun, --cfg, --info and --shell-completion can be given")
     return flags
+
+
+def _info_apart(arguments: Sequence[str]) -> list[str]:
+    """``--info`` without a value of its own must not swallow the override behind it."""
+    following = [*arguments[1:], ""]
+    bare = [a in ("--info", "-i") and after not in _INFO for a, after in zip(arguments, following, strict=False)]
+    return ["--info=all" if alone else a for a, alone in zip(arguments, bare, strict=True)]
 
 
 def _for_hydra(flags: argparse.Namespace) -> list[str]:

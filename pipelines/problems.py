@@ -71,7 +71,8 @@ def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Overr
         try:
             override = parser.parse_override(text)
         except HydraException as error:
-            found.add(f"{text}: this is no valid override ({str(error).strip().splitlines()[0]})")
+            hint = "; write $HOME for ~" if "=~" in text else ""
+            found.add(f"{text}: this is no valid override ({str(error).strip().splitlines()[0]}){hint}")
             continue
         if override.is_sweep_override() and not multirun:
             found.add(f"{text}: this stands for several runs; add -m to run each, or put the value in quotes")

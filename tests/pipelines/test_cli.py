@@ -1,0 +1,220 @@
+"""The command line as a user meets it: exit codes, messages, what lands on stdout, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+STUB = """
+import sys
+from pathlib import Path
+import pipelines.compress as target
+from pipelines.run import Outcome
+from stages.errors import StageError
+
+def run_compress(config, *, command):
+    print("ran", config.seed, " ".join(command))
+    {body}
+    return Outcome({code}, Path("artifacts/runs/x/report.json"))
+
+def run_finetune(config, out, *, command):
+    print("trained", config.finetune.steps, out)
+    return Outcome(0, Path(out))
+
+target.run_compress, target.run_finetune = run_compress, run_finetune
+from pipelines.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run(folder: Path, *arguments: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
+    start = ["-m", "pipelines.cli"] if script is None else ["-c", script]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200"}
+    environment.pop("HYDRA_FULL_ERROR", None)
+    return subprocess.run(
+        [sys.executable, *start, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def stub(body: str = "pass", code: int = 0) -> str:
+    return STUB.format(body=body, code=code)
+
+
+RUNS = "model.random_weights=true"
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = run(tmp_path, "--help")
+    assert done.returncode == 0
+    for word in ("compress", "finetune", "report", "ui", "doctor", "Exit codes", "detpress compress experiment=demo"):
+        assert word in done.stdout
+    assert run(tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["compress", "finetune"])
+def test_the_help_of_a_command_lists_groups_keys_and_examples(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, command, "--help")
+    assert done.returncode == 0, done.stderr
+    for word in (f"detpress {command} [", "ppyoloe_plus_t", "coco_folder", "data.root=DIR", "Examples", "Exit codes"):
+        assert word in done.stdout
+    assert "_ppyoloe" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 120
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == "detpress 0.1.0\n"
+
+
+def test_hydras_views_of_the_config_work(tmp_path: Path) -> None:
+    shown = run(tmp_path, "compress", "--cfg", "job", "experiment=demo", "seed=3")
+    assert shown.returncode == 0, shown.stderr
+    config = yaml.safe_load(shown.stdout)
+    assert (config["seed"], config["model"]["name"]) == (3, "ppyoloe_tiny")
+    assert config["model"]["weights"] == "${demo:ppyoloe_tiny_shapes.pdparams}"
+    resolved = run(tmp_path, "compress", "--cfg", "job", "--resolve", "experiment=demo")
+    assert yaml.safe_load(resolved.stdout)["model"]["weights"].endswith("artifacts/demo/ppyoloe_tiny_shapes.pdparams")
+    info = run(tmp_path, "compress", "experiment=demo", "--info", "defaults")
+    assert info.returncode == 0 and "experiment/demo" in info.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_errors_are_one_message_without_traceback(tmp_path: Path) -> None:
+    done = run(tmp_path, "compress", "compresion.steps=3", "compression.lr=fast", RUNS)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: the config has 2 problems:\n"
+        "  - compression.lr: 'fast' does not fit; it must be a number\n"
+        "  - compresion.steps: there is no such key; did you mean compression.steps?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_views_and_help_refuse_wrong_keys_too(tmp_path: Path) -> None:
+    for flags in (["--cfg", "job"], ["--help"], ["--info"]):
+        done = run(tmp_path, "compress", *flags, "compression.stepz=3")
+        assert done.returncode == 2
+        assert "did you mean compression.steps?" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_unknown_commands_and_flags(tmp_path: Path) -> None:
+    done = run(tmp_path, "compres")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: compres: there is no such command; did you mean compress? "
+        "(there are compress, finetune, report, ui, doctor)\n"
+    )
+    done = run(tmp_path, "compress", "--fast")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: unrecognized arguments: --fast; see detpress compress --help\n",
+    )
+
+
+def test_the_last_line_is_the_path_and_the_code_is_the_pipelines(tmp_path: Path) -> None:
+    done = run(tmp_path, "compress", "seed=5", RUNS, script=stub(code=4))
+    assert done.returncode == 4, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines == [f"ran 5 detpress compress seed=5 {RUNS}", "artifacts/runs/x/report.json"]
+    assert list(tmp_path.iterdir()) == []  # Hydra left nothing behind
+
+
+def test_flags_may_stand_anywhere(tmp_path: Path) -> None:
+    done = run(tmp_path, "compress", RUNS, "-m", "seed=1,2", script=stub())
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("ran")] == [
+        f"ran {seed} detpress compress model.random_weights=True seed={seed}" for seed in (1, 2)
+    ]
+    assert done.stdout.splitlines()[-1] == "artifacts/runs/x/report.json"
+    assert [p.name for p in tmp_path.iterdir()] == ["artifacts"]
+
+
+def test_a_job_that_fails_does_not_stop_the_sweep(tmp_path: Path) -> None:
+    fails_once = 'if config.seed == 1: raise StageError("the first one failed; look at its log")'
+    done = run(tmp_path, "compress", RUNS, "seed=1,2", "-m", script=stub(fails_once))
+    assert done.returncode == 4
+    assert "ran 2" in done.stdout
+    assert "error: the first one failed; look at its log\n" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_errors_of_a_stage_are_one_line_and_tracebacks_are_for_debug(tmp_path: Path) -> None:
+    fails = stub('raise StageError("export failed; see its log")')
+    done = run(tmp_path, "compress", RUNS, script=fails)
+    assert (done.returncode, done.stderr) == (4, "error: export failed; see its log\n")
+    done = run(tmp_path, "compress", RUNS, "--debug", script=fails)
+    assert done.returncode == 4
+    assert "Traceback" in done.stderr and done.stderr.endswith("error: export failed; see its log\n")
+
+
+def test_an_unforeseen_error_is_one_line_with_a_hint(tmp_path: Path) -> None:
+    done = run(tmp_path, "compress", RUNS, script=stub("1 / 0"))
+    assert done.returncode == 4
+    assert done.stderr == (
+        "unexpected error: ZeroDivisionError: division by zero; "
+        "run it again with --debug for the traceback, and report it if the input is right\n"
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_with_their_code(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    body = 'import time; Path("started").touch(); time.sleep(60)'
+    process = subprocess.Popen(
+        [sys.executable, "-c", stub(body), "compress", RUNS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert number.name in stderr and "Traceback" not in stderr
+
+
+def test_finetune_takes_out_beside_the_config(tmp_path: Path) -> None:
+    done = run(tmp_path, "finetune", "out=mine.pdparams", "finetune.steps=7", script=stub())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["trained 7 mine.pdparams", "mine.pdparams"]
+    done = run(tmp_path, "finetune", "out=", script=stub())
+    assert (done.returncode, done.stderr) == (2, "error: out: name one file, e.g. out=mine.pdparams\n")
+    done = run(tmp_path, "finetune", "out=x", "-m", "seed=1,2", script=stub())
+    assert done.returncode == 2 and "sweep" in done.stderr
+
+
+def test_configs_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "own.yaml").write_text(
+        "# @package _global_\nseed: 11\nmodel:\n  random_weights: true\n"
+    )
+    done = run(tmp_path, "compress", "experiment=own", "--config-dir", "mine", script=stub())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ran 11 detpress compress --config-dir=mine experiment=own")
+
+
+def test_report_shows_a_stored_run(tmp_path: Path) -> None:
+    done = run(tmp_path, "report")
+    assert done.returncode == 2 and "there are no runs under" in done.stderr
+    folder = tmp_path / "artifacts" / "runs" / "20260101-a"
+    folder.mkdir(parents=True)
+    done = run(tmp_path, "report", "20260101-b")
+    assert done.returncode == 2 and "did you mean 20260101-a?" in done.stderr
+    done = run(tmp_path, "report", "20260101-a")
+    assert done.returncode == 2 and "has no report.md" in done.stderr
+    (folder / "report.md").write_text("# Results\n")
+    (folder / "report.json").write_text("{}\n")
+    (folder.parent / "latest").symlink_to("20260101-a")
+    assert run(tmp_path, "report").stdout == "# Results\n"
+    assert run(tmp_path, "report", str(folder), "--json").stdout == "{}\n"

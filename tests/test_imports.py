@@ -1,0 +1,84 @@
+"""Who may import whom. Read from the source, so that an import inside a function counts too."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PADDLE = {"paddle", "ppdet", "paddleslim", "paddle2onnx"}
+ORCHESTRATION = {"hydra", "omegaconf", "mlflow", "pipelines", "rich"}
+TENSORS = {"onnx", "onnxruntime", "openvino", "cv2", "torch", *PADDLE}
+HEAVY = TENSORS | {"pycocotools", "scipy", "pandas", "sklearn", "matplotlib", "mlflow", "hydra"}
+
+
+def imported(file: Path) -> Iterator[tuple[str, int]]:
+    """Top-level names of the modules that ``file`` imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.split(".")[0], node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0], node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            yield f"relative import in {file.name}", node.lineno
+
+
+def offenders(folder: str, forbidden: set[str], *, but: str = "-") -> list[str]:
+    files = [p for p in (ROOT / folder).rglob("*.py") if not p.is_relative_to(ROOT / but)]
+    assert files
+    return [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for file in files
+        for name, line in imported(file)
+        if name in forbidden
+    ]
+
+
+def test_stages_know_neither_hydra_nor_mlflow_nor_the_pipelines() -> None:
+    assert offenders("stages", ORCHESTRATION) == []
+
+
+def test_only_the_door_to_paddle_imports_paddle() -> None:
+    assert offenders("stages", PADDLE, but="stages/paddle") == []
+
+
+def test_the_pipelines_touch_no_tensor() -> None:
+    assert offenders("pipelines", TENSORS | {"numpy"}) == []
+
+
+MODULES = sorted(
+    p.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    for p in (ROOT / "stages").rglob("*.py")
+    if not p.is_relative_to(ROOT / "stages" / "paddle")
+)
+# Parts that are imported from inside `run` only, because they work on these libraries' objects throughout.
+ALLOWED = {"stages.lowering": {"onnx"}, "stages.detection": {"cv2"}}
+
+
+def test_stage_modules_are_light_to_import() -> None:
+    """Planning imports every stage: none may bring a runtime along."""
+    script = "import importlib, json, sys; found = {}\n"
+    script += f"for name in {MODULES!r}:\n"
+    script += f"    if any(name.startswith(p) for p in {list(ALLOWED)!r}): continue\n"
+    script += "    importlib.import_module(name)\n"
+    script += f"    found[name] = sorted({HEAVY!r} & set(sys.modules))\n"
+    script += "    assert not found[name], (name, found[name])\n"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["doctor"]])
+def test_small_commands_load_nothing_heavy(command: list[str]) -> None:
+    script = "import sys; from pipelines.cli import main; main(sys.argv[1:])\n"
+    script += f"print('loaded', sorted({HEAVY - {'hydra'}!r} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "loaded []", done.stderr
