@@ -1,0 +1,143 @@
+"""The built wheel: exactly the files it should have, and a config that composes where there is no checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+NEEDED = ["hydra-core", "omegaconf", "PyYAML", "rich", "psutil", "numpy"]
+"""What the config and the doctor need; the rest of the dependencies stays away, to show that it is not loaded."""
+
+CHECK = """
+import sys
+from pathlib import Path
+import conf, pipelines, stages
+for module in (conf, pipelines, stages):
+    assert Path(module.__file__).is_relative_to(sys.prefix), module.__file__
+from pipelines import paths, schema
+from pipelines.composing import Command
+from pipelines.problems import check_command
+schema.register()
+paths.register_resolvers()
+for override in sys.argv[1:]:
+    check_command(Command([override]), inputs=False)
+print(paths.DEMO)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment with the wheel and the few packages of ``NEEDED``, taken over without a network."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder / "venv", with_pip=False)
+    (site,) = (folder / "venv" / "lib").glob("python3.*/site-packages")
+    third = folder / "third"
+    third.mkdir()
+    for name in _with_requirements(NEEDED):
+        _link(name, third)
+    (site / "third.pth").write_text(f"{third}\n")
+    command = [sys.executable, "-m", "pip", "--python", str(folder / "venv" / "bin" / "python"), "install"]
+    done = subprocess.run(
+        [*command, "--no-deps", "--no-index", "--no-cache-dir", str(wheel)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "venv"
+
+
+def _with_requirements(names: list[str]) -> set[str]:
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name.lower() in found:
+            continue
+        found.add(name.lower())
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                left.append(requirement.name)
+    return found
+
+
+def _link(name: str, folder: Path) -> None:
+    """Let ``folder`` have the top-level files and folders of an installed distribution."""
+    distribution = metadata.distribution(name)
+    tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] not in ("..", "__pycache__")}
+    for top in tops:
+        target = folder / top
+        if not target.exists():
+            target.symlink_to(Path(str(distribution.locate_file(top))).resolve())
+
+
+def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> None:
+    expected = {
+        p.relative_to(ROOT).as_posix()
+        for package in ("pipelines", "stages", "conf")
+        for p in (ROOT / package).rglob("*")
+        if p.suffix in (".py", ".yaml")
+    }
+    expected |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "artifacts" / "demo").rglob("*") if p.is_file()}
+    names = zipfile.ZipFile(wheel).namelist()
+    assert len(names) == len(set(names))
+    info = {name for name in names if ".dist-info/" in name}
+    assert {name.split("/", 1)[1] for name in info} >= {"METADATA", "WHEEL", "entry_points.txt", "RECORD"}
+    assert set(names) - info == expected
+
+
+def test_every_config_composes_from_the_wheel_alone(environment: Path, tmp_path: Path) -> None:
+    files = [p.relative_to(ROOT / "conf").with_suffix("") for p in (ROOT / "conf").rglob("*/*.yaml")]
+    choices = [
+        f"{p.parent}=[{p.name}]" if p.parent.name == "backend" else f"{p.parent}={p.name}"
+        for p in files
+        if not p.name.startswith("_")
+    ]
+    assert len(choices) > 20
+    done = subprocess.run(
+        [environment / "bin" / "python", "-I", "-c", CHECK, *choices],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    demo = Path(done.stdout.strip())
+    assert demo.is_relative_to(environment)
+    assert {p.name for p in demo.iterdir()} == {p.name for p in (ROOT / "artifacts" / "demo").iterdir()}
+
+
+def test_the_console_script_works_from_the_wheel(environment: Path, tmp_path: Path) -> None:
+    script = environment / "bin" / "detpress"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [script, *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120
+        )
+
+    assert run("--version").stdout == f"detpress {metadata.version('detpress')}\n"
+    shown = run("compress", "--cfg", "job", "experiment=demo")
+    assert shown.returncode == 0 and "name: ppyoloe_tiny" in shown.stdout, shown.stderr
+    wrong = run("compress", "modle=x")
+    assert wrong.returncode == 2 and "did you mean model?" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert run("doctor").returncode == 2  # no Paddle here, and it says so instead of failing to start
