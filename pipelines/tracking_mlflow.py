@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.tracking_datasets import as_dataset, as_input
-from pipelines.tracking_names import flat, metric_name, numbers, run_note, small_files, view_columns
+from pipelines.tracking_names import flat, metric_name, numbers, readable, results_view, run_note, small_files
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import artifact_location, store_uri
 
@@ -82,7 +82,6 @@ class MlflowWriter:
             self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
         else:
             tags = {
-                **self._process,
                 "run_id": run["run_id"],
                 "node": "pipeline",
                 "pipeline": run["pipeline"],
@@ -90,7 +89,8 @@ class MlflowWriter:
                 "data": run["data"],
                 "hardware": run["hardware"],
                 "run_dir": run["run_dir"],
-                "mlflow.source.name": run["command"],
+                "command": run["command"],
+                "mlflow.source.name": f"detpress {run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
                 "mlflow.note.content": f"Running: `{run['command']}`",
             }
@@ -98,11 +98,12 @@ class MlflowWriter:
                 tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
             if run["resumed_from"]:
                 tags["resumed_from"] = run["resumed_from"]
+            tags |= self._process  # last, as MLflow keeps their order: they are for the sweep
             created = self._client.create_run(experiment, start_time=at, tags=tags, run_name=run["name"])
             self._parent = created.info.run_id
         self._experiment_id = experiment
         self._log_params(self._parent, flat(run["config"]))
-        self._client.log_dict(self._parent, dict(run["config"]), "config.json")
+        self._client.log_dict(self._parent, dict(run["config"]), "config.yaml")
 
     def _run_finished(self, record: Record, at: int) -> None:
         folder = Path(record["report_dir"]) if record["report_dir"] else None
@@ -119,10 +120,10 @@ class MlflowWriter:
     def _show_columns(self) -> None:
         """Leave a view of the experiment whose columns are the results; MLflow shows no metric by itself."""
         tags = self._client.get_experiment(self._experiment_id).tags
-        before = json.loads(tags[VIEW_TAG])["selectedColumns"] if VIEW_TAG in tags else []
-        columns = view_columns(before, self._comparable)
-        if columns != before:
-            self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, json.dumps({"selectedColumns": columns}))
+        before = json.loads(tags.get(VIEW_TAG, "{}"))
+        view = results_view(before, self._comparable)
+        if view["selectedColumns"] and view != before:
+            self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, json.dumps(view))
 
     def _experiment(self, name: str) -> str:
         """The id of the experiment called ``name``, made if there is none, restored if it lies in the bin."""
@@ -154,15 +155,15 @@ class MlflowWriter:
         self._lines[node] = []
         if node not in self._nested:
             tags = {
-                **self._process,
                 "mlflow.parentRunId": self._parent,
-                "mlflow.source.name": self._run["command"],
+                "mlflow.source.name": f"detpress {self._run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
                 "run_id": self._run["run_id"],
                 "node": node,
                 "stage": stage["stage"],
                 "key": stage["key"],
                 **{k: stage[k] for k in ("backend", "precision") if stage[k]},
+                **self._process,
             }
             if self._run["commit"]:
                 tags["mlflow.source.git.commit"] = self._run["commit"]
@@ -233,7 +234,7 @@ class MlflowWriter:
         from mlflow.entities import Metric
 
         held = self._metrics.setdefault(run_id, [])
-        held.append(Metric(metric_name(name), float(value), at, step or 0))
+        held.append(Metric(metric_name(name), readable(float(value)), at, step or 0))
         if len(held) >= BATCH:
             self.flush()
 

@@ -50,6 +50,11 @@ def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return params
 
 
+def readable(value: float) -> float:
+    """``value`` with the digits that a page can show: MLflow prints all seventeen. Whole numbers stay exact."""
+    return value if value.is_integer() else float(f"{value:.6g}")
+
+
 def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
     """The numbers in nested dicts with their dotted names; lists and text are passed over."""
     if isinstance(value, Mapping):
@@ -59,11 +64,20 @@ def numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
         yield prefix, float(value)
 
 
-def view_columns(before: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The columns of the table of runs: those there were, and the results among the metrics ``names``."""
+def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The state of MLflow's table of runs that shows the results as columns wide enough for their names.
+
+    Args:
+        before: the state so far; its columns stay where they are.
+        names: the metrics of a run; the results among them are added.
+    """
     wanted = re.compile(r"map\.|map_drop\.|latency\.[^.]+\.(\w+\.p50_ms|speedup)$")
-    found = [f"metrics.`{name}`" for name in names if wanted.match(name)]
-    return [*before, *(column for column in dict.fromkeys(found) if column not in before)]
+    columns = [*before.get("selectedColumns", ()), *(f"metrics.`{name}`" for name in names if wanted.match(name))]
+    columns = list(dict.fromkeys(columns))
+    return {
+        "selectedColumns": columns,
+        "columnWidths": {"attributes.`Run Name`": 320, **{c: 60 + 6 * len(c) for c in columns}},
+    }
 
 
 def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
@@ -75,10 +89,11 @@ def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Path | None) -> str:
-    """The description of a pipeline run: its report, or why there is none."""
+    """The description of a pipeline run: its result and its report, or why there is none."""
     report = report_dir / "report.md" if report_dir else None
     if report is not None and report.is_file():
-        note = report.read_text(encoding="utf-8")
+        # MLflow shows the first lines and folds the rest: the result comes before where and how it was measured.
+        note = result_table(finished["summary"].get("rows", [])) + report.read_text(encoding="utf-8")
         if len(note) > MAX_NOTE:
             cut = note.rfind("\n", 0, MAX_NOTE)
             note = note[:cut] + "\n\nThe whole report is among the run's artifacts: `report.md`."
@@ -86,3 +101,23 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     error = finished["summary"].get("error")
     said = f"\n\n```\n{str(error)[:MAX_NOTE]}\n```" if error else ""
     return f"{finished['status'].capitalize()}: `{run['command']}`{said}"
+
+
+def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of ``report.json`` in a few columns of Markdown, the compressed engines first; empty without rows."""
+    if not rows:
+        return ""
+    lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
+    for row in reversed(rows):
+        name = f"{row['backend']} {str(row['precision']).upper()}"
+        if row["status"] != "ok":
+            name += f" ({row['status']})"
+        runtime = (row.get("latency") or {}).get("runtime") or {}
+        speedup = (row.get("speedup") or {}).get("runtime")
+        cells = [_cell(runtime.get("p50_ms"), ".2f"), _cell(speedup, ".2f"), _cell(row.get("map"), ".1f")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "None" if value is None else format(value, form)

@@ -16,7 +16,7 @@ import pytest
 from pipelines.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.tracking import MlflowObserver
 from pipelines.tracking_mlflow import VIEW_TAG
-from pipelines.tracking_names import view_columns
+from pipelines.tracking_names import readable, result_table, results_view
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_spool import Spool, leftovers
 from pipelines.tracking_store import connect, store_uri
@@ -127,7 +127,7 @@ def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
     assert parent.data.params["compression.ops"] == "[conv2d]"
     assert parent.data.tags["commit"] == "0123abcd"
     assert "it broke" in parent.data.tags["mlflow.note.content"]
-    assert artifact_names(store, parent) == {"config.json"}
+    assert artifact_names(store, parent) == {"config.yaml"}
 
     assert set(nested) == {"images.unlabeled", "distill"}
     assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in nested.values())
@@ -147,7 +147,7 @@ def test_curves_have_steps_in_the_stage_and_in_the_run(store: TrackingOptions, t
     client = connect(store)
     for run_id, name in ((nested["distill"].info.run_id, "loss"), (parent.info.run_id, "distill.loss")):
         points = [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
-        assert points == [(0, 1.0), (10, pytest.approx(1 / 11)), (20, pytest.approx(1 / 21))]
+        assert points == [(0, 1.0), (10, pytest.approx(1 / 11, rel=1e-5)), (20, pytest.approx(1 / 21, rel=1e-5))]
     assert [m.step for m in client.get_metric_history(nested["distill"].info.run_id, "images_per_s")] == [30]
 
 
@@ -194,10 +194,10 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
     assert nested["accuracy.onnxruntime.int8"].data.metrics["images_per_s"] == 9.0
     assert nested["export.fp32"].data.metrics["agreement.boxes"] == 1e-6
     tags = connect(store).get_experiment(parent.info.experiment_id).tags
-    assert json.loads(tags[VIEW_TAG]) == {"selectedColumns": ["metrics.`map.onnxruntime.int8`"]}
+    assert json.loads(tags[VIEW_TAG])["selectedColumns"] == ["metrics.`map.onnxruntime.int8`"]
     assert nested["accuracy.onnxruntime.int8"].data.tags["backend"] == "onnxruntime"
     assert parent.data.tags["mlflow.note.content"].startswith("| backend | INT8 |")
-    assert artifact_names(store, parent) == {"config.json", "report.json", "report.md"}
+    assert artifact_names(store, parent) == {"config.yaml", "report.json", "report.md"}
 
 
 def test_secrets_reach_neither_the_store_nor_the_disk(store: TrackingOptions, tmp_path: Path) -> None:
@@ -338,10 +338,24 @@ def test_an_observer_that_raises_is_dropped_with_one_warning(tmp_path: Path) -> 
 
 def test_the_columns_are_the_results_and_stay_where_they_are() -> None:
     names = ["map.a.int8", "map50.a.int8", "latency.a.int8.p50_ms", "latency.a.int8.p99_ms", "latency.a.speedup"]
-    columns = view_columns(["metrics.`latency.a.speedup`", "params.`seed`"], names)
-    assert columns == [
-        "metrics.`latency.a.speedup`",
-        "params.`seed`",
-        "metrics.`map.a.int8`",
-        "metrics.`latency.a.int8.p50_ms`",
+    view = results_view({"selectedColumns": ["metrics.`latency.a.speedup`", "params.`seed`"]}, names)
+    expected = ["latency.a.speedup", "seed", "map.a.int8", "latency.a.int8.p50_ms"]
+    assert [column.split("`")[1] for column in view["selectedColumns"]] == expected
+    assert set(view["columnWidths"]) == {"attributes.`Run Name`", *view["selectedColumns"]}
+
+
+def test_the_description_begins_with_the_result() -> None:
+    rows = [
+        {"backend": "a", "precision": "fp32", "status": "ok", "latency": {"runtime": {"p50_ms": 28.147}}, "map": 61.26},
+        {"backend": "a", "precision": "int8", "status": "failed", "latency": None, "map": None},
     ]
+    assert result_table(rows).splitlines()[2:4] == [
+        "| a INT8 (failed) | None | None | None |",
+        "| a FP32 | 28.15 | None | 61.3 |",
+    ]
+    assert result_table([]) == ""
+
+
+@pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])
+def test_metrics_are_readable(value: float, shown: float) -> None:
+    assert readable(value) == shown
