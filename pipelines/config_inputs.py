@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.config_keys import Problem
 from pipelines.schema import PipelineConfig
+from stages.finetune import STRIDE, check_input_size
 from stages.options import DataOptions
 
 FROZEN_FILES = ("model.pdmodel", "model.pdiparams")
@@ -64,6 +65,8 @@ def _model(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
             "(model.inference_dir=DIR), train one first (finetune.enabled=true), or measure speed alone with "
             "untrained weights (model.random_weights=true)",
         )
+    if trains and all(side >= STRIDE and side % STRIDE == 0 for side in model.input_size):
+        yield from (Problem("", text) for text in check_input_size(model.input_size))
     if model.weights is not None:
         yield from _weights(model.weights)
     if model.inference_dir is not None:

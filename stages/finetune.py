@@ -56,16 +56,13 @@ class Finetune:
             raise ConfigError(problems)
         import stages.paddle  # noqa: F401, I001  (the door, before anything else that is native)
         import cv2
-        import paddle
 
-        from stages.paddle.training import Trainer
+        from stages.paddle.training import Trainer, fresh_start
         from stages.weights import write_pdparams
 
         cv2.setNumThreads(1)  # images are made beside the training, not against it
         source, labels = self._images(inputs.train, context.seed)
-        # Optimizer states are named after parameters, and those are numbered per process: count from 0 here.
-        with paddle.utils.unique_name.guard():
-            paddle.seed(context.seed)
+        with fresh_start(context.seed):
             layer, static_steps = self._layer(inputs.start, labels, context)
             trainer = Trainer(layer, self.options, static_steps)
             curve = _restore(trainer, context)

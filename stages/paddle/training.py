@@ -7,6 +7,8 @@ alone, and the model draws nothing at random while training, so there is no rand
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,17 @@ FINAL_LR = 0.02  # share of the learning rate that the cosine ends at
 # PaddleDetection lets the auxiliary neck's gradients into the backbone for the first 5 of 300 epochs.
 AUX_SHARE = 5 / 300
 LOSSES = ("loss", "loss_cls", "loss_iou", "loss_dfl")
+
+
+@contextmanager
+def fresh_start(seed: int) -> Iterator[None]:
+    """Parameter names and random numbers as in a fresh process.
+
+    Optimizer states are named after parameters, and those are numbered per process.
+    """
+    with paddle.utils.unique_name.guard():
+        paddle.seed(seed)
+        yield
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,14 @@ def test_settings_that_exclude_each_other(tmp_path: Path) -> None:
     ]
 
 
+def test_a_size_that_cannot_be_trained_may_still_be_run() -> None:
+    small = "model.input_size=[64,64]"
+    assert problems(RUNS, small) == []
+    assert problems("finetune.enabled=true", small) == [
+        "model.input_size=[64, 64] is too small to train: [96, 96] is the smallest square"
+    ]
+
+
 def test_weights_that_are_not_there_or_something_else(tmp_path: Path) -> None:
     missing = tmp_path / "x.pdparams"
     assert problems(f"model.weights={missing}") == [f"model.weights: there is no file {missing}; check the path"]
