@@ -80,6 +80,14 @@ def _tell(engine: Engine, context: StageContext) -> None:
     audit = engine.notes.get("audit")
     if audit is not None:
         context.metric(f"{prefix}.int8_share", audit["int8_share"])
+    for warning in engine.notes.get("warnings", ()):
+        context.warn(warning)
+    tuning = engine.notes.get("tuning")
+    if tuning is not None:
+        context.info(
+            f"kernels chosen by timing: {len(tuning['shifted'])} of {tuning['convolutions']} convolutions as matrix "
+            f"products, {tuning['before_ms']:.1f} -> {tuning['after_ms']:.1f} ms"
+        )
     for report in engine.notes.get("passes", ()):
         counts = ", ".join(f"{what} {count}" for what, count in report["counts"].items()) or "nothing to do"
         context.info(f"{report['name']}: {counts}")

@@ -29,6 +29,10 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "te
 RECIPES = {"cpu": "onnxruntime", "cuda": "onnxruntime", "tensorrt": "tensorrt"}
 ENGINE_FILE = "model.onnx"
 OPTIMIZED = "optimized.onnx"
+SATURATION = (
+    "this CPU has AVX2 but no VNNI: ONNX Runtime adds INT8 products in 16 bits there, which can overflow and cost "
+    "accuracy; measure mAP on this machine, or deploy on a CPU with VNNI"
+)
 
 
 class OnnxRuntime:
@@ -72,7 +76,11 @@ class OnnxRuntime:
 
             names = PASSES_OF[RECIPES[chosen.provider]] if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            if chosen.tune and chosen.provider == "cpu":
+                lowered, notes["tuning"] = _tuned(lowered, chosen)
             onnx.save(lowered, str(engine))
+            if chosen.provider == "cpu" and saturates(cpu_name()):
+                notes["warnings"] = [SATURATION]
         else:
             shutil.copyfile(source, engine)
         notes["audit"] = _audit(engine, chosen)
@@ -96,6 +104,13 @@ class _Session:
         return found
 
 
+def _tuned(model: Any, options: OnnxRuntimeOptions) -> tuple[Any, dict[str, Any]]:
+    from stages.backends.onnxruntime_tuning import tune
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return tune(model, lambda file, folder: _create(file, options, folder), Path(scratch))
+
+
 def _audit(engine: Path, options: OnnxRuntimeOptions) -> dict[str, Any]:
     """Run the engine once, on ones, under ONNX Runtime's profiler, and read what it ran."""
     import numpy as np
@@ -107,6 +122,11 @@ def _audit(engine: Path, options: OnnxRuntimeOptions) -> dict[str, Any]:
                 raise StageError(f"input {value.name!r} has no fixed shape ({value.shape}); export the model with one")
         session.run(None, {v.name: np.ones(v.shape, np.float32) for v in session.get_inputs()})
         return audit_onnx(Path(scratch) / OPTIMIZED, Path(session.end_profiling()))
+
+
+def saturates(cpu: str) -> bool:
+    """True for an x86 CPU (as `cpu_name` describes it) without an instruction that sums uint8 x int8 in 32 bits."""
+    return "avx2" in cpu and "vnni" not in cpu
 
 
 def _own(options: BackendOptions) -> OnnxRuntimeOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Graph, PassReport
 
@@ -24,6 +25,29 @@ def drop_multiply_by_one(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassR
             graph.remove(node)
             report.count("multiplies_dropped")
             break
+    return graph.finish(), report
+
+
+def mean_to_pool(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Write the mean over height and width as GlobalAveragePool, which runtimes have an eight-bit kernel for.
+
+    The same number up to the order of summation in float32.
+    """
+    graph, report = Graph(model), PassReport("mean_to_pool")
+    for node in graph.of_type("ReduceMean"):
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        axes = attributes.get("axes")
+        if axes is None and len(node.input) > 1 and (given := graph.constant(node.input[1])) is not None:
+            axes = given.reshape(-1).tolist()
+        rank = graph.rank(node.input[0])
+        if axes is None or rank != 4 or attributes.get("keepdims", 1) != 1:
+            continue
+        if sorted(axis % rank for axis in axes) != [2, 3] or node.output[0] in graph.outputs:
+            continue
+        pooled = graph.add_node("GlobalAveragePool", [node.input[0]], f"{node.output[0]}.pooled")
+        graph.redirect(node.output[0], pooled)
+        graph.remove(node)
+        report.count("means_replaced")
     return graph.finish(), report
 
 

@@ -17,6 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from stages.errors import StageError
+from stages.lowering.order import in_order
 
 Array = npt.NDArray[Any]
 
@@ -80,6 +81,7 @@ class Graph:
         self.outputs = {o.name for o in graph.output}
         self._names = {o.name for o in graph.input} | self.outputs | set(self._initializers)
         self._dead: set[int] = set()
+        self._ranks: dict[str, int] | None = None
         for node in self.nodes:
             self._index(node)
 
@@ -127,16 +129,25 @@ class Graph:
             self._constants[tensor] = value
         return value
 
+    def rank(self, tensor: str) -> int | None:
+        """How many dimensions ``tensor`` has, by shape inference on the model as it came in; None if unknown."""
+        if self._ranks is None:
+            inferred = onnx.shape_inference.infer_shapes(self.model).graph
+            self._ranks = {
+                v.name: len(v.type.tensor_type.shape.dim)
+                for v in (*inferred.value_info, *inferred.input, *inferred.output)
+                if v.type.tensor_type.HasField("shape")
+            }
+        return self._ranks.get(tensor)
+
     def scale_of(self, node: onnx.NodeProto) -> Scale:
         """The scale and zero point of a QuantizeLinear or DequantizeLinear; an error if they are not constants."""
         scale = self.constant(node.input[1])
         zero: Array | None = None
-        if len(node.input) > 2 and node.input[2]:
+        given = len(node.input) > 2 and bool(node.input[2])
+        if given:
             zero = self.constant(node.input[2])
-            missing = zero is None
-        else:
-            missing = False
-        if scale is None or missing:
+        if scale is None or (given and zero is None):
             raise StageError(
                 f"{node.op_type} {node.name!r} has a computed scale or zero point; the lowering needs constants: "
                 "quantize the model statically"
@@ -202,25 +213,7 @@ class Graph:
 
     def finish(self) -> onnx.ModelProto:
         """The edited model: nodes in topological order, without what no output needs."""
-        live = [n for n in self.nodes if id(n) not in self._dead]
-        producer = {name: node for node in live for name in node.output}
-        order: list[onnx.NodeProto] = []
-        state: dict[int, int] = {}  # 1: being visited, 2: placed
-        stack = [producer[name] for name in reversed([o.name for o in self.model.graph.output]) if name in producer]
-        while stack:
-            node = stack[-1]
-            if state.get(id(node)) == 2:
-                stack.pop()
-                continue
-            waiting = [producer[n] for n in node.input if n in producer and state.get(id(producer[n])) != 2]
-            if not waiting:
-                state[id(node)] = 2
-                order.append(stack.pop())
-            elif any(state.get(id(n)) == 1 for n in waiting):
-                raise StageError(f"the ONNX graph has a cycle through {node.op_type} {node.name!r}; it is not a model")
-            else:
-                state[id(node)] = 1
-                stack.extend(waiting)
+        order = in_order([n for n in self.nodes if id(n) not in self._dead], [o.name for o in self.model.graph.output])
         graph = self.model.graph
         used = {name for node in order for name in node.input} | self.outputs
         made = {name for node in order for name in node.output}
@@ -228,15 +221,18 @@ class Graph:
         tensors = [_copy(t) for name, t in self._initializers.items() if name in used]
         infos = [_copy(v) for v in graph.value_info if v.name in made]
         for whole, part in ((graph.node, nodes), (graph.initializer, tensors), (graph.value_info, infos)):
-            del whole[:]
-            whole.extend(part)
+            _replace(whole, part)
         return self.model
 
     def forget_type(self, tensors: set[str]) -> None:
         """Drop the recorded type and shape of tensors whose type has changed."""
-        kept = [_copy(v) for v in self.model.graph.value_info if v.name not in tensors]
-        del self.model.graph.value_info[:]
-        self.model.graph.value_info.extend(kept)
+        infos = self.model.graph.value_info
+        _replace(infos, [_copy(v) for v in infos if v.name not in tensors])
+
+
+def _replace(whole: Any, part: list[Any]) -> None:
+    del whole[:]
+    whole.extend(part)
 
 
 def _copy(message: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Graph, PassReport
+from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
 from stages.lowering.weights import dequantize
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -52,46 +52,84 @@ def drop_unobserved(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport
     """Remove the pairs whose range is exactly 1, the quantizers' initial value, and remark on each.
 
     Such a pair clamps its tensor to -1 .. 1 whatever its values are: nobody measured them. What it stood behind is
-    left in float. (A tensor whose true range is 1 to the last bit loses a fusion by this, never accuracy.)
+    left in float. Kept are pairs on tensors that cannot leave -1 .. 1: sigmoids, and convolutions whose weights and
+    biases are too small.
     """
     graph, report = Graph(model), PassReport("drop_unobserved")
     for quantizer in graph.of_type(QUANTIZE):
         how = graph.scale_of(quantizer)
         if graph.constant(quantizer.input[0]) is not None or how.scale.size != 1:
             continue
-        if np.isclose(float(how.scale), float(UNOBSERVED), rtol=1e-6, atol=0):
+        if np.isclose(float(how.scale), float(UNOBSERVED), rtol=1e-6, atol=0) and not _within_one(graph, quantizer):
             name = quantizer.input[0]
             if _remove_pair(graph, quantizer, report):
                 report.remarks.append(f"{name}: its range was never observed; it was left in float")
     return graph.finish(), report
 
 
-def quantize_silu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
-    """Put a Q/DQ pair behind the Sigmoid of ``x * sigmoid(x)``, so that Sigmoid and Mul run on eight bits.
+def quantize_sigmoid(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Put a Q/DQ pair behind each Sigmoid that gates something, so that Sigmoid and Mul run on eight bits.
 
-    Only where x comes from a DequantizeLinear and the product goes into a QuantizeLinear: elsewhere nothing would fuse.
+    That is SiLU, ``x * sigmoid(x)``, and attention, ``feature * sigmoid(weight)``. Only where both factors come from
+    uint8 and the product goes into a QuantizeLinear: elsewhere nothing would fuse.
     """
-    graph, report = Graph(model), PassReport("quantize_silu")
+    graph, report = Graph(model), PassReport("quantize_sigmoid")
     for sigmoid in graph.of_type("Sigmoid"):
-        source = graph.producer(sigmoid.input[0])
         readers = graph.readers(sigmoid.output[0])
-        if source is None or source.op_type != DEQUANTIZE or len(readers) != 1 or readers[0].op_type != "Mul":
+        if not _is_uint8(graph, sigmoid.input[0]) or not readers:
             continue
-        (product,) = readers
-        followers = graph.readers(product.output[0])
-        if sigmoid.input[0] not in product.input or [f.op_type for f in followers] != [QUANTIZE]:
-            continue
-        kind = graph.scale_of(followers[0]).zero_point.dtype
-        if kind != np.uint8:  # int8 would have half the steps between 0 and 1
-            continue
-        insert_pair(graph, sigmoid.output[0], SIGMOID_SCALE, np.uint8(0))
-        report.count("sigmoids_quantized")
+        if all(_gates(graph, reader, sigmoid.output[0]) for reader in readers):
+            insert_pair(graph, sigmoid.output[0], SIGMOID_SCALE, np.uint8(0))
+            report.count("sigmoids_quantized")
     if not report.counts:
-        report.remarks.append("no SiLU stands between uint8 activations")
+        report.remarks.append("no Sigmoid stands between uint8 activations")
     return graph.finish(), report
 
 
-def insert_pair(graph: Graph, tensor: str, scale: np.float32, zero: np.generic) -> str:
+def free_silu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Take off the Q/DQ pair between a convolution and its SiLU: Conv, SiLU and QuantizeLinear then fuse to one kernel.
+
+    For runtimes that apply an activation to the sums before they round them (OpenVINO, TensorRT). The training saw no
+    rounding there either, so this loses nothing.
+    """
+    graph, report = Graph(model), PassReport("free_silu")
+    for quantizer in graph.of_type(QUANTIZE):
+        source = graph.producer(quantizer.input[0])
+        back = graph.readers(quantizer.output[0])
+        if source is None or source.op_type != "Conv" or len(graph.readers(source.output[0])) != 1 or len(back) != 1:
+            continue
+        readers = graph.readers(back[0].output[0])
+        sigmoids = [r for r in readers if r.op_type == "Sigmoid"]
+        products = [r for r in readers if r.op_type == "Mul"]
+        if len(readers) == 2 and len(sigmoids) == len(products) == 1 and sigmoids[0].output[0] in products[0].input:
+            _remove_pair(graph, quantizer, report)
+    if not report.counts:
+        report.remarks.append("no Q/DQ pair stands between a convolution and its SiLU")
+    return graph.finish(), report
+
+
+def keep_quantized(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Put a Q/DQ pair with the input's own scale behind MaxPool and nearest-neighbour Resize.
+
+    They pick values and compute none, so the pair changes nothing; without it they run in float, and so does the
+    Concat behind them.
+    """
+    graph, report = Graph(model), PassReport("keep_quantized")
+    for node in graph.of_type("MaxPool", "Resize"):
+        source = graph.producer(node.input[0])
+        if source is None or source.op_type != DEQUANTIZE or len(node.output) != 1:
+            continue
+        mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
+        how = graph.scale_of(source)
+        readers = graph.readers(node.output[0])
+        if mode != b"nearest" or how.scale.size != 1 or not readers or any(r.op_type == QUANTIZE for r in readers):
+            continue
+        insert_pair(graph, node.output[0], np.float32(how.scale), how.zero_point)
+        report.count("pairs_added")
+    return graph.finish(), report
+
+
+def insert_pair(graph: Graph, tensor: str, scale: np.float32, zero: Array | np.generic) -> str:
     """Quantize ``tensor`` and dequantize it again for all who read it; gives the name of the dequantized tensor."""
     readers = graph.readers(tensor)
     names = [graph.add_constant(np.asarray(v), f"{tensor}.{n}") for v, n in ((scale, "scale"), (zero, "zero_point"))]
@@ -118,6 +156,44 @@ def _remove_pair(graph: Graph, quantizer: onnx.NodeProto, report: PassReport) ->
     return True
 
 
+def _is_uint8(graph: Graph, tensor: str) -> bool:
+    node = graph.producer(tensor)
+    return node is not None and node.op_type == DEQUANTIZE and graph.scale_of(node).zero_point.dtype == np.uint8
+
+
+def _gates(graph: Graph, product: onnx.NodeProto, gate: str) -> bool:
+    """True if ``product`` multiplies ``gate`` with a dequantized tensor, and only QuantizeLinear reads the result."""
+    if product.op_type != "Mul":
+        return False
+    others = [name for name in product.input if name != gate]
+    followers = graph.readers(product.output[0])
+    return len(others) == 1 and _is_uint8(graph, others[0]) and [f.op_type for f in followers] == [QUANTIZE]
+
+
+def _within_one(graph: Graph, quantizer: onnx.NodeProto) -> bool:
+    """True if what the quantizer reads cannot leave -1 .. 1 (by more than half a step).
+
+    For a convolution: |bias| + max |input| * sum |weight| per output channel, the input's maximum being what its own
+    Q/DQ pair lets through.
+    """
+    node = graph.producer(quantizer.input[0])
+    if node is None:
+        return False
+    if node.op_type in ("Sigmoid", "HardSigmoid", "Softmax", "Tanh"):
+        return True
+    if node.op_type != "Conv":
+        return False
+    source = graph.producer(node.input[0])
+    values = [_constant_behind(graph, name) for name in node.input[1:] if name]
+    if source is None or source.op_type != DEQUANTIZE or any(v is None for v in values):
+        return False
+    weight, bias = values[0], values[1] if len(values) > 1 else np.zeros(1, np.float32)
+    assert weight is not None and bias is not None
+    largest = float(graph.scale_of(source).scale.max()) * 255
+    bound = np.abs(bias) + largest * np.abs(weight).reshape(weight.shape[0], -1).sum(axis=1)
+    return bool(bound.max() <= 1 + UNOBSERVED / 2)
+
+
 _TRANSPARENT = (QUANTIZE, DEQUANTIZE, "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 
 
@@ -128,18 +204,23 @@ def _behind_softmax(graph: Graph, conv: onnx.NodeProto) -> bool:
     return node is not None and node.op_type == "Softmax"
 
 
+def _constant_behind(graph: Graph, tensor: str) -> Array | None:
+    """The float constant that ``tensor`` is: itself, or behind DequantizeLinear (and QuantizeLinear) of one."""
+    value = graph.constant(tensor)
+    dequantizer = graph.producer(tensor)
+    if value is not None or dequantizer is None or dequantizer.op_type != DEQUANTIZE:
+        return value
+    value = graph.constant(dequantizer.input[0])
+    if value is not None:
+        return dequantize(value, graph.scale_of(dequantizer))
+    quantizer = graph.producer(dequantizer.input[0])
+    return graph.constant(quantizer.input[0]) if quantizer is not None and quantizer.op_type == QUANTIZE else None
+
+
 def _float_weights(graph: Graph, conv: onnx.NodeProto) -> None:
     """Give ``conv`` its weights as a float constant in place of DequantizeLinear (and QuantizeLinear) of one."""
     for i in range(1, len(conv.input)):
-        dequantizer = graph.producer(conv.input[i]) if conv.input[i] else None
-        if dequantizer is None or dequantizer.op_type != DEQUANTIZE:
-            continue
-        quantizer = graph.producer(dequantizer.input[0])
-        value = graph.constant(dequantizer.input[0])
-        if value is not None:
-            value = dequantize(value, graph.scale_of(dequantizer))
-        elif quantizer is not None and quantizer.op_type == QUANTIZE:
-            value = graph.constant(quantizer.input[0])
+        value = _constant_behind(graph, conv.input[i]) if conv.input[i] else None
         if value is not None:
             graph.set_input(conv, i, graph.add_constant(value, f"{conv.input[i]}.float"))
 

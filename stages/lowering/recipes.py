@@ -10,9 +10,9 @@ import onnx
 
 from stages.errors import ConfigError
 from stages.lowering.activations import activations_to_uint8
-from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one
+from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import PassReport
-from stages.lowering.placement import drop_unobserved, float_tail, quantize_silu
+from stages.lowering.placement import drop_unobserved, float_tail, free_silu, keep_quantized, quantize_sigmoid
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 
 Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]
@@ -27,8 +27,11 @@ PASSES: dict[str, Pass] = {
         fold_bias,
         drop_multiply_by_one,
         drop_duplicate_qdq,
+        free_silu,
+        mean_to_pool,
         activations_to_uint8,
-        quantize_silu,
+        keep_quantized,
+        quantize_sigmoid,
     )
 }
 
@@ -43,9 +46,9 @@ _COMMON = (
 )
 
 RECIPES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": (*_COMMON, "activations_to_uint8", "quantize_silu"),
-    "openvino": (*_COMMON, "activations_to_uint8"),
-    "tensorrt": (*_COMMON, "fold_bias"),
+    "onnxruntime": (*_COMMON, "mean_to_pool", "activations_to_uint8", "keep_quantized", "quantize_sigmoid"),
+    "openvino": (*_COMMON, "free_silu"),
+    "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }
 
 

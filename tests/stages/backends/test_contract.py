@@ -14,6 +14,7 @@ import pytest
 
 from stages import backends
 from stages.backends.base import Available, Unavailable, feeds_for, parse_options
+from stages.backends.onnxruntime import saturates
 from stages.build import Build, BuildInputs
 from stages.contract import Engine, Precision
 from stages.errors import ConfigError, StageError, UnavailableError
@@ -176,3 +177,18 @@ def test_the_engine_of_int8_is_the_lowered_graph(tmp_path: Path) -> None:
     kinds = {t.name: t.data_type for t in graph.initializer}
     zeros = [kinds[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
     assert zeros and set(zeros) == {onnx.TensorProto.UINT8}
+
+
+def test_tuning_changes_no_number_and_can_be_left_out(tmp_path: Path) -> None:
+    plain = build("onnxruntime", Precision.INT8, tmp_path / "a", tune=False)
+    tuned = build("onnxruntime", Precision.INT8, tmp_path / "b")
+    assert "tuning" not in plain.notes and tuned.notes["tuning"]["convolutions"] == 2
+    pairs = zip(infer(plain, *inputs()), infer(tuned, *inputs()), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"), [("x avx2", True), ("x avx2 avx_vnni", False), ("x avx2 avx512_vnni", False), ("arm", False)]
+)
+def test_cpus_that_sum_in_sixteen_bits_are_known(cpu: str, expected: bool) -> None:
+    assert saturates(cpu) is expected

@@ -8,7 +8,7 @@ import pytest
 
 from stages.errors import ConfigError, StageError
 from stages.lowering.activations import activations_to_uint8
-from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one
+from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import Graph
 from stages.lowering.recipes import PASSES, RECIPES, lower
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
@@ -154,6 +154,18 @@ def test_drop_duplicate_qdq_merges_twins_and_repeats() -> None:
     assert report.counts["twins_merged"] == 1 and report.counts["repeated_pairs_dropped"] == 1
     assert count(dropped, "QuantizeLinear") == 2 and count(dropped, "DequantizeLinear") == 2
     same(model, dropped)
+
+
+def test_mean_to_pool_replaces_the_mean_over_a_map_and_no_other() -> None:
+    b = Build(("x", [1, 4, 6, 5]))
+    over_map = b.node("ReduceMean", "x", axes=[2, 3], keepdims=1)
+    negative = b.node("ReduceMean", "x", axes=[-1, -2])
+    other = b.node("ReduceMean", "x", axes=[1, 2], keepdims=1)
+    b.node("Sum", over_map, negative, other, out="y")
+    model = b.model(y=[1, 4, 1, 5])
+    after, report = mean_to_pool(model)
+    assert report.counts == {"means_replaced": 2} and count(after, "ReduceMean") == 1
+    same(model, after, bound=1e-6)
 
 
 @pytest.mark.parametrize("backend", list(RECIPES))

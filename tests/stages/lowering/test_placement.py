@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from stages.lowering.graph import Graph
-from stages.lowering.placement import drop_unobserved, float_tail, quantize_silu
+from stages.lowering.placement import drop_unobserved, float_tail, free_silu, keep_quantized, quantize_sigmoid
 from stages.lowering.recipes import RECIPES, lower
 from tests.stages.qdq import Array, Build, conv_silu, count, run, two_convs
 
@@ -83,9 +83,9 @@ def test_drop_unobserved_frees_what_was_clamped_and_says_which() -> None:
     assert np.abs(run(freed)[0] - exact()).max() < 1.0
 
 
-def test_quantize_silu_moves_no_value_by_more_than_a_step() -> None:
+def test_quantize_sigmoid_moves_no_value_by_more_than_a_step() -> None:
     model, _ = lower(two_convs(), ["drop_multiply_by_one", "activations_to_uint8"])
-    after, report = quantize_silu(model)
+    after, report = quantize_sigmoid(model)
     assert report.counts == {"sigmoids_quantized": 2}
     for sigmoid in Graph(after).of_type("Sigmoid"):
         assert [r.op_type for r in Graph(after).readers(sigmoid.output[0])] == ["QuantizeLinear"]
@@ -95,13 +95,13 @@ def test_quantize_silu_moves_no_value_by_more_than_a_step() -> None:
     assert np.mean(np.abs(run(model)[0] - run(after)[0])) < 0.0125  # a step for a quarter of the values
 
 
-def test_quantize_silu_leaves_other_sigmoids_alone() -> None:
-    _, report = quantize_silu(two_convs())  # int8
-    assert report.counts == {} and "no SiLU" in report.remarks[0]
+def test_quantize_sigmoid_leaves_other_sigmoids_alone() -> None:
+    _, report = quantize_sigmoid(two_convs())  # int8
+    assert report.counts == {} and "no Sigmoid" in report.remarks[0]
     b = Build(("x", [1, 4]))
     x = b.qdq("x", 0.02, kind=np.uint8, zero=128)
     b.node("Sigmoid", x, out="y")
-    _, report = quantize_silu(b.model(y=[1, 4]))
+    _, report = quantize_sigmoid(b.model(y=[1, 4]))
     assert report.counts == {}
 
 
@@ -111,3 +111,49 @@ def test_a_recipe_on_a_head_is_close_to_the_exact_boxes(backend: str) -> None:
     onnx.checker.check_model(lowered, full_check=True)
     difference = np.abs(run(lowered)[0] - exact())
     assert difference.mean() < 0.05
+
+
+def test_free_silu_takes_the_pair_before_it_and_leaves_the_one_behind() -> None:
+    model, _ = lower(two_convs(), ["drop_multiply_by_one"])
+    after, report = free_silu(model)
+    assert report.counts == {"pairs_removed": 2}
+    graph = Graph(after)
+    for conv in graph.of_type("Conv"):
+        assert sorted(r.op_type for r in graph.readers(conv.output[0])) == ["Mul", "Sigmoid"]
+    # Half a step of 0.05 less of rounding per layer, and what the second convolution makes of it.
+    difference = np.abs(run(model)[0] - run(after)[0])
+    assert 0 < difference.max() <= 0.15 + 1e-6 and difference.mean() < 0.02
+
+
+def test_keep_quantized_changes_no_number_and_lets_concat_fuse() -> None:
+    b = Build(("x", [1, 4, 8, 8]))
+    x = b.qdq("x", 0.05)
+    pooled = b.node("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
+    wide = b.node("Resize", pooled, "", b.const([1.0, 1.0, 2.0, 2.0]), mode="nearest")
+    smooth = b.node("Resize", x, "", b.const([1.0, 1.0, 2.0, 2.0]), mode="linear")
+    b.node("Concat", wide, smooth, out="y", axis=1)
+    model = b.model(y=[1, 8, 16, 16])
+    after, report = keep_quantized(model)
+    assert report.counts == {"pairs_added": 2}  # the linear Resize computes, so it is left alone
+    assert np.array_equal(run(model)[0], run(after)[0])
+
+
+def test_attention_gates_are_quantized_too() -> None:
+    b = Build(("x", [1, 4, 8, 8]), ("w", [1, 4, 1, 1]))
+    gate = b.node("Sigmoid", b.qdq("w", 0.05, kind=np.uint8, zero=128))
+    b.node("Identity", b.qdq(b.node("Mul", b.qdq("x", 0.05, kind=np.uint8, zero=128), gate), 0.05), out="y")
+    model = b.model(y=[1, 4, 8, 8])
+    after, report = quantize_sigmoid(model)
+    assert report.counts == {"sigmoids_quantized": 1}
+    assert np.abs(run(model)[0] - run(after)[0]).max() <= 0.05 + 1e-6
+
+
+def test_a_range_of_one_that_is_true_is_kept() -> None:
+    b = Build(("x", [1, 2, 4, 4]))
+    gate = b.qdq(b.node("Sigmoid", b.qdq("x", 0.05)), 1 / 127)
+    weight = b.qdq(b.const(np.zeros((2, 2, 1, 1))), np.float32([1e-6] * 2), axis=0)
+    bias = b.int32([1000, -1000], np.float32([1e-3] * 2))
+    conv = b.qdq(b.node("Conv", b.qdq("x", 0.05), weight, bias, kernel_shape=[1, 1]), 1 / 127)
+    b.node("Add", gate, conv, out="y")
+    _, report = drop_unobserved(b.model(y=[1, 2, 4, 4]))
+    assert report.counts == {}
