@@ -156,13 +156,14 @@ class CompressionSettings:
     loss: str = "soft_label"
     alpha: float = 1.0
     use_pact: bool = True
-    activation_quantize_type: str = "moving_average_abs_max"
+    """Trainable clipping of activations (PACT) before their quantizers, while training."""
     weight_quantize_type: str = "channel_wise_abs_max"
     quantize_op_types: list[str] = field(default_factory=lambda: ["conv2d", "depthwise_conv2d"])
-    weight_bits: int = 8
-    activation_bits: int = 8
     ptq_algo: str = "hist"
     """Activation ranges for ``ptq``: abs_max, avg, hist, KL or mse."""
+    calibration_images: int = 32
+    """Images on which ranges of activations are observed (all of ``ptq``; before and after the steps of ``qat_distill``)."""
+    checkpoint_every: int = 100
     log_every: int = 10
 
 
@@ -188,6 +189,8 @@ class OnnxRuntimeOptions(BackendOptions):
     provider: str = "cpu"
     lowering: list[str] | None = None
     """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the backend."""
+    tune: bool = True
+    """Time both of the runtime's INT8 kernels for each convolution on this CPU, and use the faster (same numbers)."""
 
 
 @dataclass
