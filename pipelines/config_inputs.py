@@ -63,7 +63,8 @@ def _model(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
             "model.weights",
             "there are no weights to compress; give a checkpoint (model.weights=FILE_OR_URL) or an exported model "
             "(model.inference_dir=DIR), train one first (finetune.enabled=true), or measure speed alone with "
-            "untrained weights (model.random_weights=true)",
+            "untrained weights (model.random_weights=true)"
+            + ("; the embedded demo is experiment=demo" if config.data.kind == "shapes" else ""),
         )
     if trains and all(side >= STRIDE and side % STRIDE == 0 for side in model.input_size):
         yield from (Problem("", text) for text in check_input_size(model.input_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -50,6 +51,8 @@ RULES: dict[str, Rule] = {
     "model.input_size": numbers(2, SIDE),
     "model.mean": numbers(3, COUNT),
     "model.std": numbers(3, above(0)),
+    "model.labels": Rule(lambda v: v and len(set(v)) == len(v), "it must name each class once"),
+    "model.weights_sha256": Rule(lambda v: re.fullmatch("[0-9a-fA-F]{64}", v), "it must be 64 hexadecimal digits"),
     "model.interpolation": one_of("nearest", "linear", "cubic", "area"),
     "model.parameters": COUNT,
     "data.kind": one_of("coco", "coco_folder", "shapes"),
@@ -84,12 +87,11 @@ RULES: dict[str, Rule] = {
     "compression.warmup_steps": COUNT,
     "compression.loss": one_of("soft_label", "l2"),
     "compression.alpha": above(0),
-    "compression.activation_quantize_type": one_of("moving_average_abs_max", "range_abs_max"),
     "compression.weight_quantize_type": one_of("channel_wise_abs_max", "abs_max"),
     "compression.quantize_op_types": Rule(len, "it must name at least one type of operator"),
-    "compression.weight_bits": Rule(lambda v: v == 8, "it must be 8"),
-    "compression.activation_bits": Rule(lambda v: v == 8, "it must be 8"),
     "compression.ptq_algo": one_of("abs_max", "avg", "hist", "KL", "mse"),
+    "compression.calibration_images": POSITIVE,
+    "compression.checkpoint_every": POSITIVE,
     "compression.log_every": POSITIVE,
     "latency.warmup": COUNT,
     "latency.runs": at_least(10),

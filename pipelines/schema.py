@@ -57,7 +57,7 @@ class PipelineConfig:
     export: ExportSettings = field(default_factory=ExportSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
     backend: dict[str, Any] = field(default_factory=dict)
-    """Backend name -> its options. Plain dicts while composing; ``to_config`` makes them the backends' dataclasses."""
+    """Backend name -> its options. Plain dicts while composing; ``config_load`` makes them dataclasses."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     accuracy: AccuracyOptions = field(default_factory=AccuracyOptions)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)

@@ -14,7 +14,7 @@ from stages.errors import ConfigError
 NO_WEIGHTS = (
     "model.weights: there are no weights to compress; give a checkpoint (model.weights=FILE_OR_URL) or an exported "
     "model (model.inference_dir=DIR), train one first (finetune.enabled=true), or measure speed alone with untrained "
-    "weights (model.random_weights=true)"
+    "weights (model.random_weights=true); the embedded demo is experiment=demo"
 )
 MODELS = (
     "ppyoloe_l, ppyoloe_m, ppyoloe_plus_l, ppyoloe_plus_m, ppyoloe_plus_s, ppyoloe_plus_t, ppyoloe_plus_x, "
@@ -78,6 +78,8 @@ def test_a_good_config_has_none() -> None:
          "it must be between 0 and 1"),
         ("model.input_size=[100,320]", "model.input_size: [100, 320] does not fit; it must be 2 numbers, and for each: "
          "it must be a multiple of 32 (the coarsest stride of the detector)"),
+        ("model.labels=[a,a]", "model.labels: ['a', 'a'] does not fit; it must name each class once"),
+        ("model.weights_sha256=12ab", "model.weights_sha256: '12ab' does not fit; it must be 64 hexadecimal digits"),
         ("backend=[]", "backend: none is chosen; name at least one, e.g. backend=[onnxruntime]"),
         ("backend.onnxruntime.thread=2", "backend.onnxruntime.thread: there is no such key; "
          "did you mean backend.onnxruntime.threads?"),
