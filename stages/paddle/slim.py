@@ -1,0 +1,310 @@
+"""PaddleSlim's quantization-aware training, taken apart: programs in, programs out; the loop is ours (``qat.py``).
+
+The student's graph, its PACT thresholds and its optimizer are PaddleSlim's and Paddle's. Different from
+``AutoCompression.compress()``:
+
+- Batch normalization is folded into the convolutions first. ACT trains it on batches of four images, whose statistics
+  then replace those of the real training.
+- The teacher runs apart (``teacher``), in Paddle Inference, and its outputs are fed: it can run ahead in another thread
+  and needs no gradient bookkeeping.
+- The projection of the box distribution (a fixed 1x1 convolution by 0, 1, ..., 16) is neither trained nor quantized: it
+  costs next to nothing and an error in it moves every box.
+- Output ranges are observed after training, on the finished student, up to the last convolutions. ACT tracks them
+  while training only where the training program reaches, and leaves its initial value 1.0 at the rest, the class logits
+  among it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+import paddleslim.quant.quanter as quanter
+from paddle.framework import IrGraph, core
+from paddle.static.quantization import (
+    AddQuantDequantForInferencePass,
+    QuantizationTransformPassV2,
+    QuantWeightPass,
+    post_training_quantization,
+    quantization_pass,
+)
+from paddle.static.quantization.quant_config import SUPPORT_QUANTIZATION_OP_DICT
+from paddleslim.common.patterns import find_final_nodes
+from paddleslim.common.recover_program import recover_inference_program
+
+from stages.contract import ExportedModel
+from stages.errors import StageError
+from stages.options import CompressionSettings
+from stages.paddle.losses import TEACHER, distill_loss
+from stages.paddle.program import Program
+
+Array = npt.NDArray[Any]
+
+SCALE = "@scale"  # the scale of variable X is X@scale, also where PACT comes between X and its quantizer
+SMALLEST_RANGE = 1e-8  # of an activation that is always zero
+_SKIP = "/skip_quant/"
+_FOLDING = (
+    "conv_bn_fuse_pass",
+    "depthwise_conv_bn_fuse_pass",
+    "conv_transpose_bn_fuse_pass",
+    "conv_eltwiseadd_bn_fuse_pass",
+    "depthwise_conv_eltwiseadd_bn_fuse_pass",
+)
+
+
+@contextmanager
+def silent_bars() -> Iterator[None]:
+    """No progress bars and no INFO lines from Paddle's and PaddleSlim's passes, which write tens of thousands."""
+    modules = (quantization_pass, post_training_quantization)
+    originals = [module.tqdm for module in modules]
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    for module in modules:
+        module.tqdm = _NoBar
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        for module, original in zip(modules, originals, strict=True):
+            module.tqdm = original
+
+
+class _NoBar:
+    """Stands for ``tqdm`` and shows nothing."""
+
+    def __init__(self, iterable: Any = (), **kwargs: object) -> None:
+        self._iterable = iterable
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._iterable)
+
+    def update(self, n: int = 1) -> None:
+        """Nothing to show."""
+
+
+def fold_batch_norm(program: Program, scope: Any) -> Program:
+    """The same function with each batch normalization merged into its convolution (new weights in ``scope``)."""
+    graph = post_training_quantization._remove_ctrl_vars(IrGraph(core.Graph(program.desc.desc), for_test=True))
+    for name in _FOLDING:
+        graph = post_training_quantization._apply_pass(scope, graph, name)
+    return Program(graph.to_program(), program.feeds, program.fetches)
+
+
+def distilled_nodes(program: Program) -> list[str]:
+    """Outputs of the last operators with weights, where student and teacher are compared (PaddleSlim's own choice)."""
+    return [str(var.name()) for var in find_final_nodes(program.desc)]
+
+
+def is_projection(program: Program, op: Any, scope: Any) -> bool:
+    """Whether ``op`` is the head's fixed projection: a 1x1 convolution to one channel by the weights 0, 1, 2, ..."""
+    if op.type != "conv2d":
+        return False
+    weight = np.asarray(scope.find_var(op.input("Filter")[0]).get_tensor())
+    return weight.shape[0] == 1 and weight.size > 1 and np.array_equal(weight.ravel(), np.arange(weight.size))
+
+
+@dataclass
+class Student:
+    """What the training loop needs of the student; its variables are in the current scope."""
+
+    train: Any  # paddle.static.Program with loss, gradients and optimizer
+    inference: Program  # the same student up to boxes and scores, quantizers fixed; shares the variables
+    nodes: list[str]
+    loss: str
+    learning_rate: str
+    state: list[str]  # variables that change in training: a checkpoint is their values
+    activations: dict[str, tuple[str, str, str]]  # quantized activation -> scale, accumulator, state
+
+
+def teacher_program(program: Program, nodes: Sequence[str]) -> Program:
+    """The FP32 model up to ``nodes``."""
+    return program.prune(nodes)
+
+
+def build_student(program: Program, nodes: list[str], options: CompressionSettings, scope: Any) -> Student:
+    """Quantize ``program`` for training and for inference.
+
+    ``program`` has an open batch; teacher outputs are fed as ``teacher_`` + node.
+    """
+    place = paddle.CPUPlace()
+    executor = paddle.static.Executor(place)
+    frozen = skip_projections(program, scope)
+    student = program.prune(nodes)
+    desc = recover_inference_program(student.desc, paddle.static.Program())
+    for parameter in desc.global_block().all_parameters():
+        if parameter.name in frozen:
+            parameter.trainable = False
+            parameter.stop_gradient = True
+    startup = paddle.static.Program()
+    with paddle.static.program_guard(desc, startup), paddle.utils.unique_name.guard("distill"):
+        block = desc.global_block()
+        for name in nodes:
+            paddle.static.data(TEACHER + name, list(block.var(name).shape), "float32")
+        loss = distill_loss(desc, nodes, options)
+        optimizer = paddle.optimizer.SGD(learning_rate=options.lr, weight_decay=options.weight_decay)
+        optimizer.minimize(loss)
+        rate = optimizer._global_learning_rate().name
+    executor.run(startup)
+
+    graph = IrGraph(core.Graph(desc.desc), for_test=False)
+    _quantize(graph, options, scope, place, executor, training=True)
+    train = graph.to_program()
+    activations = {
+        op.input("Scale")[0].removesuffix(SCALE): (op.input("Scale")[0], op.input("InAccum")[0], op.input("InState")[0])
+        for op in train.global_block().ops
+        if op.type == "quantize_linear" and not train.global_block().var(op.input("X")[0]).persistable
+    }
+    return Student(
+        train=train,
+        inference=build_inference(program, options, scope),
+        nodes=nodes,
+        loss=loss.name,
+        learning_rate=rate,
+        state=_changing(train),
+        activations=activations,
+    )
+
+
+def build_inference(program: Program, options: CompressionSettings, scope: Any) -> Program:
+    """The quantized graph up to boxes and scores, with the scales of ``scope`` as they are when it runs."""
+    skip_projections(program, scope)
+    graph = IrGraph(core.Graph(program.desc.clone(for_test=True).desc), for_test=True)
+    _quantize(graph, options, scope, paddle.CPUPlace(), None, training=False)
+    return Program(graph.to_program(), program.feeds, program.fetches)
+
+
+def skip_projections(program: Program, scope: Any) -> set[str]:
+    """Mark the head's fixed projections as not to be quantized; returns the names of their weights."""
+    weights = set()
+    for op in program.ops():
+        if is_projection(program, op, scope):
+            op._set_attr("op_namescope", _SKIP)
+            weights.add(op.input("Filter")[0])
+    return weights
+
+
+def open_batch(model: ExportedModel) -> dict[str, list[int]]:
+    """Shapes of the model's inputs with the batch left open."""
+    height, width = model.input_size
+    shapes = {model.image_input: [-1, 3, height, width]}
+    if model.scale_factor:
+        shapes[model.scale_input] = [-1, 2]
+    return shapes
+
+
+def quantized_activations(inference: Program) -> list[str]:
+    """Names of the variables (not weights) that have a quantizer."""
+    names = {op.input("X")[0] for op in inference.ops() if op.type == "quantize_linear"}
+    return sorted(name for name in names if not inference.block.var(name).persistable)
+
+
+def fill_weight_scales(inference: Program, scope: Any) -> None:
+    """Set each weight's scale to its largest absolute value, per channel if its quantizer is.
+
+    Training does this in every step; without training the scales are still their initial values.
+    """
+    for op in inference.ops():
+        if op.type == "quantize_linear" and inference.block.var(op.input("X")[0]).persistable:
+            weight, axis = np.abs(read(scope, op.input("X")[0])), int(op.attr("quant_axis"))
+            others = tuple(i for i in range(weight.ndim) if i != axis)
+            scale = weight.max(axis=others) if axis >= 0 else weight.max()
+            write(scope, op.input("Scale")[0], np.maximum(scale, SMALLEST_RANGE))
+
+
+def _quantize(
+    graph: Any, options: CompressionSettings, scope: Any, place: Any, executor: Any, *, training: bool
+) -> None:
+    """Insert quantizers before the convolutions, PACT before those of the activations (training only)."""
+    pact = options.use_pact and training
+    transform = QuantizationTransformPassV2(
+        scope=scope,
+        place=place,
+        weight_bits=8,
+        activation_bits=8,
+        activation_quantize_type="moving_average_abs_max",
+        weight_quantize_type=options.weight_quantize_type,
+        quantizable_op_type=list(options.quantize_op_types),
+        act_preprocess_func=quanter.pact if pact else None,
+        optimizer_func=quanter.get_pact_optimizer if pact else None,
+        executor=executor if pact else None,
+        is_test=not training,
+    )
+    for sub_graph in graph.all_sub_graphs():
+        transform.apply(sub_graph)
+
+
+def _changing(train: Any) -> list[str]:
+    """Persistable variables that an operator of the training program writes."""
+    block = train.global_block()
+    written = {name for op in block.ops for name in op.output_arg_names}
+    return sorted(name for name in written if block.has_var(name) and block.var(name).persistable)
+
+
+def observed_outputs(program: Program, nodes: Sequence[str]) -> list[str]:
+    """Activations whose range the deployed model states: outputs up to the last convolutions, biases included.
+
+    Behind them the boxes are decoded; that stays in float.
+    """
+    block = program.block
+    wanted = set(nodes)
+    for op in program.ops():  # a bias that is added to the last convolution belongs to it
+        if op.type == "elementwise_add" and op.input("X")[0] in wanted:
+            wanted.update(op.output("Out"))
+    needed, body = set(wanted), []
+    for op in reversed(program.ops()):
+        if needed.intersection(op.output_arg_names):
+            needed.update(op.input_arg_names)
+            body.append(op)
+    names = []
+    for op in reversed(body):
+        if op.type not in SUPPORT_QUANTIZATION_OP_DICT or op.attr("op_namescope") == _SKIP:
+            continue
+        for slot in SUPPORT_QUANTIZATION_OP_DICT[op.type][1]:
+            for name in op.output(slot) if slot in op.output_names else []:
+                var = block.var(name)
+                if var.dtype == paddle.float32 and list(var.shape)[:1] == [-1]:
+                    names.append(name)
+    return names
+
+
+def finish(inference: Program, ranges: dict[str, float], options: CompressionSettings, scope: Any, out: Path) -> None:
+    """Write the INT8 inference model (weights as int8, quantize/dequantize operators) to ``out``/model.pd*."""
+    place = paddle.CPUPlace()
+    graph = IrGraph(core.Graph(inference.desc.desc), for_test=True)
+    weights = QuantWeightPass(scope, place)
+    observers = AddQuantDequantForInferencePass(scope, place, quant_bits=8, calibration_range_dict=ranges)
+    for sub_graph in graph.all_sub_graphs():
+        weights.apply(sub_graph)
+        observers.apply(sub_graph)
+    finished = Program(graph.to_program(), inference.feeds, inference.fetches)
+    if not any(op.type == "dequantize_linear" for op in finished.ops()):
+        raise StageError(
+            "the model has no operator that can be quantized; check compression.quantize_op_types "
+            f"({', '.join(options.quantize_op_types)})."
+        )
+    finished.save(out / "model")
+
+
+def read(scope: Any, name: str) -> Array:
+    """A copy of a variable's value."""
+    return np.array(scope.find_var(name).get_tensor())
+
+
+def write(scope: Any, name: str, value: npt.ArrayLike) -> None:
+    """Set a variable's value, in the variable's own type and shape."""
+    tensor = scope.find_var(name).get_tensor()
+    old = np.asarray(tensor)
+    tensor.set(np.asarray(value, old.dtype).reshape(old.shape), paddle.CPUPlace())
