@@ -18,7 +18,7 @@ def hardware() -> str:
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
                 break
-    return f"{name} ({available_cores()} cores)"
+    return f"{name.replace('(R)', '').replace('(TM)', '')} ({available_cores()} cores)"
 
 
 def available_cores() -> int:

@@ -16,7 +16,7 @@ from pipelines.config_keys import close_to, suggestion
 from stages.errors import InputError
 from stages.reporting import tables
 
-_LOG_WIDTH = 160
+_LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
 
 
@@ -49,7 +49,7 @@ def print_tables(report: Mapping[str, Any], console: Console | None = None) -> N
         source = tables.latency_table(dict(report), mode)
         shown = Table(title=source.title, title_justify="left", title_style="bold")
         for name in source.header:
-            shown.add_column(name, overflow="fold")
+            shown.add_column(name, overflow="fold", no_wrap=not console.is_terminal)
         for row in source.rows:
             shown.add_row(*("[dim]None[/]" if cell == "None" else escape(cell) for cell in row))
         console.print(shown)
