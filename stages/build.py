@@ -88,8 +88,10 @@ def _tell(engine: Engine, context: StageContext) -> None:
             f"kernels chosen by timing: {len(tuning['shifted'])} of {tuning['convolutions']} convolutions as matrix "
             f"products, {tuning['before_ms']:.1f} -> {tuning['after_ms']:.1f} ms"
         )
-    for report in engine.notes.get("passes", ()):
-        counts = ", ".join(f"{what} {count}" for what, count in report["counts"].items()) or "nothing to do"
-        context.info(f"{report['name']}: {counts}")
+    passes = engine.notes.get("passes", ())
+    if passes:
+        done = [f"{r['name']} {sum(r['counts'].values())}" for r in passes if any(r["counts"].values())]
+        context.info(f"lowering: {', '.join(done) or 'nothing to do'}")
+    for report in passes:
         for remark in report["remarks"]:
             context.info(f"{report['name']}: {remark}")
