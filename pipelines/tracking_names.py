@@ -71,13 +71,13 @@ def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         before: the state so far; its columns stay where they are.
         names: the metrics of a run; the results among them are added.
     """
-    wanted = re.compile(r"map\.|map_drop\.|latency\.[^.]+\.(\w+\.p50_ms|speedup)$")
+    precision = "int8" if any(".int8." in name for name in names) else "fp32"
+    wanted = re.compile(rf"map\.|latency\.[^.]+\.({precision}\.p50_ms|speedup)$")
     columns = [*before.get("selectedColumns", ()), *(f"metrics.`{name}`" for name in names if wanted.match(name))]
-    columns = list(dict.fromkeys(columns))
-    return {
-        "selectedColumns": columns,
-        "columnWidths": {"attributes.`Run Name`": 320, **{c: 60 + 6 * len(c) for c in columns}},
-    }
+    widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 130, "duration": 90}
+    widths |= {column: 26 + 6 * len(column.split("`")[1]) for column in columns}
+    # MLflow reads a width only for columns that stand in the order.
+    return {"selectedColumns": list(dict.fromkeys(columns)), "columnOrder": list(widths), "columnWidths": widths}
 
 
 def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:

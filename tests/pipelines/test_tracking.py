@@ -337,11 +337,14 @@ def test_an_observer_that_raises_is_dropped_with_one_warning(tmp_path: Path) -> 
 
 
 def test_the_columns_are_the_results_and_stay_where_they_are() -> None:
-    names = ["map.a.int8", "map50.a.int8", "latency.a.int8.p50_ms", "latency.a.int8.p99_ms", "latency.a.speedup"]
+    names = ["map.a.int8", "map50.a.int8", "latency.a.fp32.p50_ms", "latency.a.int8.p50_ms", "latency.a.speedup"]
     view = results_view({"selectedColumns": ["metrics.`latency.a.speedup`", "params.`seed`"]}, names)
     expected = ["latency.a.speedup", "seed", "map.a.int8", "latency.a.int8.p50_ms"]
     assert [column.split("`")[1] for column in view["selectedColumns"]] == expected
-    assert set(view["columnWidths"]) == {"attributes.`Run Name`", *view["selectedColumns"]}
+    assert view["columnOrder"] == list(view["columnWidths"])
+    assert view["columnOrder"][-4:] == view["selectedColumns"]
+    fp32_alone = results_view({}, ["latency.a.fp32.p50_ms"])
+    assert fp32_alone["selectedColumns"] == ["metrics.`latency.a.fp32.p50_ms`"]
 
 
 def test_the_description_begins_with_the_result() -> None:
