@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
+from stages.lowering.pairs import insert_pair, remove_pair
 from stages.lowering.weights import dequantize
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -32,19 +33,19 @@ def float_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
             continue
         _float_weights(graph, conv)
         for quantizer in [n for n in graph.readers(conv.output[0]) if n.op_type == QUANTIZE]:
-            _remove_pair(graph, quantizer, report)
+            remove_pair(graph, quantizer, report)
         source = graph.producer(conv.input[0])
         if source is not None and source.op_type == DEQUANTIZE:
             quantizer = graph.producer(source.input[0])
             if quantizer is not None and quantizer.op_type == QUANTIZE:
-                _remove_pair(graph, quantizer, report)
+                remove_pair(graph, quantizer, report)
         report.count("projections_in_float")
     needed = _feeds_a_convolution(graph)
     for quantizer in graph.of_type(QUANTIZE):
         source = graph.producer(quantizer.input[0])
         of_weights = source is not None and source.op_type in WEIGHTED
         if graph.constant(quantizer.input[0]) is None and not of_weights and quantizer.output[0] not in needed:
-            _remove_pair(graph, quantizer, report)
+            remove_pair(graph, quantizer, report)
     return graph.finish(), report
 
 
@@ -62,7 +63,7 @@ def drop_unobserved(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport
             continue
         if np.isclose(float(how.scale), float(UNOBSERVED), rtol=1e-6, atol=0) and not _within_one(graph, quantizer):
             name = quantizer.input[0]
-            if _remove_pair(graph, quantizer, report):
+            if remove_pair(graph, quantizer, report):
                 report.remarks.append(f"{name}: its range was never observed; it was left in float")
     return graph.finish(), report
 
@@ -102,58 +103,10 @@ def free_silu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
         sigmoids = [r for r in readers if r.op_type == "Sigmoid"]
         products = [r for r in readers if r.op_type == "Mul"]
         if len(readers) == 2 and len(sigmoids) == len(products) == 1 and sigmoids[0].output[0] in products[0].input:
-            _remove_pair(graph, quantizer, report)
+            remove_pair(graph, quantizer, report)
     if not report.counts:
         report.remarks.append("no Q/DQ pair stands between a convolution and its SiLU")
     return graph.finish(), report
-
-
-def keep_quantized(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
-    """Put a Q/DQ pair with the input's own scale behind MaxPool and nearest-neighbour Resize.
-
-    They pick values and compute none, so the pair changes nothing; without it they run in float, and so does the
-    Concat behind them.
-    """
-    graph, report = Graph(model), PassReport("keep_quantized")
-    for node in graph.of_type("MaxPool", "Resize"):
-        source = graph.producer(node.input[0])
-        if source is None or source.op_type != DEQUANTIZE or len(node.output) != 1:
-            continue
-        mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
-        how = graph.scale_of(source)
-        readers = graph.readers(node.output[0])
-        if mode != b"nearest" or how.scale.size != 1 or not readers or any(r.op_type == QUANTIZE for r in readers):
-            continue
-        insert_pair(graph, node.output[0], np.float32(how.scale), how.zero_point)
-        report.count("pairs_added")
-    return graph.finish(), report
-
-
-def insert_pair(graph: Graph, tensor: str, scale: np.float32, zero: Array | np.generic) -> str:
-    """Quantize ``tensor`` and dequantize it again for all who read it; gives the name of the dequantized tensor."""
-    readers = graph.readers(tensor)
-    names = [graph.add_constant(np.asarray(v), f"{tensor}.{n}") for v, n in ((scale, "scale"), (zero, "zero_point"))]
-    quantized = graph.add_node(QUANTIZE, [tensor, *names], f"{tensor}.quantized")
-    back = graph.add_node(DEQUANTIZE, [quantized, *names], f"{tensor}.dequantized")
-    for reader in readers:
-        for i, name in enumerate(reader.input):
-            if name == tensor:
-                graph.set_input(reader, i, back)
-    return back
-
-
-def _remove_pair(graph: Graph, quantizer: onnx.NodeProto, report: PassReport) -> bool:
-    """Take a QuantizeLinear and its DequantizeLinear out, unless somebody else reads the integers."""
-    readers = graph.readers(quantizer.output[0])
-    if any(r.op_type != DEQUANTIZE or r.output[0] in graph.outputs for r in readers):
-        report.remarks.append(f"{quantizer.input[0]}: its integers are read by others, so its Q/DQ pair was kept")
-        return False
-    for dequantizer in readers:
-        graph.redirect(dequantizer.output[0], quantizer.input[0])
-        graph.remove(dequantizer)
-    graph.remove(quantizer)
-    report.count("pairs_removed")
-    return True
 
 
 def _is_uint8(graph: Graph, tensor: str) -> bool:

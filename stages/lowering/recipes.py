@@ -12,7 +12,8 @@ from stages.errors import ConfigError
 from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import PassReport
-from stages.lowering.placement import drop_unobserved, float_tail, free_silu, keep_quantized, quantize_sigmoid
+from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
+from stages.lowering.spread import keep_quantized, quantize_concat, share_quantized
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 
 Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]
@@ -30,6 +31,8 @@ PASSES: dict[str, Pass] = {
         free_silu,
         mean_to_pool,
         activations_to_uint8,
+        share_quantized,
+        quantize_concat,
         keep_quantized,
         quantize_sigmoid,
     )
@@ -46,7 +49,15 @@ _COMMON = (
 )
 
 RECIPES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": (*_COMMON, "mean_to_pool", "activations_to_uint8", "keep_quantized", "quantize_sigmoid"),
+    "onnxruntime": (
+        *_COMMON,
+        "mean_to_pool",
+        "activations_to_uint8",
+        "share_quantized",
+        "quantize_concat",
+        "keep_quantized",
+        "quantize_sigmoid",
+    ),
     "openvino": (*_COMMON, "free_silu"),
     "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from stages.lowering.graph import Graph
-from stages.lowering.placement import drop_unobserved, float_tail, free_silu, keep_quantized, quantize_sigmoid
+from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
 from stages.lowering.recipes import RECIPES, lower
 from tests.stages.qdq import Array, Build, conv_silu, count, run, two_convs
 
@@ -123,19 +123,6 @@ def test_free_silu_takes_the_pair_before_it_and_leaves_the_one_behind() -> None:
     # Half a step of 0.05 less of rounding per layer, and what the second convolution makes of it.
     difference = np.abs(run(model)[0] - run(after)[0])
     assert 0 < difference.max() <= 0.15 + 1e-6 and difference.mean() < 0.02
-
-
-def test_keep_quantized_changes_no_number_and_lets_concat_fuse() -> None:
-    b = Build(("x", [1, 4, 8, 8]))
-    x = b.qdq("x", 0.05)
-    pooled = b.node("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
-    wide = b.node("Resize", pooled, "", b.const([1.0, 1.0, 2.0, 2.0]), mode="nearest")
-    smooth = b.node("Resize", x, "", b.const([1.0, 1.0, 2.0, 2.0]), mode="linear")
-    b.node("Concat", wide, smooth, out="y", axis=1)
-    model = b.model(y=[1, 8, 16, 16])
-    after, report = keep_quantized(model)
-    assert report.counts == {"pairs_added": 2}  # the linear Resize computes, so it is left alone
-    assert np.array_equal(run(model)[0], run(after)[0])
 
 
 def test_attention_gates_are_quantized_too() -> None:
