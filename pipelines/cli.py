@@ -21,6 +21,7 @@ Usage: detpress COMMAND [ARGUMENTS]
 
 Commands
   compress    distil to INT8, build an engine per backend, measure latency and mAP, report
+  plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
   report      show the report of a run again
   ui          open the experiment tracking UI on this folder's runs
@@ -91,6 +92,20 @@ def _compress(arguments: list[str], debug: bool) -> int:
     return hydra_app.run("compress", arguments, task, debug=debug)
 
 
+def _plan(arguments: list[str], debug: bool) -> int:
+    from pipelines import hydra_app
+    from pipelines.schema import PipelineConfig
+
+    as_json = "--json" in arguments
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        from pipelines import plan_show
+
+        return plan_show.show(config, as_json=as_json)
+
+    return hydra_app.run("plan", [a for a in arguments if a != "--json"], task, debug=debug)
+
+
 def _finetune(arguments: list[str], debug: bool) -> int:
     from pipelines import hydra_app
     from pipelines.schema import PipelineConfig
@@ -133,6 +148,7 @@ def _doctor(arguments: list[str], debug: bool) -> int:
 
 _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "compress": _compress,
+    "plan": _plan,
     "finetune": _finetune,
     "report": _report,
     "ui": _ui,

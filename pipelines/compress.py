@@ -12,6 +12,7 @@ from typing import Any
 from pipelines import provenance
 from pipelines.events import Observer
 from pipelines.graph import compress_graph, data_nodes, finetune_nodes
+from pipelines.plan import ANY, AUTO, FRESH
 from pipelines.run import Outcome, Run, exit_code, open_run, publish
 from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.schema import PipelineConfig
@@ -39,13 +40,7 @@ def run_compress(
     threads = config.threads or provenance.available_cores()
     nodes = compress_graph(config, source, threads=threads)
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
-        runner = Runner(
-            Store(Path(config.run.artifacts).resolve()),
-            run.observer,
-            seed=config.seed,
-            logs=run.logs,
-            timeout=config.run.stage_timeout,
-        )
+        runner = _runner(config, run)
         results = runner.run(nodes)
         for failure in results.failures.values():
             if isinstance(failure, InputError):
@@ -79,9 +74,7 @@ def run_finetune(
     nodes = [n for n in data_nodes(config) if n.id != "images.unlabeled"]
     nodes += finetune_nodes(config, source, threads=threads)
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
-        store = Store(Path(config.run.artifacts).resolve())
-        runner = Runner(store, run.observer, seed=config.seed, logs=run.logs, timeout=config.run.stage_timeout)
-        results = runner.run(nodes)
+        results = _runner(config, run).run(nodes)
         if results.failures:
             run.save_state("FAILED", results)
             raise next(iter(results.failures.values()))
@@ -96,6 +89,23 @@ def run_finetune(
         run.observer.run_finished("FINISHED", {"checkpoint": str(target)}, None)
         _tell_warnings(run)
         return Outcome(0, target)
+
+
+def timings_policy(config: PipelineConfig) -> str:
+    """``run.reuse_latency`` in the runner's words."""
+    return {None: AUTO, True: ANY, False: FRESH}[config.run.reuse_latency]
+
+
+def _runner(config: PipelineConfig, run: Run) -> Runner:
+    return Runner(
+        Store(Path(config.run.artifacts).resolve()),
+        run.observer,
+        seed=config.seed,
+        logs=run.logs,
+        timeout=config.run.stage_timeout,
+        timings=timings_policy(config),
+        run_id=run.info.run_id,
+    )
 
 
 def user_model(config: PipelineConfig) -> Artifact | None:

@@ -12,7 +12,7 @@ from pipelines.runner import Input, Node, Ref
 from pipelines.schema import PipelineConfig, stage_options
 from stages import backends
 from stages.codec import to_json
-from stages.contract import Artifact, Precision
+from stages.contract import Precision
 from stages.options import (
     AccuracyOptions,
     BuildOptions,
@@ -25,7 +25,7 @@ from stages.options import (
 )
 
 
-def compress_graph(config: PipelineConfig, source: Artifact | None, *, threads: int) -> list[Node]:
+def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """Every stage of a compression except the report, each after the stages it needs.
 
     Args:
@@ -85,7 +85,7 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
     return nodes
 
 
-def finetune_nodes(config: PipelineConfig, source: Artifact | None, *, threads: int) -> list[Node]:
+def finetune_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """The labelled training images and the training on them."""
     return [
         _labeled(config, "train"),
@@ -193,7 +193,7 @@ def _backend_nodes(config: PipelineConfig, name: str, options: object, exports: 
             },
             threads=threads,
             fingerprint=fingerprint,
-            reuse=config.run.reuse_latency,
+            timed=True,
             partial=True,
             backend=name,
         )

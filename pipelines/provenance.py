@@ -28,6 +28,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def machine() -> str:
+    """This machine until it restarts: what a timing was taken on. Empty where the system does not tell."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{platform.node()} {boot.read_text().strip()}" if boot.is_file() else ""
+
+
 def commit() -> str | None:
     """The git commit of detpress itself, if it runs from a checkout."""
     root = Path(__file__).resolve().parents[1]

@@ -71,6 +71,7 @@ class Run:
                 **{name: {"status": "failed", "error": str(e)} for name, e in results.failures.items()},
                 **{name: {"status": "skipped", "because": cause} for name, cause in results.skipped.items()},
             },
+            "timed_in": results.timed_in,
             "warnings": results.warnings,
         }
         _write(self.info.run_dir / "run.json", json.dumps(state, indent=1))

@@ -6,58 +6,20 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
+from pipelines import provenance
 from pipelines.events import Observer, StageInfo
+from pipelines.nodes import Input, Node, Ref
+from pipelines.plan import ANY, AUTO, FRESH, survey, timings_stand
 from pipelines.process import run_worker
 from pipelines.store import Entry, Key, Pending, Store
 from stages.codec import to_json
 from stages.contract import Artifact, input_digests
 from stages.errors import DetpressError, StoreError
-from stages.registry import stage_class
 
-
-@dataclass(frozen=True)
-class Ref:
-    """The result of another node, as an input."""
-
-    node: str
-
-
-Input = Union[Ref, Artifact, Sequence[Ref], None]  # noqa: UP007 (Python 3.10 evaluates it)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One stage with its options and where its inputs come from."""
-
-    id: str
-    stage: str
-    options: Any
-    inputs: Mapping[str, Input] = field(default_factory=dict)
-    threads: int = 1
-    seeded: bool = False
-    """Whether the seed changes the result; only then it is part of the key."""
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
-    """What the stage runs on beside its packages: a backend's versions, device, driver."""
-    reuse: bool = True
-    """``False``: compute it again in every run (timings, the report)."""
-    partial: bool = False
-    """Lists of inputs may lack what failed (timings of one precision, the report)."""
-    backend: str | None = None
-    precision: str | None = None
-
-    def upstream(self) -> list[str]:
-        """The ids of the nodes this one needs."""
-        found: list[str] = []
-        for value in self.inputs.values():
-            if isinstance(value, Ref):
-                found.append(value.node)
-            elif isinstance(value, Sequence):
-                found += [ref.node for ref in value]
-        return found
+__all__ = ["Input", "Node", "Ref", "Results", "Runner"]
 
 
 @dataclass
@@ -71,19 +33,37 @@ class Results:
     cached: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    timed_in: dict[str, str] = field(default_factory=dict)
+    """Node id -> id of the earlier run that a timing was taken from."""
 
 
 class Runner:
     """Runs nodes in order against one store, and tells an observer."""
 
     def __init__(
-        self, store: Store, observer: Observer, *, seed: int, logs: Path, timeout: float | None = None
+        self,
+        store: Store,
+        observer: Observer,
+        *,
+        seed: int,
+        logs: Path,
+        timeout: float | None = None,
+        timings: str = FRESH,
+        run_id: str = "",
     ) -> None:
+        """
+        Args:
+            timeout: seconds that a stage may take.
+            timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` of ``pipelines/plan.py``.
+            run_id: kept with the entries that this run makes.
+        """
         self.store = store
         self.observer = observer
         self.seed = seed
         self.logs = logs
         self.timeout = timeout
+        self.timings = timings
+        self.run_id = run_id
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -91,29 +71,21 @@ class Runner:
         A node whose inputs failed is skipped; a failure never stops the nodes that do not depend on it.
         """
         results = results or Results()
+        self.store.prepare()
+        retimed = self._retimed(nodes)
         for node in nodes:
             lost = [u for u in node.upstream() if u not in results.artifacts]
             if lost and not (node.partial and self._enough(node, results)):
                 results.skipped[node.id] = results.skipped.get(lost[0], lost[0])
                 continue
-            self._run_node(node, results)
+            self._run_node(node, results, fresh=not node.reuse or (node.timed and retimed))
         return results
 
-    def key(self, node: Node, inputs: object) -> Key:
-        """The key of ``node``'s result: everything that may change it, and nothing else."""
-        cls = stage_class(node.stage)
-        unkeyed = getattr(cls, "unkeyed", ())
-        options = {k: v for k, v in to_json(node.options).items() if k not in unkeyed}
-        parts: dict[str, Any] = {
-            "stage": node.stage,
-            "version": cls.version,
-            "options": options,
-            "inputs": dict(input_digests(inputs)),
-            "fingerprint": {**{p: _version(p) for p in cls.packages}, **node.fingerprint},
-        }
-        if node.seeded:
-            parts["seed"] = self.seed
-        return Key(cls.name, parts)
+    def _retimed(self, nodes: Sequence[Node]) -> bool:
+        """Whether timings in the store are left there and taken anew."""
+        if self.timings != AUTO or not any(node.timed for node in nodes):
+            return self.timings == FRESH
+        return not timings_stand(survey(nodes, self.store, self.seed, timings=ANY))
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
@@ -122,20 +94,9 @@ class Runner:
                 return False
         return True
 
-    def _resolve(self, node: Node, results: Results) -> Any:
-        values: dict[str, Any] = {}
-        for name, value in node.inputs.items():
-            if isinstance(value, Ref):
-                values[name] = results.artifacts[value.node]
-            elif isinstance(value, Artifact) or value is None:
-                values[name] = value
-            else:
-                values[name] = [results.artifacts[r.node] for r in value if r.node in results.artifacts]
-        return stage_class(node.stage).Inputs(**values)
-
-    def _run_node(self, node: Node, results: Results) -> None:
-        inputs = self._resolve(node, results)
-        key = self.key(node, inputs)
+    def _run_node(self, node: Node, results: Results, *, fresh: bool) -> None:
+        inputs = node.resolve(results.artifacts)
+        key = node.key(inputs, self.seed)
         info = StageInfo(
             id=node.id,
             stage=node.stage,
@@ -149,12 +110,16 @@ class Runner:
         self.observer.stage_started(info)
         try:
             with self.store.lock(key):
-                entry = self._find(key, info, results) if node.reuse else None
+                entry = None if fresh else self._find(key, info, results)
                 cached = entry is not None
                 if entry is None:
                     entry = self._compute(node, inputs, key, info)
                 else:
                     self._replay(entry, info)
+                    if node.timed:
+                        results.timed_in[node.id] = entry.run
+                        said = {"event": "info", "message": f"timed in run {entry.run}"}
+                        self.observer.stage_event(info, said)
         except DetpressError as error:
             results.failures[node.id] = error
             results.seconds[node.id] = time.monotonic() - started
@@ -205,13 +170,15 @@ class Runner:
                 on_event=on_event,
                 timeout=self.timeout,
             )
-            if not node.reuse and self.store.folder(key).exists():
+            if self.store.folder(key).exists():
                 self.store.discard(key)  # the same key measured again: the newest stands
             record = {
                 "seconds": time.monotonic() - started,
                 "warnings": warnings,
                 "metrics": metrics,
                 "node": node.id,
+                "run": self.run_id,
+                "machine": provenance.machine(),
             }
             return self.store.commit(pending, artifact, record=record)
         except BaseException:
@@ -228,10 +195,3 @@ class Runner:
             "seed": self.seed,
             "threads": node.threads,
         }
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

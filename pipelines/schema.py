@@ -43,8 +43,9 @@ class RunOptions:
     """Folder of results, runs and checkpoints."""
     stage_timeout: float | None = None
     """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
-    reuse_latency: bool = False
-    """Take timings from an earlier run with the same key; otherwise every run measures its own."""
+    reuse_latency: bool | None = None
+    """Take timings from an earlier run with the same key: ``true`` always, ``false`` never, ``None`` where all of them
+    were taken in one run on this machine since it started, and nothing before them has to be computed again."""
 
 
 @dataclass

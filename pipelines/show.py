@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     text = file.read_text(encoding="utf-8")
     console = Console()
     if console.is_terminal and not options.json:
+        from rich.markdown import Markdown
+
         console.print(Markdown(text))
     else:
         print(text.rstrip("\n"))

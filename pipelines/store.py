@@ -7,6 +7,7 @@ left behind for its own resumption lies in ``artifacts/work/STAGE-KEY/`` and goe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -51,6 +52,10 @@ class Entry:
     seconds: float
     warnings: list[str] = field(default_factory=list)
     metrics: list[list[Any]] = field(default_factory=list)  # [name, value, step] as the stage reported them
+    run: str = ""
+    """Id of the run that computed it."""
+    machine: str = ""
+    """What it was computed on, until that restarts (see ``provenance.machine``)."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,15 @@ class Store:
         self.root = root
         self.entries = root / "store"
         self.works = root / "work"
+
+    def prepare(self) -> None:
+        """Make the folders. Raises StoreError where nothing can be written."""
         try:
             for folder in (self.entries, self.works, self.entries / ".tmp", self.entries / ".locks"):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"cannot write to {root}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
+                f"cannot write to {self.root}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
             ) from error
 
     def folder(self, key: Key) -> Path:
@@ -95,6 +103,21 @@ class Store:
         Raises:
             StoreError: an entry is there but not whole; ``discard`` it and compute it again.
         """
+        entry = self.peek(key)
+        if entry is None:
+            return None
+        for name, digest in entry.artifact.files.items():
+            path = entry.artifact.root / name
+            if not path.is_file() or sha256_of(path) != digest:
+                raise StoreError(f"{path} is missing or not what was stored")
+        return entry
+
+    def peek(self, key: Key) -> Entry | None:
+        """The entry of ``key`` as its record has it, the files not looked at; ``None`` if there is none.
+
+        Raises:
+            StoreError: the record is missing or cannot be read.
+        """
         folder = self.folder(key)
         record = folder / "entry.json"
         if not record.is_file():
@@ -106,15 +129,25 @@ class Store:
             if data["schema"] != SCHEMA:
                 raise StoreError(f"{record} has schema {data['schema']}, this version reads {SCHEMA}")
             artifact = artifact_from_json(data["artifact"])
+            kept = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{record} cannot be read: {error}") from error
         # The store may have been moved or mounted elsewhere: the folder is where the entry was found.
-        artifact = dataclasses.replace(artifact, root=folder / "files", key=str(key))
-        for name, digest in artifact.files.items():
-            path = artifact.root / name
-            if not path.is_file() or sha256_of(path) != digest:
-                raise StoreError(f"{path} is missing or not what was stored")
-        return Entry(artifact, data["seconds"], data["warnings"], data["metrics"])
+        return Entry(dataclasses.replace(artifact, root=folder / "files", key=str(key)), *kept)
+
+    def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
+        """The plain records of a stage's entries, newest first, the unreadable ones left out."""
+        found: list[tuple[float, Path]] = []
+        for path in (self.entries / stage).glob("*/entry.json"):
+            with contextlib.suppress(OSError):  # it was collected in between
+                found.append((path.stat().st_mtime, path))
+        records: list[dict[str, Any]] = []
+        for _, path in sorted(found, reverse=True)[:newest]:
+            with contextlib.suppress(OSError, ValueError):
+                record = json.loads(path.read_text())
+                if record.get("schema") == SCHEMA:
+                    records.append(record)
+        return records
 
     def discard(self, key: Key) -> None:
         """Move a broken entry out of the way."""
@@ -132,7 +165,7 @@ class Store:
 
     def commit(self, pending: Pending, artifact: Artifact, *, record: Mapping[str, Any]) -> Entry:
         """Write the record and move the folder into the store; from here on the result is found by its key."""
-        record = {"warnings": [], "metrics": [], "seconds": 0.0, **record}
+        record = {"warnings": [], "metrics": [], "seconds": 0.0, "run": "", "machine": "", **record}
         data = {
             "schema": SCHEMA,
             "key": pending.key.digest,
@@ -154,7 +187,14 @@ class Store:
             raise StoreError(f"cannot store the result of {pending.key.stage} in {target}: {error.strerror}") from error
         shutil.rmtree(pending.work, ignore_errors=True)
         artifact = dataclasses.replace(artifact, root=target / "files", key=str(pending.key))
-        return Entry(artifact, float(record["seconds"]), list(record["warnings"]), list(record["metrics"]))
+        return Entry(
+            artifact,
+            float(record["seconds"]),
+            list(record["warnings"]),
+            list(record["metrics"]),
+            str(record["run"]),
+            str(record["machine"]),
+        )
 
     def abandon(self, pending: Pending) -> None:
         """Forget an unfinished result; its ``work`` folder stays for the next try (unless nothing is in it)."""

@@ -55,12 +55,22 @@ RUNS = "model.random_weights=true"
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
-    for word in ("compress", "finetune", "report", "ui", "doctor", "Exit codes", "detpress compress experiment=demo"):
+    words = (
+        "compress",
+        "plan",
+        "finetune",
+        "report",
+        "ui",
+        "doctor",
+        "Exit codes",
+        "detpress compress experiment=demo",
+    )
+    for word in words:
         assert word in done.stdout
     assert run(tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("command", ["compress", "finetune"])
+@pytest.mark.parametrize("command", ["compress", "finetune", "plan"])
 def test_the_help_of_a_command_lists_groups_keys_and_examples(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command, "--help")
     assert done.returncode == 0, done.stderr
@@ -110,7 +120,7 @@ def test_unknown_commands_and_flags(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "error: compres: there is no such command; did you mean compress? "
-        "(there are compress, finetune, report, ui, doctor)\n"
+        "(there are compress, plan, finetune, report, ui, doctor)\n"
     )
     done = run(tmp_path, "compress", "--fast")
     assert (done.returncode, done.stderr) == (
