@@ -17,6 +17,7 @@ from stages.options import (
     AccuracyOptions,
     BuildOptions,
     CollectOptions,
+    CompareOptions,
     DistillOptions,
     ExportOptions,
     FinetuneOptions,
@@ -55,7 +56,7 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
         nodes.append(_export(config, Precision.INT8, Ref("distill"), images, threads))
         exports[Precision.INT8] = Ref("export.int8")
     for name, options in config.backend.items():
-        nodes += _backend_nodes(config, name, options, exports)
+        nodes += _backend_nodes(config, name, options, exports, threads)
     return nodes
 
 
@@ -163,7 +164,9 @@ def _export(config: PipelineConfig, precision: Precision, model: Input, images: 
     )
 
 
-def _backend_nodes(config: PipelineConfig, name: str, options: object, exports: dict[Precision, Ref]) -> list[Node]:
+def _backend_nodes(
+    config: PipelineConfig, name: str, options: object, exports: dict[Precision, Ref], cores: int
+) -> list[Node]:
     backend = backends.get(name)
     fingerprint = backend.fingerprint()
     plain = to_json(options)
@@ -212,4 +215,21 @@ def _backend_nodes(config: PipelineConfig, name: str, options: object, exports: 
             )
             for precision in exports
         ]
+        if Precision.INT8 in exports:
+            nodes.append(
+                Node(
+                    id=f"compare.{name}",
+                    stage="compare",
+                    options=stage_options(CompareOptions, config.accuracy),
+                    inputs={
+                        "base": Ref(f"accuracy.{name}.{Precision.FP32}"),
+                        "other": Ref(f"accuracy.{name}.{Precision.INT8}"),
+                        "validation": Ref("labels.val"),
+                    },
+                    threads=cores,
+                    seeded=True,
+                    backend=name,
+                    precision=Precision.INT8.value,
+                )
+            )
     return nodes

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 
 from pipelines.tracking_options import TrackingOptions
 from stages.options import (
-    AccuracyOptions,
+    AccuracySettings,
     CompressionSettings,
     DataOptions,
     ExportSettings,
@@ -60,7 +60,7 @@ class PipelineConfig:
     backend: dict[str, Any] = field(default_factory=dict)
     """Backend name -> its options. Plain dicts while composing; ``config_load`` makes them dataclasses."""
     latency: LatencySettings = field(default_factory=LatencySettings)
-    accuracy: AccuracyOptions = field(default_factory=AccuracyOptions)
+    accuracy: AccuracySettings = field(default_factory=AccuracySettings)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0

@@ -11,7 +11,10 @@ the same for every backend.
     AP, AP50, AP75, AP_small, AP_medium, AP_large, AR_1, AR_10, AR_100, AR_small, AR_medium, AR_large
                               as COCO gives them, 0 to 1; null where the labels hold no box of that size
     per_class                 [{"name", "AP", "AP50", "boxes"}], in order of category id
+    checked                   whether pycocotools scored the same detections too, with the same result
     nms                       the settings
+
+``matches.npz`` keeps what became of each detection, for `stages/compare.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ import numpy.typing as npt
 from stages import backends
 from stages.backends.base import feeds_for
 from stages.contract import AccuracyResult, Engine, LabeledSet, StageContext, hash_files
+from stages.detection.average_precision import STATS, summarize
 from stages.detection.images import read_image
+from stages.detection.matching import Detections, Truth, match
 from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
 from stages.detection.scoring import score
@@ -40,6 +45,7 @@ from stages.errors import ConfigError, DataError, StageError
 from stages.options import AccuracyOptions
 
 SCHEMA_VERSION = 1
+WRITTEN_AT_ONCE = 20_000  # detections
 AHEAD = 3  # batches that are read and preprocessed ahead of the engine
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +55,7 @@ class Accuracy:
     """Runs the engine on the validation set and scores what it finds."""
 
     name: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "pycocotools")
     Options: ClassVar[type] = AccuracyOptions
     Output: ClassVar[type[AccuracyResult]] = AccuracyResult
@@ -76,10 +82,16 @@ class Accuracy:
         sidecar = Sidecar.read(engine.path(FILE_NAME))
         categories = class_to_category(list(sidecar.labels), coco["categories"], context)
         root = Path(validation.images_root)
-        detections: list[dict[str, Any]] = []
-        for image, found in self._detect(engine, sidecar, root, coco["images"], context):
-            detections += as_coco(found, image["id"], categories)
-        metrics = score(coco, detections)
+        truth = Truth.from_coco(coco)
+        found: list[tuple[int, Floats]] = []
+        for image, boxes in self._detect(engine, sidecar, root, coco["images"], context):
+            found.append((image["id"], boxes))
+        detections = gather(found, truth, categories)
+        matches = match(truth, detections)
+        metrics = by_class(summarize(matches), coco["categories"])
+        checked = detections.score.size <= o.check_detections
+        if checked:
+            _check(metrics, score(coco, as_coco(detections, truth)))
         content = {
             "schema_version": SCHEMA_VERSION,
             "backend": engine.backend,
@@ -88,13 +100,15 @@ class Accuracy:
             "images": len(coco["images"]),
             "images_without_boxes": len(coco["images"]) - len({a["image_id"] for a in coco["annotations"]}),
             "boxes": sum(c["boxes"] for c in metrics["per_class"]),
-            "detections": len(detections),
+            "detections": detections.score.size,
             **{name: _points(metrics[of]) for name, of in (("map", "AP"), ("map50", "AP50"), ("map75", "AP75"))},
             **metrics,
+            "checked": checked,
             "nms": dataclasses.asdict(o.nms),
         }
         (context.out / "accuracy.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        (context.out / "detections.json").write_text(json.dumps(detections), encoding="utf-8")
+        write_coco(context.out / "detections.json", detections, truth)
+        matches.save(context.out / "matches.npz")
         for name in ("map", "map50", "map75"):
             if content[name] is not None:
                 context.metric(f"{name}.{engine.backend}.{engine.precision}", content[name])
@@ -167,18 +181,66 @@ def class_to_category(labels: list[str], categories: list[dict[str, Any]], conte
     )
 
 
-def as_coco(found: Floats, image_id: int, categories: list[int | None]) -> list[dict[str, Any]]:
-    """Detections [M, 6] as COCO results, rounded to a thousandth of a pixel and a millionth of a score."""
+def gather(found: list[tuple[int, Floats]], truth: Truth, categories: list[int | None]) -> Detections:
+    """Detections [M, 6] of each image (by id) as arrays, rounded to a thousandth of a pixel and a millionth of a score.
+
+    Classes that the data set does not have are left out.
+    """
+    numbers = {category: number for number, category in enumerate(truth.category_ids)}
+    of_class = np.array([-1 if c is None else numbers[c] for c in categories], np.int32)
+    images = {image: number for number, image in enumerate(truth.image_ids)}
+    rows = np.concatenate([np.empty((0, 6), np.float32), *(boxes for _, boxes in found)]).astype(np.float64)
+    image = np.repeat([images[i] for i, _ in found], [len(boxes) for _, boxes in found]).astype(np.int32)
+    category = of_class[rows[:, 0].astype(np.int32)]
+    kept = category >= 0
+    corner, size = rows[:, 2:4], rows[:, 4:6] - rows[:, 2:4]
+    box = np.round(np.concatenate([corner, size], axis=1), 3)
+    return Detections(image[kept], category[kept], np.round(rows[kept, 1], 6), box[kept])
+
+
+def as_coco(found: Detections, truth: Truth, part: slice = slice(None)) -> list[dict[str, Any]]:
+    """COCO results: ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}`` each."""
+    columns = (found.image[part], found.category[part], found.box[part], found.score[part])
     return [
         {
-            "image_id": image_id,
-            "category_id": categories[int(index)],
-            "bbox": [round(x1, 3), round(y1, 3), round(x2 - x1, 3), round(y2 - y1, 3)],
-            "score": round(confidence, 6),
+            "image_id": truth.image_ids[image],
+            "category_id": truth.category_ids[category],
+            "bbox": box,
+            "score": confidence,
         }
-        for index, confidence, x1, y1, x2, y2 in found.tolist()
-        if categories[int(index)] is not None
+        for image, category, box, confidence in zip(*(column.tolist() for column in columns), strict=True)
     ]
+
+
+def write_coco(path: Path, found: Detections, truth: Truth) -> None:
+    """Write COCO results part by part: as one list of dicts, a large set's would take gigabytes."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write("[")
+        for start in range(0, found.score.size, WRITTEN_AT_ONCE):
+            part = json.dumps(as_coco(found, truth, slice(start, start + WRITTEN_AT_ONCE)))[1:-1]
+            stream.write((", " if start else "") + part)
+        stream.write("]")
+
+
+def by_class(summary: dict[str, Any], categories: list[dict[str, Any]]) -> dict[str, Any]:
+    """A summary in the form of ``accuracy.json``: a dict per class."""
+    names = {int(c["id"]): c["name"] for c in categories}
+    columns = zip(*(summary[f"per_class_{of}"] for of in ("ap", "ap50", "boxes")), strict=True)
+    per_class = [
+        {"name": names[category], "AP": ap, "AP50": ap50, "boxes": boxes}
+        for category, (ap, ap50, boxes) in zip(sorted(names), columns, strict=True)
+    ]
+    return {**{name: summary[name] for name in STATS}, "per_class": per_class}
+
+
+def _check(own: dict[str, Any], other: dict[str, Any]) -> None:
+    """Raise if pycocotools gives other numbers than we do."""
+    for name in own:
+        if own[name] != other[name]:
+            raise StageError(
+                f"our {name} is {own[name]}, pycocotools gives {other[name]} on the same detections; report this (with "
+                "accuracy.check_detections=0 the check is left out)"
+            )
 
 
 def _few(names: list[str]) -> str:

@@ -204,10 +204,21 @@ class LatencyResult(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyResult(Artifact):
-    """Files ``accuracy.json`` (see ``stages/accuracy.py``) and ``detections.json`` (COCO results form)."""
+    """Files ``accuracy.json`` (see ``stages/accuracy.py``), ``detections.json`` (COCO results form) and
+    ``matches.npz`` (``stages.detection.matching.Matches``)."""
 
     backend: str
     precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Artifact):
+    """One precision against another on the same backend and images: file ``compare.json`` (see ``stages/compare.py``),
+    ``draws.npz`` and ``worst-*.jpg``."""
+
+    backend: str
+    base: Precision
+    other: Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,11 +245,28 @@ class LatencyOptions(LatencySettings):
 
 @dataclass
 class AccuracyOptions:
-    """Scoring (``conf/accuracy``; stage ``accuracy``)."""
+    """Scoring (stage ``accuracy``)."""
 
     nms: NmsOptions = field(default_factory=NmsOptions)
     max_images: int | None = None
     """Score the first N validation images only (a quick look); ``None``: all."""
+    check_detections: int = 100_000
+    """Up to this many detections pycocotools scores them too, and a difference is an error; 0: never."""
+
+
+@dataclass
+class CompareOptions:
+    """INT8 against FP32 on the same images (stage ``compare``)."""
+
+    draws: int = 1000
+    """Resamplings of the images for the interval of a difference; 0: no interval."""
+    worst: int = 6
+    """How many of the images that lose most are shown."""
+
+
+@dataclass
+class AccuracySettings(CompareOptions, AccuracyOptions):
+    """Scoring and comparing: the part the user sets (``conf/accuracy``)."""
 
 
 @dataclass

@@ -15,6 +15,7 @@ STAGES: dict[str, str] = {
     "build": "stages.build:Build",
     "latency": "stages.latency:Latency",
     "accuracy": "stages.accuracy:Accuracy",
+    "compare": "stages.compare:Compare",
     "report": "stages.report:ReportStage",
 }
 

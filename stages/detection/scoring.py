@@ -1,4 +1,7 @@
-"""COCO's box metrics, by pycocotools, over every image: those without boxes count, with their false alarms."""
+"""COCO's box metrics, by pycocotools, over every image: those without boxes count, with their false alarms.
+
+What `stages/detection/average_precision.py` computes is checked against this.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# COCOeval.stats in its order: over IoU 0.50:0.95 unless a threshold is named, 100 detections per image unless 1 or 10.
-STATS: tuple[str, ...] = (
-    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
-    "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
-)  # fmt: skip
+from stages.detection.average_precision import STATS
 
 
 def score(coco: dict[str, Any], detections: list[dict[str, Any]]) -> dict[str, Any]:
