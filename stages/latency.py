@@ -1,45 +1,62 @@
 """Latency of a backend's engines: Runtime (the engine alone) and End2End (preprocessing, engine, NMS).
 
-All engines of a backend are timed in one process, alternately, on pinned CPUs. End2End starts from a decoded image and
-ends with detections in the pixels of that image; reading and decoding the file is left out.
+Each engine has a process of its own, pinned to the same CPUs; they run alternately, the others asleep. End2End starts
+from a decoded image and ends with detections in the pixels of that image; reading and decoding the file is left out.
 
 ``latency.json``::
 
-    {"schema_version": 1, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds", "nms_in": "python",
-     "engines": {"fp32": {"cold_start": {"load_s", "first_inference_s"},
-                          "runtime": {"count", "mean_ms", "median_ms", "p50_ms", "p90_ms", ...}, "end2end": {...}},
+    {"schema_version": 2, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds", "nms_in": "python",
+     "engines": {"fp32": {"cold_start": {"import_s", "load_s", "first_inference_s"},
+                          "runtime": {"count", "mean_ms", "median_ms", "p50_ms", "p90_ms", ..., "images_per_s",
+                                      "warmup": {"runs", "seconds", "stable"}, "validity": see stages/validity.py},
+                          "end2end": {...},
+                          "parts": {"preprocess_ms", "engine_ms", "nms_ms"},       # medians within End2End
+                          "memory": {"peak_mb", "engine_mb"}},                     # of the engine's process
                  "int8": {...}},
-     "speedup": {"runtime": {"median", "rounds": [...]}, "end2end": {...}}}     # INT8 against FP32; absent without both
+     "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}}}  # absent without both
 
-Times are per run, that is per batch. ``samples.npz`` holds the raw seconds, float64, ``fp32.runtime`` and so on, with
-the round of each sample in ``fp32.runtime.round``.
+The speed-up is INT8's against FP32, with a 95 % confidence interval. Times are per run, that is per batch;
+``engine_mb`` is what opening and running the engine added. ``samples.npz`` holds the raw seconds, float64,
+``fp32.runtime`` and so on, with the round of each sample in ``fp32.runtime.round``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from stages import backends
-from stages.backends.base import Array, Session, feeds_for
+from stages.backends.base import Array
 from stages.contract import Engine, ImageList, LatencyResult, Precision, StageContext, hash_files
-from stages.detection.images import Image, read_image
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
-from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import ConfigError, DataError, StageError
-from stages.options import LatencyOptions, NmsOptions
-from stages.timing import Clock, Plan, Task, measure, pinned, speedup, summary
+from stages.options import LatencyOptions
+from stages.timed_engine import END2END, RUNTIME, Setup
+from stages.timing import Plan, Series, Timed, choose_cpus, measure, speedup, summary
+from stages.timing_process import started
+from stages.validity import VALID, Limits, judge
 
-SCHEMA_VERSION = 1
-RUNTIME, END2END = "runtime", "end2end"
+SCHEMA_VERSION = 2
+
+
+class OpenedEngine(Protocol):
+    """An engine that is ready to be timed, here or in a process of its own."""
+
+    @property
+    def cold_start(self) -> dict[str, float]: ...
+
+    def task(self, mode: str) -> Timed: ...
+
+    def closing(self) -> dict[str, Any]: ...
+
+
+Launch = Callable[[list[Setup], Path], AbstractContextManager[Sequence[OpenedEngine]]]
+"""Opens engines, for the length of a ``with``; the folder is for files that nobody needs afterwards."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +71,18 @@ class Latency:
     """The stage: time all engines of one backend against each other."""
 
     name: ClassVar[str] = "latency"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     Options: ClassVar[type] = LatencyOptions
     Inputs: ClassVar[type] = LatencyInputs
     Output: ClassVar[type[LatencyResult]] = LatencyResult
 
-    def __init__(self, options: LatencyOptions, clock: Clock = time.perf_counter_ns) -> None:
+    def __init__(self, options: LatencyOptions, launch: Launch = started) -> None:
         problems = [
             f"latency.{name} is {value}; it must be at least {least}"
             for name, value, least in (
                 ("warmup", options.warmup, 0),
+                ("warmup_seconds", options.warmup_seconds, 0),
                 ("rounds", options.rounds, 1),
                 ("runs", options.runs, options.rounds),
                 ("images", options.images, 1),
@@ -76,105 +94,66 @@ class Latency:
         if problems:
             raise ConfigError(problems)
         self.options = options
-        self.clock = clock
+        self.launch = launch
 
     def run(self, inputs: LatencyInputs, context: StageContext) -> LatencyResult:
-        first = _check(inputs.engines)
+        o, first = self.options, _check(inputs.engines)
         threads = int(first.options.get("threads", 1))
-        images = _read_images(inputs.images, max(self.options.images, first.batch))
-        tasks: dict[tuple[str, str], Task] = {}
-        cold: dict[str, dict[str, float]] = {}
-        with ExitStack() as stack:
-            try:
-                cpus = stack.enter_context(pinned(threads))
-            except ValueError as error:
-                raise ConfigError([f"backend.{first.backend}.threads: {error}; set it lower"]) from error
-            if not cpus:
-                context.warn("this operating system cannot pin a process to CPUs; the timings drift more")
-            _limit_opencv(threads)
-            backend = backends.get(first.backend)
-            backend.prepare()
-            for engine in inputs.engines:
-                start = self.clock()
-                session = stack.enter_context(backend.open(engine))
-                loaded = self.clock()
-                pair = _Pair(engine, session, images, self.options.nms)
-                ready = self.clock()
-                pair.runtime(0)
-                load, infer = (loaded - start) * 1e-9, (self.clock() - ready) * 1e-9
-                cold[str(engine.precision)] = {"load_s": load, "first_inference_s": infer}
-                for mode, run in ((RUNTIME, pair.runtime), (END2END, pair.end2end)):
-                    tasks[str(engine.precision), mode] = Task(f"{engine.precision}.{mode}", run)
-            plan = Plan(self.options.warmup, self.options.runs, self.options.rounds, self.options.max_seconds)
+        images = _images(inputs.images, max(o.images, first.batch))
+        try:
+            cpus = choose_cpus(threads)
+        except ValueError as error:
+            raise ConfigError([f"backend.{first.backend}.threads: {error}; set it lower"]) from error
+        if not cpus:
+            context.warn("this operating system cannot pin a process to CPUs; the timings drift more")
+        setups = [Setup(engine, images, o.nms, threads, cpus) for engine in inputs.engines]
+        names = [str(engine.precision) for engine in inputs.engines]
+        with tempfile.TemporaryDirectory() as scratch, self.launch(setups, Path(scratch)) as engines:
+            plan = Plan(o.warmup, o.runs, o.rounds, o.max_seconds, o.warmup_seconds)
             # Engine next to engine, mode after mode: what is compared is timed close together.
-            ordered = [task for mode in (RUNTIME, END2END) for (_, m), task in tasks.items() if m == mode]
-            measure(ordered, plan, self.clock, lambda done, total: context.progress(done, total))
-        if "paddle" in sys.modules:
-            raise StageError(
-                "Paddle was imported in the process that times; its threads spoil the timings: report this"
-            )
-        result = self._result(inputs.engines, tasks, cold, cpus)
+            series: dict[tuple[str, str], Series] = {}
+            for half, mode in enumerate((RUNTIME, END2END)):
+                before = half * o.runs * len(names)
+                made = measure(
+                    [engine.task(mode) for engine in engines],
+                    plan,
+                    lambda done, total, before=before: context.progress(before + done, 2 * total),  # type: ignore[misc]
+                )
+                series |= {(name, mode): one for name, one in zip(names, made, strict=True)}
+            found = [{"cold_start": engine.cold_start, **engine.closing()} for engine in engines]
+        result = self._result(first, dict(zip(names, found, strict=True)), series, cpus)
         (context.out / "latency.json").write_text(json.dumps(result, indent=2) + "\n")
-        _save_samples(context.out / "samples.npz", tasks)
+        _save_samples(context.out / "samples.npz", series)
         _emit(result, context)
         return LatencyResult(root=context.out, files=hash_files(context.out), backend=first.backend)
 
     def _result(
-        self,
-        engines: list[Engine],
-        tasks: dict[tuple[str, str], Task],
-        cold: dict[str, dict[str, float]],
-        cpus: list[int],
+        self, first: Engine, found: dict[str, dict[str, Any]], series: dict[tuple[str, str], Series], cpus: list[int]
     ) -> dict[str, Any]:
-        names = [str(engine.precision) for engine in engines]
+        limits = Limits(self.options.max_foreign, self.options.max_drift)
+        for (name, mode), own in series.items():
+            statistics = summary(own.all())
+            found[name][mode] = {
+                **statistics,
+                "images_per_s": 1e3 * first.batch / statistics["mean_ms"] if statistics["mean_ms"] > 0 else None,
+                "warmup": asdict(own.warmth),
+                "validity": judge(own, cpus, limits),
+            }
         result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            "backend": engines[0].backend,
-            "threads": int(engines[0].options.get("threads", 1)),
+            "backend": first.backend,
+            "threads": int(first.options.get("threads", 1)),
             "affinity": cpus,
-            "batch": engines[0].batch,
+            "batch": first.batch,
             "warmup": self.options.warmup,
             "rounds": self.options.rounds,
             "nms_in": "python",
-            "engines": {
-                name: {"cold_start": cold[name], **{m: summary(tasks[name, m].all()) for m in (RUNTIME, END2END)}}
-                for name in names
-            },
+            "engines": found,
         }
         base, other = str(Precision.FP32), str(Precision.INT8)
-        if base in names and other in names:
-            result["speedup"] = {m: speedup(tasks[base, m], tasks[other, m]) for m in (RUNTIME, END2END)}
+        if base in found and other in found:
+            result["speedup"] = {m: speedup(series[base, m], series[other, m]) for m in (RUNTIME, END2END)}
         return result
-
-
-class _Pair:
-    """The two things that are timed of one engine."""
-
-    def __init__(self, engine: Engine, session: Session, images: list[Image], nms: NmsOptions) -> None:
-        self.engine, self.session, self.images, self.nms = engine, session, images, nms
-        self.preprocess = Preprocessor(Sidecar.read(engine.path(FILE_NAME)))
-        self.feeds = self._feeds(0)[0]
-
-    def runtime(self, i: int) -> list[Array]:
-        """The engine alone, on a batch that was preprocessed before."""
-        return self.session.infer(self.feeds)
-
-    def end2end(self, i: int) -> list[Array]:
-        """From decoded images to detections [M, 6] per image: (class, score, x1, y1, x2, y2) in image pixels."""
-        feeds, scales = self._feeds(i)
-        boxes, scores = self.session.infer(feeds)
-        found = []
-        for b in range(self.engine.batch):
-            detections = multiclass_nms(boxes[b], scores[b], self.nms)
-            if not self.engine.scale_factor:  # boxes are in pixels of the network input
-                detections[:, 2:] /= scales[b][[1, 0, 1, 0]]
-            found.append(detections)
-        return found
-
-    def _feeds(self, i: int) -> tuple[dict[str, Array], Array]:
-        n, batch = len(self.images), self.engine.batch
-        tensors, scales = self.preprocess.batch([self.images[(i * batch + k) % n] for k in range(batch)])
-        return feeds_for(self.engine, tensors, scales), scales
 
 
 def _check(engines: list[Engine]) -> Engine:
@@ -194,26 +173,20 @@ def _check(engines: list[Engine]) -> Engine:
     return engines[0]
 
 
-def _read_images(images: ImageList, count: int) -> list[Image]:
-    """The first ``count`` images of the list; fewer if it has fewer."""
+def _images(images: ImageList, count: int) -> list[str]:
+    """The paths of the first ``count`` images of the list; fewer if it has fewer."""
     listed = json.loads(images.path("images.json").read_text())[:count]
     if not listed:
         raise DataError(f"{images.path('images.json')} lists no image; End2End needs at least one")
-    return [read_image(Path(entry["path"])) for entry in listed]
+    return [entry["path"] for entry in listed]
 
 
-def _limit_opencv(threads: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(threads)
-
-
-def _save_samples(path: Path, tasks: dict[tuple[str, str], Task]) -> None:
+def _save_samples(path: Path, series: dict[tuple[str, str], Series]) -> None:
     arrays: dict[str, Array] = {}
-    for task in tasks.values():
-        arrays[task.name] = task.all()
-        arrays[f"{task.name}.round"] = np.repeat(np.arange(len(task.samples)), [len(s) for s in task.samples])
-    np.savez(path, **arrays)
+    for (name, mode), own in series.items():
+        arrays[f"{name}.{mode}"] = own.all()
+        arrays[f"{name}.{mode}.round"] = np.repeat(np.arange(len(own.samples)), [len(s) for s in own.samples])
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def _emit(result: dict[str, Any], context: StageContext) -> None:
@@ -223,5 +196,15 @@ def _emit(result: dict[str, Any], context: StageContext) -> None:
             context.metric(f"{prefix}.{precision}.{name}", found[RUNTIME][name])
             context.metric(f"{prefix}.{precision}.end2end.{name}", found[END2END][name])
         context.metric(f"{prefix}.{precision}.load_s", found["cold_start"]["load_s"])
+        if found["memory"]["peak_mb"] is not None:
+            context.metric(f"{prefix}.{precision}.peak_mb", found["memory"]["peak_mb"])
+        for mode in (RUNTIME, END2END):
+            verdict = found[mode]["validity"]["verdict"]
+            if verdict != VALID:
+                context.warn(f"{result['backend']} {precision} {mode}: {verdict}")
     for mode, ratio in result.get("speedup", {}).items():
-        context.metric(f"{prefix}.speedup" if mode == RUNTIME else f"{prefix}.{mode}.speedup", ratio["median"])
+        name = f"{prefix}.speedup" if mode == RUNTIME else f"{prefix}.{mode}.speedup"
+        context.metric(name, ratio["median"])
+        for bound in ("low", "high"):
+            if ratio[bound] is not None:
+                context.metric(f"{name}_{bound}", ratio[bound])

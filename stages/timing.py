@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from stages.machine import Usage, Watch
+
 Clock = Callable[[], int]
 """Nanoseconds of a monotonic clock."""
+Tell = Callable[[int], None]
+"""Told how many runs of a turn are done, between runs, at most once a second."""
 
 LEAST_RUNS = 10
 """Runs per task that a time budget never cuts."""
@@ -26,15 +30,110 @@ REWARM = 5
 """Untimed runs when a task gets its turn again: the other tasks have taken the caches."""
 WARMUP_SHARE = 0.25
 """Largest part of a time budget that warming up may take, beside it."""
+WINDOW = 10
+"""Runs whose medians are compared to see whether the times have settled."""
+SETTLED = 0.02
+"""Relative difference of two windows' medians that counts as settled."""
+
+
+@dataclass(frozen=True)
+class Warmth:
+    """How a task was warmed up; ``stable`` is ``None`` where too few runs were asked for to tell."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    stable: bool | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The seconds of one turn's runs, and what the machine did meanwhile."""
+
+    samples: list[float]
+    usage: Usage | None = None
+
+
+class Timed(Protocol):
+    """Something that can be timed, here or in another process."""
+
+    name: str
+
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+        """Run untimed: at least ``runs`` times and ``seconds``, until it has settled; at most ``limit`` seconds."""
+
+    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+        """Time up to ``runs`` runs, numbered from ``first``; after ``least`` the ``budget`` of seconds may end them."""
+
+
+class Task:
+    """A callable of this process: ``run(i)`` is the i-th run."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[int], object],
+        clock: Clock = time.perf_counter_ns,
+        watch: Watch | None = None,
+    ) -> None:
+        self.name, self.run, self.clock, self.watch = name, run, clock, watch
+
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+        took: list[float] = []
+        began = before = self.clock()
+        most = 2 * max(runs, WINDOW) if runs > REWARM else runs
+        while runs:
+            self.run(len(took))
+            now = self.clock()
+            took.append((now - before) * 1e-9)
+            before = now
+            spent = (now - began) * 1e-9
+            if spent > limit:
+                break
+            if len(took) >= runs and spent >= seconds and (len(took) >= most or settled(took) is not False):
+                break
+        stable = settled(took) if runs > REWARM else None
+        return Warmth(len(took), sum(took), stable)
+
+    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+        samples: list[float] = []
+        clock, run = self.clock, self.run
+        spent, last = 0.0, clock()
+        with _no_garbage_collection():
+            if self.watch:
+                self.watch.start()
+            while len(samples) < runs and (len(samples) < least or spent < budget):
+                start = clock()
+                run(first + len(samples))
+                end = clock()
+                samples.append((end - start) * 1e-9)
+                spent += samples[-1]
+                if end - last > 1_000_000_000:
+                    tell(len(samples))
+                    last = end
+            usage = self.watch.stop() if self.watch else None
+        return Block(samples, usage)
+
+
+def settled(took: Sequence[float]) -> bool | None:
+    """Whether the last two windows of runs took the same time; ``None`` with less than two windows."""
+    if len(took) < 2 * WINDOW:
+        return None
+    before, last = (float(np.median(took[a:b])) for a, b in ((-2 * WINDOW, -WINDOW), (-WINDOW, len(took))))
+    return abs(last - before) <= SETTLED * before
 
 
 @dataclass
-class Task:
-    """Something to time: ``run(i)`` is the i-th run. ``samples[r]`` are the seconds of round r."""
+class Series:
+    """All turns of one task."""
 
-    name: str
-    run: Callable[[int], object]
-    samples: list[list[float]] = field(default_factory=list)
+    task: Timed
+    blocks: list[Block] = field(default_factory=list)
+    warmth: Warmth = field(default_factory=Warmth)
+
+    @property
+    def samples(self) -> list[list[float]]:
+        """The seconds of each round."""
+        return [block.samples for block in self.blocks]
 
     def all(self) -> npt.NDArray[np.float64]:
         """The samples of all rounds, in the order they were taken."""
@@ -49,60 +148,43 @@ class Plan:
     runs: int
     rounds: int
     max_seconds: float | None = None
+    warmup_seconds: float = 0.0
 
 
 def measure(
-    tasks: Sequence[Task],
-    plan: Plan,
-    clock: Clock = time.perf_counter_ns,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+    tasks: Sequence[Timed], plan: Plan, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Series]:
     """Time the tasks in turn, ``plan.rounds`` times; every other round in reverse order, so that drift cancels.
 
     The garbage collector is off while runs are timed, and ``progress(done, total)`` is called between runs, at most
-    once a second.
+    once a second, and after each turn.
     """
     if plan.rounds < 1 or plan.runs < plan.rounds:
         raise ValueError(f"{plan.runs} runs cannot be split into {plan.rounds} rounds")
-    total, done, last = plan.runs * len(tasks), 0, clock()
-    with _no_garbage_collection():
-        for r in range(plan.rounds):
-            share = plan.runs // plan.rounds + (1 if r < plan.runs % plan.rounds else 0)
-            least = min(share, math.ceil(LEAST_RUNS / plan.rounds))
-            budget = math.inf if plan.max_seconds is None else plan.max_seconds / plan.rounds
-            for task in tasks if r % 2 == 0 else reversed(tasks):
-                gc.collect()
-                _warm(task, plan.warmup if r == 0 else min(plan.warmup, REWARM), plan.max_seconds, clock)
-                samples: list[float] = []
-                task.samples.append(samples)
-                offset = sum(len(part) for part in task.samples)
-                spent = 0.0
-                while len(samples) < share and (len(samples) < least or spent < budget):
-                    start = clock()
-                    task.run(offset + len(samples))
-                    end = clock()
-                    samples.append((end - start) * 1e-9)
-                    spent += samples[-1]
-                    if end - last > 1_000_000_000:
-                        progress(done + len(samples), total)
-                        last = end
-                done += share
-                progress(done, total)
-
-
-def _warm(task: Task, runs: int, max_seconds: float | None, clock: Clock) -> None:
-    """Run untimed, at most ``runs`` times or for the warm-up's share of the budget; at least once if asked at all."""
-    limit = math.inf if max_seconds is None else max_seconds * WARMUP_SHARE
-    start = clock()
-    for i in range(runs):
-        task.run(i)
-        if (clock() - start) * 1e-9 > limit:
-            return
+    series = [Series(task) for task in tasks]
+    total, done = plan.runs * len(tasks), 0
+    budget = math.inf if plan.max_seconds is None else plan.max_seconds / plan.rounds
+    limit = math.inf if plan.max_seconds is None else plan.max_seconds * WARMUP_SHARE
+    for r in range(plan.rounds):
+        share = plan.runs // plan.rounds + (1 if r < plan.runs % plan.rounds else 0)
+        least = min(share, math.ceil(LEAST_RUNS / plan.rounds))
+        for own in series if r % 2 == 0 else reversed(series):
+            if r == 0:
+                own.warmth = own.task.warm(plan.warmup, plan.warmup_seconds, limit)
+            else:
+                own.task.warm(min(plan.warmup, REWARM), 0.0, limit)
+            first = sum(len(part) for part in own.samples)
+            before = done
+            own.blocks.append(own.task.take(share, least, budget, first, lambda n, at=before: progress(at + n, total)))  # type: ignore[misc]
+            done += share
+            progress(done, total)
+    return series
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     was_on = gc.isenabled()
+    gc.collect()
     gc.disable()
     try:
         yield
@@ -111,28 +193,21 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def pinned(threads: int) -> Iterator[list[int]]:
-    """Keep this process on ``threads`` CPUs and give their numbers.
+def choose_cpus(threads: int) -> list[int]:
+    """The CPUs to pin ``threads`` threads to: the last that this process may use.
 
-    They are the last ones that it may use, since the operating system's interrupts tend to land on the first.
-    An empty list where the operating system cannot pin (macOS, Windows): the caller has to say so.
+    The operating system's interrupts tend to land on the first. An empty list where the operating system cannot pin
+    (macOS, Windows): the caller has to say so.
 
     Raises:
         ValueError: the process may use fewer CPUs than that.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        yield []
-        return
-    before = os.sched_getaffinity(0)
-    if threads > len(before):
-        raise ValueError(f"{threads} threads are asked for, but this process may use {len(before)} CPUs")
-    chosen = sorted(before)[-threads:]
-    os.sched_setaffinity(0, chosen)
-    try:
-        yield chosen
-    finally:
-        os.sched_setaffinity(0, before)
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    usable = os.sched_getaffinity(0)
+    if threads > len(usable):
+        raise ValueError(f"{threads} threads are asked for, but this process may use {len(usable)} CPUs")
+    return sorted(usable)[-threads:]
 
 
 def summary(samples: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -161,7 +236,29 @@ def summary(samples: npt.NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def speedup(base: Task, other: Task) -> dict[str, Any]:
-    """How many times faster ``other`` is than ``base``: the ratio of medians, over all runs and per round."""
+def speedup(base: Series, other: Series) -> dict[str, Any]:
+    """How many times faster ``other`` is than ``base``: the ratio of medians, over all runs and per round.
+
+    ``low`` and ``high`` bound it with 95 % confidence: Student's t on the logarithms of the rounds' ratios, since runs
+    of one round are not independent of each other. ``None`` with a single round.
+    """
     rounds = [float(np.median(a) / np.median(b)) for a, b in zip(base.samples, other.samples, strict=True) if a and b]
-    return {"median": float(np.median(base.all()) / np.median(other.all())), "rounds": rounds}
+    ratio = float(np.median(base.all()) / np.median(other.all()))
+    low = high = None
+    if len(rounds) > 1:
+        spread = student(len(rounds) - 1) * float(np.std(np.log(rounds), ddof=1)) / math.sqrt(len(rounds))
+        low, high = ratio * math.exp(-spread), ratio * math.exp(spread)
+    return {"median": ratio, "low": low, "high": high, "rounds": rounds}
+
+
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t distribution."""
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    z, n = 1.959964, freedom  # the normal distribution's; with its expansion's next terms exact to 0.001 from here on
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    return z + (z**3 + z) / (4 * n) + second + third

@@ -1,8 +1,9 @@
 """Run one stage in a process of its own: ``python -m stages.worker REQUEST``.
 
 ``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads"}``. Standard output
-carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error, which
-the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or ``{"event": "error", ...}``.
+carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error,
+which the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or
+``{"event": "error", ...}``.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print("usage: python -m stages.worker REQUEST", file=sys.stderr)
         return 2
-    events = _claim_stdout()
-    _die_with_parent()
+    events = claim_stdout()
+    die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
     request = json.loads(Path(arguments[0]).read_text())
     context = WorkerContext(
@@ -90,14 +91,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _claim_stdout() -> IO[str]:
+def claim_stdout() -> IO[str]:
     """Keep the real standard output for events, and send everybody else's to standard error."""
     own = os.dup(1)
     os.dup2(2, 1)
     return os.fdopen(own, "w", encoding="utf-8")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux for a SIGTERM when the orchestrator dies, so that no orphan goes on computing beside its successor."""
     if sys.platform != "linux":
         return

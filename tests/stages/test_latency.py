@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from stages import backends
+from stages import backends, timing_process
 from stages.backends.base import Array, Available, Built, Feeds
 from stages.contract import Engine, ExportedModel, ImageList, Precision
-from stages.errors import ConfigError, StageError
+from stages.errors import ConfigError, StageCrashed, StageError
 from stages.latency import Latency, LatencyInputs
 from stages.options import BackendOptions, LatencyOptions
+from stages.timed_engine import Setup, TimedEngine, opened
+from stages.timing import choose_cpus
 from tests.fakes import FakeContext
 from tests.stages.backends.test_contract import build
 from tests.stages.engines import CLASSES, SIZE, exported, unlabeled
@@ -95,16 +98,24 @@ def pair(folder: Path) -> list[Engine]:
     return [engine(folder, p) for p in Precision]
 
 
+@contextmanager
+def here(setups: list[Setup], folder: Path) -> Iterator[list[TimedEngine]]:
+    """All engines in this process, on the virtual clock."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened(setup, CLOCK, watched=False)) for setup in setups]
+
+
 def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, context: FakeContext) -> None:
     inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
-    options = LatencyOptions(warmup=3, runs=20, rounds=4, images=2)
-    result = Latency(options, clock=CLOCK).run(inputs, context)
+    options = LatencyOptions(warmup=3, warmup_seconds=0, runs=20, rounds=4, images=2)
+    result = Latency(options, here).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
-    assert told["schema_version"] == 1 and told["backend"] == "stub" and told["threads"] == 1
+    assert told["schema_version"] == 2 and told["backend"] == "stub" and told["threads"] == 1
     assert len(told["affinity"]) == 1 and told["rounds"] == 4 and told["warmup"] == 3
     for precision, delay in DELAYS.items():
         found = told["engines"][str(precision)]
         assert found["cold_start"] == {
+            "import_s": pytest.approx(1),
             "load_s": pytest.approx(0.2),
             "first_inference_s": pytest.approx((delay + 70) / 1000),
         }
@@ -112,22 +123,32 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
             assert found[mode]["count"] == 20
             assert [found[mode][k] for k in ("mean_ms", "p50_ms", "p99_ms")] == pytest.approx([delay] * 3)
             assert found[mode]["std_ms"] == pytest.approx(0, abs=1e-9)
+            assert found[mode]["images_per_s"] == pytest.approx(1000 / delay)
+            assert found[mode]["warmup"] == {"runs": 3, "seconds": pytest.approx(delay * 3e-3), "stable": None}
+            assert found[mode]["validity"]["verdict"] == "valid"
+            assert found[mode]["validity"]["cells"]["p99_ms"] == "invalid: too few samples (20, p99 needs 1000)"
+        assert found["parts"] == {"preprocess_ms": 0, "engine_ms": pytest.approx(delay), "nms_ms": 0}
+        assert found["memory"]["peak_mb"] > 10
     for mode in ("runtime", "end2end"):
-        assert told["speedup"][mode] == {"median": pytest.approx(3.0), "rounds": [pytest.approx(3.0)] * 4}
+        ratio = told["speedup"][mode]
+        assert ratio["rounds"] == [pytest.approx(3.0)] * 4
+        assert [ratio[k] for k in ("median", "low", "high")] == [pytest.approx(3.0)] * 3
     with np.load(result.path("samples.npz")) as samples:
         assert samples["fp32.runtime"] == pytest.approx(np.full(20, 0.03))
         assert samples["int8.end2end.round"].tolist() == sorted([0, 1, 2, 3] * 5)
     assert context.value("latency.stub.int8.p50_ms") == pytest.approx(10)
     assert context.value("latency.stub.fp32.end2end.p50_ms") == pytest.approx(30)
     assert context.value("latency.stub.speedup") == pytest.approx(3)
+    assert context.value("latency.stub.end2end.speedup_low") == pytest.approx(3)
     assert context.progress_calls[-1][:2] == (80, 80)
 
 
 def test_one_engine_has_no_speedup(stub: None, tmp_path: Path, context: FakeContext) -> None:
     inputs = LatencyInputs(engines=pair(tmp_path)[:1], images=unlabeled(tmp_path / "images"))
-    result = Latency(LatencyOptions(warmup=0, runs=2, rounds=1), clock=CLOCK).run(inputs, context)
+    result = Latency(LatencyOptions(warmup=0, runs=2, rounds=1), here).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
     assert list(told["engines"]) == ["fp32"] and "speedup" not in told
+    assert "too few samples (2, the median needs 10)" in context.warnings[0]
 
 
 def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context: FakeContext) -> None:
@@ -155,29 +176,74 @@ def test_every_bad_option_is_named() -> None:
     assert len(caught.value.problems) == 4
 
 
-def timed(engines: list[Engine], images: ImageList, context: FakeContext) -> dict[str, Any]:
-    options = LatencyOptions(warmup=2, runs=12, rounds=3, images=2)
-    result = Latency(options).run(LatencyInputs(engines=engines, images=images), context)
+def timed(engines: list[Engine], images: ImageList, context: FakeContext, **options: Any) -> dict[str, Any]:
+    chosen = LatencyOptions(**{"warmup": 2, "warmup_seconds": 0, "runs": 12, "rounds": 3, "images": 2, **options})
+    result = Latency(chosen).run(LatencyInputs(engines=engines, images=images), context)
     told: dict[str, Any] = json.loads(result.path("latency.json").read_text())
     return told
 
 
 @pytest.mark.parametrize("name", backends.names())
-def test_real_engines_are_timed(name: str, tmp_path: Path, context: FakeContext) -> None:
+def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Path, context: FakeContext) -> None:
     engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
     told = timed(engines, unlabeled(tmp_path / "images"), context)
     assert told["batch"] == 2
     for found in told["engines"].values():
         assert found["runtime"]["count"] == found["end2end"]["count"] == 12
         assert 0 < found["runtime"]["min_ms"] < found["end2end"]["min_ms"]  # preprocessing and NMS take time
+        assert found["parts"]["preprocess_ms"] > 0 and found["parts"]["nms_ms"] > 0
+        assert found["memory"]["peak_mb"] > found["memory"]["engine_mb"] > 0
+        assert found["cold_start"]["import_s"] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
+def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context: FakeContext) -> None:
+    engines = [build("onnxruntime", p, tmp_path / "engines") for p in Precision]
+    images = unlabeled(tmp_path / "images")
+    cpu = choose_cpus(1)[0]
+    code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    load = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        time.sleep(0.3)
+        told = timed(engines, images, context, runs=3000, rounds=3, max_seconds=1.5)
+    finally:
+        load.kill()
+        load.wait()
+    assert told["affinity"] == [cpu]
+    for found in told["engines"].values():
+        verdict = found["runtime"]["validity"]["verdict"]
+        assert "CPU shared with a foreign load" in verdict
+        assert found["runtime"]["validity"]["waited_share"] > 0.2
+    assert any("fp32 runtime: invalid: CPU shared" in warning for warning in context.warnings)
 
 
 def test_timing_in_a_process_that_has_seen_paddle_is_refused(
     stub: None, tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "paddle", sys)
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
     with pytest.raises(StageError, match="Paddle was imported"):
-        timed(pair(tmp_path), unlabeled(tmp_path / "images"), context)
+        Latency(LatencyOptions(warmup=0, runs=2, rounds=1), here).run(inputs, context)
+
+
+def test_an_engine_that_cannot_be_opened_is_an_error_of_its_own_kind(tmp_path: Path, context: FakeContext) -> None:
+    engine = build("onnxruntime", Precision.FP32, tmp_path / "engines")
+    engine.path(engine.main).write_bytes(b"no model")
+    with pytest.raises(StageError, match=r"cannot load model\.onnx"):
+        timed([engine], unlabeled(tmp_path / "images"), context)
+
+
+def test_a_process_that_dies_is_an_error(tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = build("onnxruntime", Precision.FP32, tmp_path / "engines")
+    real = timing_process.EngineProcess.ask
+
+    def ask(self: timing_process.EngineProcess, *arguments: Any) -> dict[str, Any]:
+        self._process.kill()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(timing_process.EngineProcess, "ask", ask)
+    with pytest.raises(StageCrashed, match="onnxruntime fp32 engine ended with exit code -9"):
+        timed([engine], unlabeled(tmp_path / "images"), context)
 
 
 def test_the_stage_imports_no_paddle_and_no_runtime() -> None:
