@@ -56,7 +56,6 @@ def run_compress(
         content = json.loads(path.read_text())
         run.observer.run_finished(status, content, path.parent)
         print_tables(content)
-        _tell_warnings(run)
         return Outcome(exit_code(results), path)
 
 
@@ -87,7 +86,6 @@ def run_finetune(
         shutil.copy2(checkpoint.path(checkpoint.weights), temporary)
         temporary.replace(target)
         run.observer.run_finished("FINISHED", {"checkpoint": str(target)}, None)
-        _tell_warnings(run)
         return Outcome(0, target)
 
 
@@ -140,8 +138,8 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     if found is not None and len(labels) != len(found) and not set(found) <= set(labels):
         raise ConfigError(
             [
-                f"model.labels has {len(labels)} classes, the validation set {len(found)} ({', '.join(found)}), and not "
-                "all of these are among them: name the model's classes as the data set does"
+                f"model.labels has {len(labels)} classes, the validation set {len(found)} ({', '.join(found)}), and "
+                "not all of these are among them: name the model's classes as the data set does"
             ]
         )
     return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
@@ -191,11 +189,3 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         partial=True,
         reuse=False,
     )
-
-
-def _tell_warnings(run: Run) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    for message in run.observer.warnings:
-        console.print(f"[yellow]warning[/] {message}", soft_wrap=True)

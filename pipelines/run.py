@@ -17,6 +17,8 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from rich.console import Console
+from rich.markup import escape
 
 from pipelines import provenance
 from pipelines.console import ConsoleObserver
@@ -118,6 +120,8 @@ def open_run(
             killed = not isinstance(stop, Exception)
             run.observer.run_finished("KILLED" if killed else "FAILED", {"error": str(stop)}, None)
             raise
+        finally:
+            _tell_warnings(run)
 
 
 def default_observers(config: PipelineConfig) -> list[Observer]:
@@ -174,6 +178,13 @@ def _termination() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _tell_warnings(run: Run) -> None:
+    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it)."""
+    console = Console(stderr=True, highlight=False)
+    for message in run.observer.warnings:
+        console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -155,8 +155,8 @@ class ExportedModel(Artifact):
     ``infer_cfg.yml`` (preprocessing, labels, input size, output layout).
 
     Inputs of the graph: ``image`` float32 [batch, 3, H, W] and, if ``scale_factor`` is true, ``scale_factor`` float32
-    [batch, 2] as (scale_y, scale_x). Outputs, in this order: boxes float32 [batch, N, 4] as (x1, y1, x2, y2), in pixels of
-    the *original* image if ``scale_factor`` is true, else of the network input; scores float32 [batch, classes, N].
+    [batch, 2] as (scale_y, scale_x). Outputs, in this order: boxes float32 [batch, N, 4] as (x1, y1, x2, y2), in pixels
+    of the *original* image if ``scale_factor`` is true, else of the network input; scores float32 [batch, classes, N].
     """
 
     precision: Precision
