@@ -9,10 +9,10 @@ from typing import ClassVar
 from stages.contract import ExportedModel, ImageList, QuantizedModel, StageContext, hash_files
 from stages.errors import ConfigError, DataError
 from stages.options import CompressionSettings, DistillOptions
+from stages.ranges import ALGORITHMS
 
 LOSSES = ("soft_label", "l2")
 METHODS = ("qat_distill", "ptq")
-PTQ_ALGORITHMS = ("abs_max", "avg", "hist", "KL", "mse")
 OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
 
 
@@ -80,7 +80,7 @@ class Distill:
 def check_settings(o: CompressionSettings) -> list[str]:
     """What is wrong with the settings, one line each."""
     problems = []
-    choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": PTQ_ALGORITHMS}
+    choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": ALGORITHMS}
     choices["weight_quantize_type"] = ("channel_wise_abs_max", "abs_max")
     for name, allowed in choices.items():
         if getattr(o, name) not in allowed:

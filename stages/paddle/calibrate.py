@@ -1,8 +1,13 @@
-"""Ranges of activations, observed while a program runs over images."""
+"""Ranges of activations, observed while a program runs over images.
+
+Maxima and histograms are taken inside the graph: the activations themselves, gigabytes for a large model, never leave
+it. Variables have the batch as their first dimension. The programs are float ones, for the sake of speed: Paddle's own
+execution of a quantized program is several times slower, and the ranges are the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,30 +15,58 @@ import numpy.typing as npt
 import paddle
 
 from stages.paddle.program import Program
+from stages.ranges import BINS, HISTOGRAMS, from_histogram, from_maxima
 
 Array = npt.NDArray[Any]
+Feeds = Mapping[str, Array]
 
 
-def observe(program: Program, names: Sequence[str], batches: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
-    """Name -> largest absolute value in each image, float32 [images], in the order of the batches.
+def find_ranges(
+    program: Program, names: Sequence[str], batches: Callable[[], Iterable[Feeds]], algorithm: str
+) -> dict[str, float]:
+    """Name -> range by one of ``stages.ranges.ALGORITHMS``; histograms take a second pass."""
+    maxima = observe(program, names, batches())
+    if algorithm not in HISTOGRAMS:
+        return {name: from_maxima(values, algorithm) for name, values in maxima.items()}
+    largest = {name: float(values.max()) for name, values in maxima.items()}
+    counts = _histograms(program, largest, batches())
+    return {name: from_histogram(counts[name], largest[name], algorithm) for name in names}
 
-    The maxima are taken inside the graph: the activations themselves (gigabytes for a large model) never leave it.
-    Variables have the batch as their first dimension.
-    """
-    desc = program.desc.clone(for_test=True)
-    block = desc.global_block()
-    for i in reversed(range(len(block.ops))):
-        if block.ops[i].type == "fetch":
-            block._remove_op(i)
-    with paddle.static.program_guard(desc):
-        maxima = []
-        for name in names:
-            var = block.var(name)
-            axes = list(range(1, len(var.shape)))
-            maxima.append(paddle.max(paddle.abs(var), axis=axes) if axes else paddle.abs(var))
+
+def observe(program: Program, names: Sequence[str], batches: Iterable[Feeds]) -> dict[str, Array]:
+    """Name -> largest absolute value in each image, float32 [images], in the order of the batches."""
+
+    def maximum(name: str, magnitude: Any) -> Any:
+        axes = list(range(1, len(magnitude.shape)))
+        return paddle.max(magnitude, axis=axes) if axes else magnitude
+
+    seen = _run(program, names, maximum, batches)
+    return {name: np.concatenate([np.atleast_1d(v) for v in values]) for name, values in seen.items()}
+
+
+def _histograms(program: Program, largest: Mapping[str, float], batches: Iterable[Feeds]) -> dict[str, Array]:
+    """Name -> counts int64 [BINS] of absolute values between 0 and the given largest one."""
+
+    def histogram(name: str, magnitude: Any) -> Any:
+        # The operator's limits are integers, so the values are scaled to [0, BINS].
+        scale = BINS / largest[name] if largest[name] > 0 else 1.0
+        return paddle.histogram(magnitude * scale, bins=BINS, min=0, max=BINS)
+
+    seen = _run(program, list(largest), histogram, batches)
+    return {name: np.sum(values, axis=0) for name, values in seen.items()}
+
+
+def _run(
+    program: Program, names: Sequence[str], statistic: Callable[[str, Any], Any], batches: Iterable[Feeds]
+) -> dict[str, list[Array]]:
+    """Name -> the statistic of its absolute values in each batch."""
+    pruned = program.prune(names)
+    with paddle.static.program_guard(pruned.desc):
+        results = [statistic(name, paddle.abs(pruned.block.var(name))) for name in names]
     executor = paddle.static.Executor(paddle.CPUPlace())
-    desc = desc._prune(maxima)
-    seen: list[list[Array]] = []
+    seen: dict[str, list[Array]] = {name: [] for name in names}
     for feeds in batches:
-        seen.append([np.asarray(v).reshape(-1) for v in executor.run(desc, feed=dict(feeds), fetch_list=maxima)])
-    return {name: np.concatenate([values[i] for values in seen]) for i, name in enumerate(names)}
+        values = executor.run(pruned.desc, feed={name: feeds[name] for name in pruned.feeds}, fetch_list=results)
+        for name, value in zip(names, values, strict=True):
+            seen[name].append(np.asarray(value))
+    return seen

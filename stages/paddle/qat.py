@@ -6,7 +6,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +21,12 @@ from stages.detection.unlabeled import UnlabeledImages
 from stages.errors import StageError
 from stages.options import DistillOptions
 from stages.paddle import slim
-from stages.paddle.calibrate import observe
+from stages.paddle.calibrate import find_ranges, observe
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.infer import Predictor
 from stages.paddle.losses import TEACHER
 from stages.paddle.program import fresh_scope, load_program
+from stages.paddle.ptq import calibration
 from stages.stopping import stop_requests
 
 Array = npt.NDArray[Any]
@@ -65,17 +65,35 @@ def distill(
         with fast_graph_passes(context.warn):
             student = slim.build_student(program, nodes, options, scope)
         context.metric("prepare_s", time.perf_counter() - started)
+        seen = observe(
+            program,
+            sorted(student.activations),
+            calibration(images, options.calibration_images, model),
+        )
+        _initial_ranges(student, seen, scope)
         loop = _Loop(student, teacher, options, context, scope)
-        loop.initial_ranges(program)
         loop.run()
         started = time.perf_counter()
-        names = slim.observed_outputs(student.inference, nodes)
-        seen = observe(student.inference, names, teacher.calibration(options.calibration_images, scale=True))
-        ranges = {name: float(values.mean()) for name, values in seen.items()}
+        # ``program`` is the student without quantizers: it has the trained weights, which are in the scope.
+        ranges = find_ranges(
+            program,
+            slim.observed_outputs(program, nodes),
+            lambda: calibration(images, options.calibration_images, model),
+            "avg",
+        )
         with fast_graph_passes(context.warn):
             slim.finish(student.inference, ranges, options, scope, context.out)
         context.metric("finish_s", time.perf_counter() - started)
         return loop.curve.points
+
+
+def _initial_ranges(student: slim.Student, seen: dict[str, Array], scope: Any) -> None:
+    """Start the moving averages of the activations at what the FP32 model shows, instead of at 1."""
+    for name, (scale, accumulator, state) in student.activations.items():
+        value = max(float(seen[name].mean()), slim.SMALLEST_RANGE)
+        slim.write(scope, scale, value)
+        slim.write(scope, accumulator, value)
+        slim.write(scope, state, 1.0)
 
 
 class _Teacher:
@@ -116,15 +134,6 @@ class _Teacher:
             feeds[TEACHER + node] = np.stack([rows[i][j] for i in indices])
         return feeds
 
-    def calibration(self, count: int, *, scale: bool) -> Iterator[Feeds]:
-        """The first ``count`` images of the stream, one at a time."""
-        for index in range(min(count, len(self._images))):
-            image, factors = self._images.load([index])
-            feeds: Feeds = {self._model.image_input: image}
-            if scale and self._model.scale_factor:
-                feeds[self._model.scale_input] = factors
-            yield feeds
-
 
 class _Loop:
     """Steps, checkpoints, reports."""
@@ -139,16 +148,6 @@ class _Loop:
         self.scope = scope
         self.step = 0
         self.curve = Curve()
-
-    def initial_ranges(self, program: Any) -> None:
-        """Start the moving averages of the activations at what the FP32 model shows, instead of at 1."""
-        batches = self.teacher.calibration(self.options.calibration_images, scale=False)
-        seen = observe(program, sorted(self.student.activations), batches)
-        for name, (scale, accumulator, state) in self.student.activations.items():
-            value = np.float32(max(float(seen[name].mean()), slim.SMALLEST_RANGE))
-            slim.write(self.scope, scale, value)
-            slim.write(self.scope, accumulator, value)
-            slim.write(self.scope, state, np.float32(1))
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (from 0): linear warm-up, then half a cosine to 0."""
@@ -167,7 +166,7 @@ class _Loop:
         with stop_requests() as stop, closing(prefetch(self.teacher.batch, self.step, o.steps)) as batches:
             for feeds in batches:
                 rate = self.rate(self.step)
-                slim.write(self.scope, self.student.learning_rate, np.float32(rate))
+                slim.write(self.scope, self.student.learning_rate, rate)
                 (loss,) = executor.run(program, feed=feeds, fetch_list=[self.student.loss])
                 self.step += 1
                 value = float(np.asarray(loss).reshape(-1)[0])

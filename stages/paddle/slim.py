@@ -49,6 +49,7 @@ Array = npt.NDArray[Any]
 
 SCALE = "@scale"  # the scale of variable X is X@scale, also where PACT comes between X and its quantizer
 SMALLEST_RANGE = 1e-8  # of an activation that is always zero
+SMALLEST_CHANNEL = 1e-4  # largest weight of a channel, relative to that of the whole convolution
 _SKIP = "/skip_quant/"
 _FOLDING = (
     "conv_bn_fuse_pass",
@@ -211,17 +212,20 @@ def quantized_activations(inference: Program) -> list[str]:
     return sorted(name for name in names if not inference.block.var(name).persistable)
 
 
-def fill_weight_scales(inference: Program, scope: Any) -> None:
+def set_weight_scales(inference: Program, scope: Any) -> None:
     """Set each weight's scale to its largest absolute value, per channel if its quantizer is.
 
-    Training does this in every step; without training the scales are still their initial values.
+    Training does so in every step, but not after the last; without training the scales are still their initial values.
+    A channel of zeros, or nearly so, gets a scale above zero: a bias is stored in units of input scale x weight scale,
+    and would overflow otherwise.
     """
     for op in inference.ops():
         if op.type == "quantize_linear" and inference.block.var(op.input("X")[0]).persistable:
             weight, axis = np.abs(read(scope, op.input("X")[0])), int(op.attr("quant_axis"))
             others = tuple(i for i in range(weight.ndim) if i != axis)
             scale = weight.max(axis=others) if axis >= 0 else weight.max()
-            write(scope, op.input("Scale")[0], np.maximum(scale, SMALLEST_RANGE))
+            floor = float(weight.max()) * SMALLEST_CHANNEL or 1.0
+            write(scope, op.input("Scale")[0], np.maximum(scale, floor))
 
 
 def _quantize(
@@ -283,6 +287,7 @@ def observed_outputs(program: Program, nodes: Sequence[str]) -> list[str]:
 def finish(inference: Program, ranges: dict[str, float], options: CompressionSettings, scope: Any, out: Path) -> None:
     """Write the INT8 inference model (weights as int8, quantize/dequantize operators) to ``out``/model.pd*."""
     place = paddle.CPUPlace()
+    set_weight_scales(inference, scope)
     graph = IrGraph(core.Graph(inference.desc.desc), for_test=True)
     weights = QuantWeightPass(scope, place)
     observers = AddQuantDequantForInferencePass(scope, place, quant_bits=8, calibration_range_dict=ranges)
