@@ -83,7 +83,8 @@ def lift_zero_scales(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassRepor
     scale of zero cannot be kept exactly: that is a broken calibration, and an error.
     """
     graph, report = Graph(model), PassReport("lift_zero_scales")
-    for node in graph.of_type(QUANTIZE, DEQUANTIZE):
+    # Biases last: their scales follow from those of the weights.
+    for node in sorted(graph.of_type(QUANTIZE, DEQUANTIZE), key=lambda n: _is_bias(graph, n)):
         how = graph.scale_of(node)
         zero = np.abs(how.scale) < SMALLEST_SCALE
         if not zero.any():
@@ -103,10 +104,34 @@ def lift_zero_scales(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassRepor
                 f"{node.op_type} {node.name!r} quantizes an activation with a scale of zero: the calibration saw only "
                 "zeros there; compress again with more, or more varied, images"
             )
-        lifted = np.where(zero, np.float32(1), how.scale).astype(np.float32)
+        lifted = np.where(zero, _bias_scale(graph, node, how), how.scale).astype(np.float32)
         graph.set_input(node, 1, graph.add_constant(lifted, f"{node.input[1]}.lifted"))
         report.count("scales_lifted", int(zero.sum()))
+        if (
+            value is not None
+            and value.dtype == np.int32
+            and (lost := (np.abs(value.astype(np.int64)) >= 2**31 - 1).sum())
+        ):
+            report.remarks.append(
+                f"{node.input[0]}: the converter lost the bias of {lost} channels whose weights are all zero"
+            )
     return graph.finish(), report
+
+
+def _is_bias(graph: Graph, node: onnx.NodeProto) -> bool:
+    value = graph.constant(node.input[0])
+    return value is not None and value.dtype == np.int32
+
+
+def _bias_scale(graph: Graph, node: onnx.NodeProto, how: Scale) -> Array:
+    """What to put in place of scales of zero: input scale x weight scale for a bias, as runtimes require; else 1."""
+    if _is_bias(graph, node):
+        for conv in graph.readers(node.output[0]):
+            sources = [graph.producer(name) for name in conv.input[:2]]
+            if conv.op_type == "Conv" and all(s is not None and s.op_type == DEQUANTIZE for s in sources):
+                x, w = (graph.scale_of(s).scale for s in sources if s is not None)
+                return np.broadcast_to(x * w, how.scale.shape)
+    return np.ones(how.scale.shape, np.float32)
 
 
 def _int32(graph: Graph, node: onnx.NodeProto) -> Scale:
