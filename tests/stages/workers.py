@@ -1,0 +1,83 @@
+"""A stage run as the product runs it: in a worker process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from stages.codec import artifact_from_json, to_json
+from stages.contract import Artifact
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Worker:
+    """One worker; its folders stay, so that a second one can go on from the first."""
+
+    def __init__(self, folder: Path, stage: str, options: object, inputs: object, seed: int = 3) -> None:
+        self.out, self.work = folder / "out", folder / "work"
+        for path in (self.out, self.work):
+            path.mkdir(parents=True, exist_ok=True)
+        request = {
+            "stage": stage,
+            "options": to_json(options),
+            "inputs": to_json(inputs),
+            "out": str(self.out),
+            "work": str(self.work),
+            "seed": seed,
+            "threads": 1,
+        }
+        file = folder / "request.json"
+        file.write_text(json.dumps(request))
+        self.events: list[dict[str, Any]] = []
+        self.log_file = folder / "log.txt"
+        self._log = self.log_file.open("a")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stages.worker", str(file)],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def wait(self, kill_at: int | None = None, how: signal.Signals = signal.SIGKILL) -> int:
+        """Read events to the end; on the progress event of step ``kill_at`` or later, send the signal."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            if kill_at is not None and event["event"] == "progress" and event["done"] >= kill_at:
+                self._process.send_signal(how)
+                kill_at = None
+        self._process.stdout.close()
+        self._log.close()
+        return self._process.wait(timeout=120)
+
+    def done(self) -> Any:
+        """Wait; the artifact of the successful run."""
+        code = self.wait()
+        assert code == 0, self.log_file.read_text()[-3000:]
+        return self.result
+
+    def failed(self) -> dict[str, Any]:
+        """Wait; the error event of a run that failed as it should."""
+        assert self.wait() != 0
+        assert self.events[-1]["event"] == "error", self.events[-1]
+        return self.events[-1]
+
+    @property
+    def result(self) -> Artifact:
+        assert self.events[-1]["event"] == "result", self.events[-1]
+        return artifact_from_json(self.events[-1]["artifact"])
+
+    def said(self, kind: str) -> list[str]:
+        return [e["message"] for e in self.events if e["event"] == kind]
+
+    def metrics(self, name: str) -> list[float]:
+        return [e["value"] for e in self.events if e["event"] == "metric" and e["name"] == name]
