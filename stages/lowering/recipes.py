@@ -58,7 +58,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "keep_quantized",
         "quantize_sigmoid",
     ),
-    "openvino": (*_COMMON, "free_silu"),
+    "openvino": (*_COMMON, "mean_to_pool", "free_silu", "share_quantized", "quantize_concat", "keep_quantized"),
     "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }
 
