@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help compress test test-fast lint types check ui doctor demo-checkpoint lock clean
+.PHONY: help bench-orchestrator compress test test-fast lint types check ui doctor demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ ui: $(READY) ## Open the experiment tracking UI on this folder's runs
 
 doctor: $(READY) ## Say what this machine can run, and why not
 	@$(RUN)/detpress doctor
+
+bench-orchestrator: $(READY) ## Measure what the orchestrator itself costs (two minutes; the last line is JSON)
+	@$(RUN)/python -m tests.bench.orchestrator
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

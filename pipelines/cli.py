@@ -34,7 +34,8 @@ Start with
 
 `detpress COMMAND --help` tells more. Everywhere: --debug shows tracebacks, --version the version.
 
-Exit codes: 0 done, 2 wrong config or input, 4 a stage failed, 130 and 143 interrupted.
+Exit codes: 0 done, 2 wrong config or input, 4 a stage failed, 5 nothing changed (with --exit-if-unchanged),
+130 and 143 interrupted.
 """
 
 
@@ -83,13 +84,21 @@ def _compress(arguments: list[str], debug: bool) -> int:
     from pipelines import hydra_app
     from pipelines.schema import PipelineConfig
 
+    flag = "--exit-if-unchanged"
+
     def task(config: PipelineConfig, command: list[str]) -> int:
+        if flag in arguments:
+            from pipelines import unchanged
+
+            if (report := unchanged.repeated(config)) is not None:
+                print(f"nothing changed since {report.parent.name}", file=sys.stderr)
+                return _ended(unchanged.EXIT_CODE, report)
         from pipelines.compress import run_compress
 
         outcome = run_compress(config, command=command)
         return _ended(outcome.exit_code, outcome.path)
 
-    return hydra_app.run("compress", arguments, task, debug=debug)
+    return hydra_app.run("compress", [a for a in arguments if a != flag], task, debug=debug)
 
 
 def _plan(arguments: list[str], debug: bool) -> int:

@@ -41,14 +41,14 @@ def run_compress(
     nodes = compress_graph(config, source, threads=threads)
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
         runner = _runner(config, run)
-        results = runner.run(nodes)
+        results = runner.run(nodes, run.results)
         for failure in results.failures.values():
             if isinstance(failure, InputError):
-                run.save_state("FAILED", results)
+                run.save_state("FAILED")
                 raise failure
         runner.run([_report_node(run, config, nodes, results)], results)
         status = "FAILED" if results.failures else "FINISHED"
-        run.save_state(status, results)
+        run.save_state(status)
         report = results.artifacts.get("report")
         if report is None:
             raise results.failures["report"]
@@ -73,11 +73,11 @@ def run_finetune(
     nodes = [n for n in data_nodes(config) if n.id != "images.unlabeled"]
     nodes += finetune_nodes(config, source, threads=threads)
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
-        results = _runner(config, run).run(nodes)
+        results = _runner(config, run).run(nodes, run.results)
         if results.failures:
-            run.save_state("FAILED", results)
+            run.save_state("FAILED")
             raise next(iter(results.failures.values()))
-        run.save_state("FINISHED", results)
+        run.save_state("FINISHED")
         checkpoint = results.artifacts["finetune"]
         assert isinstance(checkpoint, Checkpoint)
         target = Path(out) if out else run.info.run_dir / checkpoint.weights
@@ -101,6 +101,7 @@ def _runner(config: PipelineConfig, run: Run) -> Runner:
         seed=config.seed,
         logs=run.logs,
         timeout=config.run.stage_timeout,
+        retries=config.run.stage_retries,
         timings=timings_policy(config),
         run_id=run.info.run_id,
     )

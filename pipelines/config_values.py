@@ -111,6 +111,7 @@ RULES: dict[str, Rule] = {
     "accuracy.worst": COUNT,
     "tracking.timeout": above(0),
     "run.stage_timeout": above(0),
+    "run.stage_retries": COUNT,
     "seed": COUNT,
     "threads": POSITIVE,
 }

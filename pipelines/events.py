@@ -105,6 +105,11 @@ class Observers:
         self._live: list[Observer] = list(observers)
         self._dropped: list[str] = []
 
+    def add(self, observer: Observer) -> None:
+        """Let one more watch."""
+        self._all.append(observer)
+        self._live.append(observer)
+
     @property
     def warnings(self) -> list[str]:
         """What all observers want the user to know, and who was dropped."""

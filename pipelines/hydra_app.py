@@ -37,7 +37,7 @@ def run(name: str, arguments: Sequence[str], task: Task, *, debug: bool = False,
     """Run the sub-command ``name`` on ``arguments`` (Hydra's flags and overrides, in any order).
 
     Returns:
-        The exit code; of a sweep, the largest of its jobs'.
+        The exit code; of a sweep, see `worst`.
 
     Raises:
         InputError: with every problem (a ConfigError, where it is the config), before anything ran.
@@ -75,7 +75,14 @@ def run(name: str, arguments: Sequence[str], task: Task, *, debug: bool = False,
     _with_hydra(name, flags, job)
     if errors:
         raise errors[0]
-    return max(codes, default=0)
+    return worst(codes)
+
+
+def worst(codes: Sequence[int]) -> int:
+    """One exit code for the jobs of a sweep: the largest that tells of a failure; 5 only if nothing changed in any."""
+    unchanged = 5
+    told = [code for code in codes if code != unchanged]
+    return max(told) if told else max(codes, default=0)
 
 
 def _with_hydra(name: str, flags: argparse.Namespace, job: Callable[[DictConfig], None]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import secrets
 import shlex
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +21,15 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines import provenance
+from pipelines import history, provenance
 from pipelines.console import ConsoleObserver
-from pipelines.events import Observer, Observers, RunInfo
+from pipelines.events import NullObserver, Observer, Observers, RunInfo, StageInfo
+from pipelines.history import write_text
 from pipelines.redact import redact
 from pipelines.runner import Results
 from pipelines.schema import PipelineConfig
 from stages.codec import to_json
+from stages.contract import Artifact
 from stages.errors import DetpressError, InputError, StoreError
 
 
@@ -45,27 +48,44 @@ class Run:
 
     info: RunInfo
     observer: Observers
+    config_digest: str = ""
+    results: Results = field(default_factory=Results)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+    _clock: float = field(default_factory=time.monotonic)
+    """Durations are not read off the wall clock, which may be set while a run goes on."""
 
     @property
     def logs(self) -> Path:
         return self.info.run_dir / "logs"
 
-    def save_state(self, status: str, results: Results) -> None:
-        """Write ``run.json``: what ran, from where, and how each stage ended."""
+    def save_state(self, status: str) -> None:
+        """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
+        results = self.results
         state = {
             "schema_version": 1,
             "run_id": self.info.run_id,
             "pipeline": self.info.pipeline,
+            "model": self.info.model,
+            "data": self.info.data,
             "status": status,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": round(time.monotonic() - self._clock, 3),
+            "resumed_from": self.info.resumed_from,
+            "config_digest": self.config_digest,
+            "seed": self.info.config.get("seed"),
+            "folder": str(Path.cwd()),
             "command": self.info.command,
             "commit": self.info.commit,
             "hardware": self.info.hardware,
-            "versions": provenance.versions(),
+            "python": platform.python_version(),
+            "versions": dict(self.versions),
             "stages": {
                 **{
                     name: {
                         "status": "cached" if name in results.cached else "done",
                         "entry": artifact.key,
+                        "digest": artifact.digest,
                         "seconds": round(results.seconds[name], 3),
                     }
                     for name, artifact in results.artifacts.items()
@@ -76,7 +96,7 @@ class Run:
             "timed_in": results.timed_in,
             "warnings": results.warnings,
         }
-        _write(self.info.run_dir / "run.json", json.dumps(state, indent=1))
+        write_text(self.info.run_dir / "run.json", json.dumps(state, indent=1))
 
 
 @contextlib.contextmanager
@@ -90,13 +110,15 @@ def open_run(
     run_id = f"{stamp}-{config.model.name}-{data}-{secrets.token_hex(2)}"
     folder = artifacts / "runs" / run_id
     plain = redact(to_json(config))
+    digest = history.config_digest(config)
     try:
+        history.mark_killed(artifacts)
         folder.mkdir(parents=True)
+        write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
     except OSError as error:
         raise StoreError(
             f"cannot write to {folder.parent}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
         ) from error
-    _write(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
     info = RunInfo(
         run_id=run_id,
         name=run_id,
@@ -108,20 +130,39 @@ def open_run(
         hardware=provenance.hardware(),
         commit=provenance.commit(),
         run_dir=folder,
+        resumed_from=history.interrupted(artifacts, pipeline, digest),
     )
     if observers is None:
         observers = default_observers(config)
-    run = Run(info, Observers(observers))
-    with _termination():
-        run.observer.run_started(info)
+    run = Run(info, Observers(observers), digest, versions=provenance.versions())
+    run.observer.add(_StateWriter(run))
+    with _termination(), history.alive(folder):
         try:
+            run.save_state("RUNNING")
+            run.observer.run_started(info)
             yield run
         except BaseException as stop:
-            killed = not isinstance(stop, Exception)
-            run.observer.run_finished("KILLED" if killed else "FAILED", {"error": str(stop)}, None)
+            status = "FAILED" if isinstance(stop, Exception) else "KILLED"
+            with contextlib.suppress(OSError):  # a full disk must not hide why the run ended
+                run.save_state(status)
+            run.observer.run_finished(status, {"error": str(stop)}, None)
             raise
         finally:
             _tell_warnings(run)
+
+
+class _StateWriter(NullObserver):
+    """Keeps ``run.json`` up to date, for whoever looks while the run goes on or after it was killed."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def stage_finished(self, stage: StageInfo, artifact: Artifact, cached: bool, seconds: float) -> None:
+        self._run.save_state("RUNNING")
+
+    def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
+        self._run.save_state("RUNNING")
 
 
 def default_observers(config: PipelineConfig) -> list[Observer]:
@@ -130,7 +171,7 @@ def default_observers(config: PipelineConfig) -> list[Observer]:
     if config.tracking.enabled:
         from pipelines.tracking import MlflowObserver
 
-        observers.append(MlflowObserver(config.tracking))
+        observers.append(MlflowObserver(config.tracking, hand_over=True))
     return observers
 
 
@@ -185,9 +226,3 @@ def _tell_warnings(run: Run) -> None:
     console = Console(stderr=True, highlight=False)
     for message in run.observer.warnings:
         console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -17,7 +17,7 @@ from pipelines.process import run_worker
 from pipelines.store import Entry, Key, Pending, Store
 from stages.codec import to_json
 from stages.contract import Artifact, input_digests
-from stages.errors import DetpressError, StoreError
+from stages.errors import AgreementError, DetpressError, StageError, StoreError
 
 __all__ = ["Input", "Node", "Ref", "Results", "Runner"]
 
@@ -48,12 +48,14 @@ class Runner:
         seed: int,
         logs: Path,
         timeout: float | None = None,
+        retries: int = 0,
         timings: str = FRESH,
         run_id: str = "",
     ) -> None:
         """
         Args:
             timeout: seconds that a stage may take.
+            retries: how often a stage that failed while working is tried again.
             timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` of ``pipelines/plan.py``.
             run_id: kept with the entries that this run makes.
         """
@@ -62,6 +64,7 @@ class Runner:
         self.seed = seed
         self.logs = logs
         self.timeout = timeout
+        self.retries = retries
         self.timings = timings
         self.run_id = run_id
 
@@ -72,6 +75,7 @@ class Runner:
         """
         results = results or Results()
         self.store.prepare()
+        self.store.sweep()
         retimed = self._retimed(nodes)
         for node in nodes:
             lost = [u for u in node.upstream() if u not in results.artifacts]
@@ -113,17 +117,18 @@ class Runner:
                 entry = None if fresh else self._find(key, info, results)
                 cached = entry is not None
                 if entry is None:
-                    entry = self._compute(node, inputs, key, info)
+                    entry = self._compute_or_retry(node, inputs, key, info)
                 else:
                     self._replay(entry, info)
                     if node.timed:
                         results.timed_in[node.id] = entry.run
                         said = {"event": "info", "message": f"timed in run {entry.run}"}
                         self.observer.stage_event(info, said)
-        except DetpressError as error:
-            results.failures[node.id] = error
+        except (DetpressError, OSError) as error:
+            failure = error if isinstance(error, DetpressError) else _unwritable(node.id, self.store.root, error)
+            results.failures[node.id] = failure
             results.seconds[node.id] = time.monotonic() - started
-            self.observer.stage_failed(info, error, results.seconds[node.id])
+            self.observer.stage_failed(info, failure, results.seconds[node.id])
             return
         results.artifacts[node.id] = entry.artifact
         results.seconds[node.id] = time.monotonic() - started
@@ -148,6 +153,19 @@ class Runner:
             self.observer.stage_event(info, {"event": "metric", "name": name, "value": value, "step": step})
         for message in entry.warnings:
             self.observer.stage_event(info, {"event": "warning", "message": message})
+
+    def _compute_or_retry(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
+        """Compute, and again if the stage failed in a way that may not repeat itself."""
+        for left in range(self.retries, 0, -1):
+            try:
+                return self._compute(node, inputs, key, info)
+            except StageError as error:
+                if isinstance(error, AgreementError):
+                    raise
+                tries = "once more" if left == 1 else f"{left} times more"
+                message = f"{error}\nrun.stage_retries: it is tried {tries}, from its checkpoint if there is one"
+                self.observer.stage_event(info, {"event": "warning", "message": message})
+        return self._compute(node, inputs, key, info)
 
     def _compute(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
         pending = self.store.begin(key)
@@ -195,3 +213,10 @@ class Runner:
             "seed": self.seed,
             "threads": node.threads,
         }
+
+
+def _unwritable(node: str, root: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the result of {node} could not be written under {root}: {error.strerror or error}; make room there "
+        "(`detpress gc` shows what can go) or set run.artifacts=FOLDER, then run again: finished stages are kept"
+    )

@@ -43,6 +43,8 @@ class RunOptions:
     """Folder of results, runs and checkpoints."""
     stage_timeout: float | None = None
     """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
+    stage_retries: int = 0
+    """How often a stage that crashed, failed or took too long is tried again, going on from its checkpoint."""
     reuse_latency: bool | None = None
     """Take timings from an earlier run with the same key: ``true`` always, ``false`` never, ``None`` where all of them
     were taken in one run on this machine since it started, and nothing before them has to be computed again."""

@@ -151,12 +151,12 @@ class Store:
 
     def discard(self, key: Key) -> None:
         """Move a broken entry out of the way."""
-        grave = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix="broken-"))
+        grave = self._temporary(key)
         self.folder(key).rename(grave / key.digest)
         shutil.rmtree(grave, ignore_errors=True)
 
     def begin(self, key: Key) -> Pending:
-        folder = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-"))
+        folder = self._temporary(key)
         out = folder / "files"
         out.mkdir()
         work = self.works / f"{key.stage}-{key.digest}"
@@ -202,12 +202,21 @@ class Store:
         if pending.work.is_dir() and not any(pending.work.iterdir()):
             pending.work.rmdir()
 
-    def sweep(self, older_than: float = 24 * 3600) -> None:
-        """Remove temporary folders that a killed process left behind (older than ``older_than`` seconds)."""
-        limit = time.time() - older_than
-        for folder in (self.entries / ".tmp").iterdir():
-            try:
-                if folder.stat().st_mtime < limit:
-                    shutil.rmtree(folder, ignore_errors=True)
-            except FileNotFoundError:  # another run swept it
-                continue
+    def sweep(self) -> list[Path]:
+        """Remove temporary folders that a killed process left behind, and return where they were.
+
+        Each is named after its key, whose lock its maker holds: neither age nor clock is asked.
+        """
+        removed: list[Path] = []
+        for folder in sorted((self.entries / ".tmp").iterdir()):
+            with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("w") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # somebody is at it
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+        return removed
+
+    def _temporary(self, key: Key) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))

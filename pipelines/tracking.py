@@ -21,8 +21,9 @@ from pipelines.redact import redact, redact_text
 from pipelines.tracking_mlflow import MlflowWriter
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_process import this_process
+from pipelines.tracking_send import send_in_background
 from pipelines.tracking_spool import Spool, leftovers
-from pipelines.tracking_store import connect, store_uri, sweep
+from pipelines.tracking_store import connect, link_successor, store_uri, sweep
 from stages.contract import Artifact
 
 if TYPE_CHECKING:
@@ -30,12 +31,21 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 2.0
 CLOSE_SECONDS = 120.0  # how long the end of a run waits for the store
+HOLD_SECONDS = 6.0  # a run that finds everything in the store is over by then, and never imports MLflow
 
 
 class MlflowObserver:
     """An ``Observer`` that writes the run to MLflow."""
 
-    def __init__(self, options: TrackingOptions, *, close_seconds: float = CLOSE_SECONDS) -> None:
+    def __init__(
+        self, options: TrackingOptions, *, close_seconds: float = CLOSE_SECONDS, hand_over: bool = False
+    ) -> None:
+        """
+        Args:
+            close_seconds: how long the end of a run waits for the store.
+            hand_over: let a process of its own send the records of a run that computed nothing, since such a run is
+                over before MLflow is imported (see ``pipelines/tracking_send.py``).
+        """
         self.warnings: list[str] = []
         self._options = options
         self._close_seconds = close_seconds
@@ -43,14 +53,21 @@ class MlflowObserver:
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._spool: Spool | None = None
         self._run_dir = Path()
+        self._resumed_from: str | None = None
         self._error: Exception | None = None
         self._ended = False
+        self._go = threading.Event()  # there is work that is worth the import of MLflow
+        self._handed_over = False
+        self._lock = threading.Lock()
+        if not hand_over:
+            self._go.set()
         self._seen_end = False  # by the thread, which trails behind
 
     # --- what the runner calls ----------------------------------------------------------------------------------
 
     def run_started(self, run: RunInfo) -> None:
         self._run_dir = run.run_dir
+        self._resumed_from = run.resumed_from
         self._spool = Spool(run.run_dir / "tracking.jsonl")
         self._put("run_started", run=_plain(run), process=this_process(), store=self._store)
         self._thread.start()
@@ -60,14 +77,19 @@ class MlflowObserver:
 
     def stage_event(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
         self._put("event", node=stage.id, event=dict(event))
+        if event.get("event") == "progress":
+            self._go.set()
 
     def stage_finished(self, stage: StageInfo, artifact: Artifact, cached: bool, seconds: float) -> None:
         record = artifact_record(artifact)
         self._put("stage_finished", node=stage.id, artifact=record, cached=cached, seconds=seconds)
+        if not cached and stage.stage != "report":
+            self._go.set()
 
     def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
         said = {"type": type(error).__name__, "message": str(error)}
         self._put("stage_failed", node=stage.id, error=said, seconds=seconds)
+        self._go.set()
 
     def run_finished(self, status: str, summary: Mapping[str, Any], report_dir: Path | None) -> None:
         if self._ended or self._spool is None:
@@ -75,6 +97,9 @@ class MlflowObserver:
         folder = str(report_dir) if report_dir else None
         self._put("run_finished", status=status, summary=dict(summary), report_dir=folder)
         self._ended = True
+        if status == "FINISHED" and self._hand_over():
+            return
+        self._go.set()
         self._thread.join(self._close_seconds)
         late = self._thread.is_alive()
         if late:
@@ -86,6 +111,22 @@ class MlflowObserver:
             )
         if not late:  # else the thread still reads it; the lock ends with the process
             self._spool.close(delivered=self._error is None)
+
+    def _hand_over(self) -> bool:
+        """Leave the records to a process of their own, unless they are being sent already."""
+        with self._lock:
+            self._handed_over = not self._go.is_set()
+        if not self._handed_over:
+            return False
+        self._go.set()
+        assert self._spool is not None
+        self._spool.close(delivered=False)
+        log = self._run_dir / "logs" / "tracking.log"
+        try:
+            send_in_background(self._spool.path, self._options, log)
+        except OSError as error:
+            self.warnings.append(f"MLflow does not have this run yet, the next one sends it: {_one_line(error)}")
+        return True
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
@@ -102,6 +143,11 @@ class MlflowObserver:
 
     def _work(self) -> None:
         """The thread: everything that touches MLflow."""
+        self._go.wait(HOLD_SECONDS)
+        with self._lock:
+            if self._handed_over:
+                return
+            self._go.set()
         try:
             self._deliver()
         except Exception as error:  # whatever a store or a network can raise: the records are on disk
@@ -150,11 +196,7 @@ class MlflowObserver:
             self._next()
 
     def _send(self, spool: Spool) -> None:
-        """Apply all records of a spool; those that arrived before change nothing."""
-        writer = MlflowWriter(connect(self._options), self._options, live=False)
-        for record in spool.records():
-            writer.apply(record)
-        writer.flush()
+        send(spool, self._options)
 
     def _tidy(self, client: MlflowClient) -> None:
         """Send what earlier runs could not, and mark as KILLED those that died without a word."""
@@ -171,6 +213,16 @@ class MlflowObserver:
             finally:
                 spool.close(delivered=delivered)
         sweep(client)
+        if self._resumed_from:
+            link_successor(client, self._resumed_from, self._run_dir.name)
+
+
+def send(spool: Spool, options: TrackingOptions) -> None:
+    """Apply all records of a spool; those that arrived before change nothing."""
+    writer = MlflowWriter(connect(options), options, live=False)
+    for record in spool.records():
+        writer.apply(record)
+    writer.flush()
 
 
 def artifact_record(artifact: Artifact) -> dict[str, Any]:

@@ -54,3 +54,10 @@ def sweep(client: MlflowClient) -> None:
     for run in client.search_runs([e.experiment_id for e in client.search_experiments()], query):
         if is_gone(run.data.tags):
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:
+    """Let the interrupted run (by its ``run_id``) name the one that went on with it."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    for run in client.search_runs(experiments, f"tags.run_id = '{interrupted}' and tags.node = 'pipeline'"):
+        client.set_tag(run.info.run_id, "continued_by", successor)

@@ -16,7 +16,7 @@ from stages.errors import DataError
 class StubOptions:
     text: str = "hello"
     behave: str = "well"
-    """well, fail, raise, crash, print, or sleep (which says when it began and how often it was started)."""
+    """well, fail, raise, crash, print, second (fails the first time), or count (how often it was started)."""
     seconds: float = 0.0
 
 
@@ -56,6 +56,8 @@ class Stub:
         context.metric("loss", 0.5, step=1)
         starts = context.work / "starts"
         starts.write_text(str(int(starts.read_text()) + 1 if starts.is_file() else 1))
+        if behave == "second" and starts.read_text() == "1":
+            raise ZeroDivisionError("a bug, this time")
         context.progress(1, 2)
         time.sleep(self.options.seconds)
         parts = [self.options.text]

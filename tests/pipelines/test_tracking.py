@@ -362,3 +362,32 @@ def test_the_description_begins_with_the_result() -> None:
 @pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])
 def test_metrics_are_readable(value: float, shown: float) -> None:
     assert readable(value) == shown
+
+
+def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingOptions, tmp_path: Path) -> None:
+    images = image_list(tmp_path)
+    collect = StageInfo(id="images.unlabeled", stage="collect_unlabeled", key="k1")
+    observer = MlflowObserver(store, hand_over=True)
+    observer.run_started(run_info(tmp_path, "repeat"))
+    observer.stage_started(collect)
+    observer.stage_finished(collect, images, True, 0.1)
+    started = time.monotonic()
+    observer.run_finished("FINISHED", {}, None)
+    assert time.monotonic() - started < 1
+    assert observer.warnings == []
+    spool = tmp_path / "runs" / "repeat" / "tracking.jsonl"
+    limit = time.monotonic() + 90
+    while spool.exists() and time.monotonic() < limit:
+        time.sleep(0.2)
+    parent, nested = parent_and_nested(store, "repeat")
+    assert parent.info.status == "FINISHED" and nested["images.unlabeled"].data.tags["cached"] == "true"
+
+
+def test_an_interrupted_run_and_its_successor_name_each_other(store: TrackingOptions, tmp_path: Path) -> None:
+    first, second = MlflowObserver(store), MlflowObserver(store)
+    first.run_started(run_info(tmp_path, "interrupted"))
+    first.run_finished("KILLED", {}, None)
+    second.run_started(run_info(tmp_path, "successor", resumed_from="interrupted"))
+    second.run_finished("FINISHED", {}, None)
+    assert parent_and_nested(store, "interrupted")[0].data.tags["continued_by"] == "successor"
+    assert parent_and_nested(store, "successor")[0].data.tags["resumed_from"] == "interrupted"

@@ -1,0 +1,110 @@
+"""The runs of an artifacts folder: what their ``run.json`` says, which of them still live, which were killed.
+
+A live run holds a lock on ``RUN_DIR/.running``. The lock goes with its process, however that ends, so neither process
+ids nor clocks are needed to tell that a run is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.redact import redact
+from pipelines.schema import PipelineConfig
+from stages.codec import to_json
+from stages.contract import digest_of
+
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+_LOCK = ".running"
+_RECENT = 100
+"""How many runs back an interrupted one, or one with the same config, is looked for."""
+
+
+@contextlib.contextmanager
+def alive(run_dir: Path) -> Iterator[None]:
+    """Hold the run's lock; its file goes away when the run ends by itself."""
+    path = run_dir / _LOCK
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_alive(run_dir: Path) -> bool:
+    """Whether the process of the run still works on it."""
+    try:
+        with (run_dir / _LOCK).open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def mark_killed(artifacts: Path) -> list[str]:
+    """Let the ``run.json`` of runs that died without a word say KILLED; returns their ids."""
+    found: list[str] = []
+    for lock in sorted((artifacts / "runs").glob(f"*/{_LOCK}")):
+        folder = lock.parent
+        if folder.is_symlink() or is_alive(folder):
+            continue
+        state = read_state(folder)
+        if state is None:
+            continue  # it has just begun
+        if state.get("status") == RUNNING:
+            write_text(folder / "run.json", json.dumps({**state, "status": KILLED}, indent=1))
+            found.append(folder.name)
+        lock.unlink(missing_ok=True)
+    return found
+
+
+def folders(artifacts: Path) -> list[Path]:
+    """The runs' folders, newest first."""
+    runs = artifacts / "runs"
+    if not runs.is_dir():
+        return []
+    return sorted((p for p in runs.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
+
+
+def read_state(run_dir: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says; ``None`` if there is none or it cannot be read."""
+    try:
+        state = json.loads((run_dir / "run.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def config_digest(config: PipelineConfig) -> str:
+    """Digest of what a config asks for; where results and records go is left out."""
+    plain = redact(to_json(config))
+    return digest_of({name: value for name, value in plain.items() if name not in ("run", "tracking")})
+
+
+def last_with(artifacts: Path, pipeline: str, digest: str) -> dict[str, Any] | None:
+    """The newest run of the same pipeline and config."""
+    for folder in folders(artifacts)[:_RECENT]:
+        state = read_state(folder)
+        if state and state.get("pipeline") == pipeline and state.get("config_digest") == digest:
+            return state
+    return None
+
+
+def interrupted(artifacts: Path, pipeline: str, digest: str) -> str | None:
+    """The id of the run that a new one goes on with: the newest of the same config, if it was killed."""
+    state = last_with(artifacts, pipeline, digest)
+    return str(state["run_id"]) if state and state["status"] == KILLED else None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,82 @@
+"""A whole pipeline of stub stages: a run's folder, its store, its signals. Kill it as you like.
+
+``python -m tests.pipelines.stub_pipeline ARTIFACTS [SECONDS]`` runs it once and prints what came out.
+``python -m tests.pipelines.stub_pipeline ARTIFACTS --kill N`` kills N of them at random instants (with everything
+imported beforehand, so that most kills hit the work and not the start), then lets one finish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from pipelines.compress import timings_policy
+from pipelines.events import NullObserver, Observer
+from pipelines.run import open_run
+from pipelines.runner import Node, Ref, Runner
+from pipelines.schema import PipelineConfig
+from pipelines.store import Store
+from tests.pipelines.stubs import StubOptions
+
+STUB = "tests.pipelines.stubs:Stub"
+
+
+def graph(seconds: float) -> list[Node]:
+    def node(name: str, **fields: object) -> Node:
+        return Node(id=name, stage=STUB, options=StubOptions(text=name, seconds=seconds), **fields)  # type: ignore[arg-type]
+
+    return [
+        node("a"),
+        node("b", inputs={"first": Ref("a")}),
+        node("time", inputs={"first": Ref("b")}, timed=True),
+        node("report", inputs={"others": [Ref("a"), Ref("b"), Ref("time")]}, reuse=False, partial=True),
+    ]
+
+
+def run(artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None = None) -> dict[str, object]:
+    """One run; what it made and how."""
+    config = PipelineConfig()
+    config.model.name, config.run.artifacts = "stub", str(artifacts)
+    with open_run(config, pipeline="compress", command=["stub"], observers=observers or [NullObserver()]) as opened:
+        store = Store(artifacts)
+        timings = timings_policy(config)
+        runner = Runner(store, opened.observer, seed=0, logs=opened.logs, timings=timings, run_id=opened.info.run_id)
+        results = runner.run(graph(seconds), opened.results)
+        opened.save_state("FAILED" if results.failures else "FINISHED")
+        opened.observer.run_finished("FINISHED", {}, None)
+    return {
+        "run": opened.info.run_id,
+        "resumed_from": opened.info.resumed_from,
+        "texts": {name: a.path("text.txt").read_text() for name, a in results.artifacts.items()},
+        "cached": sorted(results.cached),
+        "failures": {name: str(error) for name, error in results.failures.items()},
+    }
+
+
+def kill(artifacts: Path, count: int) -> dict[str, object]:
+    """Start ``count`` runs, kill -9 each at a random instant of its life, and let the last one finish."""
+    chance = random.Random(0)
+    killed = 0
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            run(artifacts, 0.05)
+            os._exit(0)
+        time.sleep(chance.uniform(0.0, 0.9))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        killed += os.WIFSIGNALED(status)
+    return {"killed": killed, **run(artifacts)}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    if "--kill" in sys.argv:
+        print(json.dumps(kill(folder, int(sys.argv[3]))))
+    else:
+        print(json.dumps(run(folder, float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)))

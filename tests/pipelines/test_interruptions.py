@@ -1,0 +1,186 @@
+"""Runs that are killed, stopped, denied the disk, or whose clock jumps: nothing half-written, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import history, store
+from pipelines.events import NullObserver
+from pipelines.runner import Node, Runner
+from pipelines.store import Key, Store
+from stages.errors import DataError, StageError, StoreError
+from tests.conftest import ROOT
+from tests.pipelines import stub_pipeline
+from tests.pipelines.stubs import StubOptions
+
+STUB = stub_pipeline.STUB
+WHOLE = {"a": "a", "b": "b+a", "time": "time+b+a", "report": "report+a+b+a+time+b+a"}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def start(artifacts: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.pipelines.stub_pipeline", str(artifacts), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def states(artifacts: Path) -> list[str]:
+    """The status of each run, oldest first."""
+    found = [history.read_state(folder) for folder in reversed(history.folders(artifacts))]
+    return [state["status"] for state in found if state]
+
+
+def assert_whole(artifacts: Path) -> None:
+    """Every entry of the store is complete and is what was stored."""
+    for folder in (artifacts / "store" / "stub").iterdir():
+        record = json.loads((folder / "entry.json").read_text())
+        assert Store(artifacts).find(Key("stub", record["parts"])) is not None
+    assert list((artifacts / "store" / ".tmp").iterdir()) == []
+    assert list((artifacts / "work").iterdir()) == []
+    assert list((artifacts / "runs").glob("*/.running")) == []
+
+
+@pytest.mark.slow
+def test_runs_killed_at_any_instant_leave_nothing_half_done(tmp_path: Path) -> None:
+    out, err = start(tmp_path, "--kill", "50").communicate(timeout=300)
+    told = json.loads(out)
+    assert told["killed"] >= 25, err  # the others were faster than their killer
+    assert told["texts"] == WHOLE and told["failures"] == {}
+    time.sleep(0.5)  # the last worker is told of its orchestrator's death by a signal
+    Store(tmp_path).sweep()
+    assert_whole(tmp_path)
+    statuses = states(tmp_path)
+    assert statuses[-1] == history.FINISHED and history.RUNNING not in statuses
+    assert statuses.count(history.KILLED) >= 20  # some died before they had a folder
+
+
+def test_a_killed_run_is_marked_and_named_by_its_successor(tmp_path: Path) -> None:
+    process = start(tmp_path, "60")
+    _wait_for(tmp_path / "work", "starts")
+    process.kill()
+    process.communicate()
+    assert states(tmp_path) == [history.RUNNING]
+    killed = history.folders(tmp_path)[0].name
+    told = stub_pipeline.run(tmp_path)
+    assert told["resumed_from"] == killed and told["texts"] == WHOLE
+    assert states(tmp_path) == [history.KILLED, history.FINISHED]
+    again = stub_pipeline.run(tmp_path)
+    assert again["resumed_from"] is None and again["cached"] == ["a", "b", "time"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_ends_within_five_seconds_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, "60")
+    _wait_for(tmp_path / "work", "starts")
+    begun = time.monotonic()
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert process.returncode in (143, 130, -signal.SIGINT)
+    assert states(tmp_path) == [history.KILLED]
+    assert list((tmp_path / "store" / ".tmp").iterdir()) == []
+
+
+def test_another_config_does_not_go_on_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "20260101-000000-x"
+    folder.mkdir(parents=True)
+    state = {"run_id": folder.name, "status": "KILLED", "pipeline": "compress", "config_digest": "other"}
+    (folder / "run.json").write_text(json.dumps(state))
+    assert history.interrupted(tmp_path, "compress", "mine") is None
+    assert history.interrupted(tmp_path, "finetune", "other") is None
+    assert history.interrupted(tmp_path, "compress", "other") == folder.name
+
+
+def runner(folder: Path, **fields: object) -> Runner:
+    return Runner(Store(folder), NullObserver(), seed=0, logs=folder / "logs", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_fails_the_stage_and_the_next_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(Store):
+        def commit(self, pending, artifact, *, record):  # type: ignore[no-untyped-def]
+            (pending.folder / "entry.json").symlink_to("/dev/full")  # the file system itself says that it is full
+            return super().commit(pending, artifact, record=record)
+
+    node = Node(id="a", stage=STUB, options=StubOptions())
+    full = Runner(Full(tmp_path), NullObserver(), seed=0, logs=tmp_path / "logs")
+    failure = full.run([node]).failures["a"]
+    assert isinstance(failure, StoreError) and os.strerror(errno.ENOSPC) in str(failure)
+    assert list((tmp_path / "store" / ".tmp").iterdir()) == []
+
+    def no_room(*arguments: object, **fields: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.tempfile, "mkdtemp", no_room)
+        failure = runner(tmp_path).run([node]).failures["a"]
+        assert isinstance(failure, StoreError) and "detpress gc" in str(failure)
+    assert set(runner(tmp_path).run([node]).artifacts) == {"a"}
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match=r"run\.artifacts=FOLDER"):
+        stub_pipeline.run(tmp_path / "file" / "artifacts")
+    with pytest.raises(StoreError, match=r"run\.artifacts=FOLDER"):
+        runner(tmp_path / "file").run([])
+
+
+def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = stub_pipeline.run(tmp_path)
+    real = time.time
+    for jump in (-400 * 86400, 400 * 86400):
+        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
+        again = stub_pipeline.run(tmp_path)
+        assert again["texts"] == first["texts"] and again["cached"] == ["a", "b", "time"]
+    assert all(state["seconds"] >= 0 for f in history.folders(tmp_path) if (state := history.read_state(f)))
+
+
+def test_temporary_folders_are_swept_unless_somebody_works_on_them(tmp_path: Path) -> None:
+    mine = Store(tmp_path)
+    mine.prepare()
+    dead, live = Key("stub", {"n": 1}), Key("stub", {"n": 2})
+    left = mine.begin(dead).folder
+    with mine.lock(live):
+        kept = mine.begin(live).folder
+        assert Store(tmp_path).sweep() == [left]
+        assert kept.is_dir() and not left.exists()
+
+
+def test_a_stage_is_tried_again_where_that_may_help(tmp_path: Path) -> None:
+    class Watcher(NullObserver):
+        said: list[str] = []  # noqa: RUF012
+
+        def stage_event(self, stage, event) -> None:  # type: ignore[no-untyped-def]
+            self.said.append(str(event.get("message", "")))
+
+    watcher = Watcher()
+    tries = Runner(Store(tmp_path), watcher, seed=0, logs=tmp_path / "logs", retries=2)
+    options = StubOptions(behave="second")
+    assert set(tries.run([Node(id="a", stage=STUB, options=options)]).artifacts) == {"a"}
+    assert [line for line in watcher.said if "tried 2 times more, from its checkpoint" in line]
+    bad = tries.run([Node(id="bad", stage=STUB, options=StubOptions(behave="fail"))])
+    assert isinstance(bad.failures["bad"], DataError)
+    assert sum("tried" in line for line in watcher.said) == 1  # wrong input stays wrong
+    crash = tries.run([Node(id="crash", stage=STUB, options=StubOptions(behave="crash"))])
+    assert isinstance(crash.failures["crash"], StageError)
+    assert sum("tried" in line for line in watcher.said) == 3
+
+
+def _wait_for(folder: Path, name: str) -> None:
+    limit = time.monotonic() + 30
+    while not any(folder.rglob(name)):
+        assert time.monotonic() < limit, f"{name} never appeared under {folder}"
+        time.sleep(0.02)
