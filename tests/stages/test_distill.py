@@ -1,0 +1,153 @@
+"""Compression, run as the product runs it, on a very small detector."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from stages.contract import ExportedModel, ImageList, hash_files
+from stages.distill import DistillInputs, check_settings
+from stages.export import ExportInputs
+from stages.options import CompressionSettings, DistillOptions, ExportOptions
+from tests.stages.detectors import checkpoint, images, make_forms, model
+from tests.stages.workers import Worker
+
+STEPS = 10
+
+
+def options(**changes: Any) -> DistillOptions:
+    settings = {"steps": STEPS, "batch": 2, "checkpoint_every": 3, "log_every": 2, "calibration_images": 3, "lr": 1e-3}
+    return DistillOptions(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
+    folder = tmp_path_factory.mktemp("fp32")
+    pictures = images(folder / "images")
+    inputs = ExportInputs(model=checkpoint(make_forms(folder)), images=pictures)
+    exported = Worker(folder / "export", "export", ExportOptions(model=model()), inputs).done()
+    return DistillInputs(model=exported, images=pictures)
+
+
+@pytest.fixture(scope="module")
+def whole(fp32: DistillInputs, tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    """A distillation that nobody interrupted."""
+    before = hash_files(fp32.model.root)
+    worker = Worker(tmp_path_factory.mktemp("whole"), "distill", options(), fp32)
+    worker.done()
+    assert hash_files(fp32.model.root) == before
+    return worker
+
+
+def curve(worker: Worker) -> list[dict[str, float]]:
+    points: list[dict[str, float]] = json.loads((worker.out / "history.json").read_text())
+    return points
+
+
+def to_onnx(worker: Worker, pictures: ImageList, folder: Path) -> tuple[ExportedModel, Any]:
+    inputs = ExportInputs(model=worker.result, images=pictures)  # type: ignore[arg-type]
+    made = Worker(folder, "export", ExportOptions(model=model(), precision="int8"), inputs).done()
+    return made, onnx.load(str(made.path("model.onnx")))
+
+
+def ranges_of(graph: Any) -> list[float]:
+    """The scales of all quantizers of activations, times 127."""
+    values = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    values.update({n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == "Constant"})
+    found = [values[n.input[1]] for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in values]
+    return [float(value) * 127 for value in found if value.size == 1]
+
+
+@pytest.mark.slow
+def test_a_student_is_trained_and_written(whole: Worker, fp32: DistillInputs) -> None:
+    result: Any = whole.result
+    assert {"model.pdmodel", "model.pdiparams", "history.json"} == set(result.files)
+    assert (result.method, result.steps, result.images) == ("qat_distill", STEPS, fp32.images.count)
+    points = curve(whole)
+    assert [p["step"] for p in points] == [2, 4, 6, 8, 10]
+    assert whole.metrics("loss") == [p["loss"] for p in points]
+    assert points[0]["lr"] > points[-1]["lr"] > 0  # half a cosine
+    assert whole.metrics("prepare_s")[0] < 60
+    assert len(whole.metrics("images_per_s")) == len(points)
+    nodes = [text for text in whole.said("info") if "distilled nodes" in text]
+    assert len(nodes) == 1
+    assert nodes[0].count("conv2d") == 6  # class and box, three levels
+    assert "it/s]" not in whole.log_file.read_text()  # no progress bars
+    assert whole.log_file.read_text().count("\n") < 40
+
+
+@pytest.mark.slow
+def test_every_convolution_but_the_projection_is_quantized_with_observed_ranges(
+    whole: Worker, fp32: DistillInputs, tmp_path: Path
+) -> None:
+    made, content = to_onnx(whole, fp32.images, tmp_path)
+    graph = content.graph
+    producers = {output: node.op_type for node in graph.node for output in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    floats = [node for node in convolutions if producers.get(node.input[0]) != "DequantizeLinear"]
+    assert len(convolutions) > 60
+    assert len(floats) == 3  # the fixed projection of each level
+    assert not any(node.op_type == "BatchNormalization" for node in graph.node)
+    ranges = ranges_of(graph)
+    assert len(ranges) > 100
+    assert 1.0 not in ranges  # the initial value of ranges that nobody observed
+    assert all(np.isfinite(value) and value > 0 for value in ranges)
+    assert made.agreement["max_rel"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_an_interrupted_distillation_goes_on_where_it_was(
+    how: signal.Signals, whole: Worker, fp32: DistillInputs, tmp_path: Path
+) -> None:
+    first = Worker(tmp_path, "distill", options(), fp32)
+    assert first.wait(kill_at=4, how=how) != 0
+    second = Worker(tmp_path, "distill", options(), fp32)
+    second.done()
+    assert any("going on from step" in text for text in second.said("info"))
+    ours, expected = curve(second), curve(whole)
+    assert [p["step"] for p in ours] == [p["step"] for p in expected]
+    np.testing.assert_allclose([p["loss"] for p in ours], [p["loss"] for p in expected], rtol=1e-6)
+    assert second.result.files == whole.result.files  # the same weights, bit for bit
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_a_number_stops_at_once(fp32: DistillInputs, tmp_path: Path) -> None:
+    worker = Worker(tmp_path, "distill", options(lr=1e30, use_pact=False, loss="l2"), fp32)
+    error = worker.failed()
+    assert error["type"] == "StageError"
+    assert "at step" in error["message"]
+    assert "compression.lr" in error["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["mse"])
+def test_post_training_quantization_gives_the_same_graph(
+    algorithm: str, whole: Worker, fp32: DistillInputs, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "ptq", "distill", options(method="ptq", ptq_algo=algorithm), fp32)
+    result: Any = worker.done()
+    assert (result.method, result.steps) == ("ptq", 0)
+    assert curve(worker) == []
+    _, ours = to_onnx(worker, fp32.images, tmp_path / "ours")
+    _, distilled = to_onnx(whole, fp32.images, tmp_path / "distilled")
+    assert [n.op_type for n in ours.graph.node] == [n.op_type for n in distilled.graph.node]
+    assert 1.0 not in ranges_of(ours.graph)
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    assert check_settings(CompressionSettings()) == []
+    wrong = dataclasses.replace(
+        CompressionSettings(), method="magic", loss="l3", steps=0, lr=0, ptq_algo="best", quantize_op_types=["relu"]
+    )
+    problems = check_settings(wrong)
+    assert len(problems) == 6
+    assert all(problem.startswith("compression.") for problem in problems)
