@@ -9,11 +9,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stages.contract import Checkpoint, LabeledSet, StageContext, hash_files
 from stages.errors import ConfigError, DataError
 from stages.options import FinetuneOptions, FinetuneSettings
+from stages.stopping import stop_requests
 
 if TYPE_CHECKING:
     from stages.detection.loader import TrainingImages
@@ -152,7 +150,7 @@ def _train(trainer: Trainer, source: TrainingImages, o: FinetuneOptions, curve: 
     from stages.detection.loader import prefetch
 
     started, images = time.perf_counter(), 0
-    with _stop_requests() as stop, closing(prefetch(source.batch, trainer.step, o.steps)) as batches:
+    with stop_requests() as stop, closing(prefetch(source.batch, trainer.step, o.steps)) as batches:
         for batch in batches:
             rate = trainer.lr
             curve.recent.append(trainer.train(batch))
@@ -208,25 +206,3 @@ def _restore(trainer: Trainer, context: StageContext) -> _Curve:
         return _Curve()
     context.info(f"going on from step {trainer.step} of an interrupted training")
     return _Curve(points=state["points"], recent=state["recent"])
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that gets the number of a SIGTERM or SIGINT; a second one ends the process as usual."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # signals go to the main thread, which is not ours
-        return
-    usual = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, frame: object) -> None:
-        received.append(number)
-        signal.signal(number, usual[number])
-
-    for number in usual:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
