@@ -34,8 +34,8 @@ Start with
 
 `detpress COMMAND --help` tells more. Everywhere: --debug shows tracebacks, --version the version.
 
-Exit codes: 0 done, 2 wrong config or input, 4 a stage failed, 5 nothing changed (with --exit-if-unchanged),
-130 and 143 interrupted.
+Exit codes: 0 done, 2 wrong config or input, 3 a gate failed, 4 a stage failed, 5 nothing changed (with
+--exit-if-unchanged), 130 and 143 interrupted.
 """
 
 

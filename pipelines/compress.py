@@ -56,7 +56,7 @@ def run_compress(
         content = json.loads(path.read_text())
         run.observer.run_finished(status, content, path.parent)
         print_tables(content)
-        return Outcome(exit_code(results), path)
+        return Outcome(exit_code(results, content), path)
 
 
 def run_finetune(
@@ -173,7 +173,7 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
                     "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
                 }
             )
-    kinds = {"engines": "build", "latencies": "latency", "accuracies": "accuracy"}
+    kinds = {"engines": "build", "latencies": "latency", "accuracies": "accuracy", "comparisons": "compare"}
     return Node(
         id="report",
         stage="report",
@@ -185,6 +185,10 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
             hardware=run.info.hardware,
             method=config.compression.method,
             failures=failures,
+            gate=config.gate,
+            config=dict(run.info.config),
+            versions=provenance.versions(),
+            commit=run.info.commit,
         ),
         inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
         partial=True,

@@ -191,10 +191,14 @@ def point_latest(run_dir: Path) -> None:
     link.replace(run_dir.parent / "latest")
 
 
-def exit_code(results: Results) -> int:
-    """0 if every stage ended well, 2 if the user's input was the cause of a failure, else 4."""
+def exit_code(results: Results, report: Mapping[str, Any] | None = None) -> int:
+    """0 if every stage ended well and every gate of the report holds.
+
+    A failed stage comes before a failed gate: 2 if the user's input was the cause, else 4; 3 if a gate failed.
+    """
     if not results.failures:
-        return 0
+        failed = any(gate["verdict"] == "fail" for gate in (report or {}).get("gates", ()))
+        return 3 if failed else 0
     return 2 if any(isinstance(e, InputError) for e in results.failures.values()) else 4
 
 

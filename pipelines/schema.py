@@ -19,6 +19,7 @@ from stages.options import (
     DataOptions,
     ExportSettings,
     FinetuneSettings,
+    GateOptions,
     LatencySettings,
     ModelOptions,
 )
@@ -63,6 +64,7 @@ class PipelineConfig:
     """Backend name -> its options. Plain dicts while composing; ``config_load`` makes them dataclasses."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     accuracy: AccuracySettings = field(default_factory=AccuracySettings)
+    gate: GateOptions = field(default_factory=GateOptions)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0

@@ -42,18 +42,31 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def print_tables(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the two main tables of ``report.json`` (by default to standard output)."""
+    """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = _LOG_WIDTH
-    for mode in tables.MODE_NAMES:
-        source = tables.latency_table(dict(report), mode)
-        shown = Table(title=source.title, title_justify="left", title_style="bold")
-        for name in source.header:
-            shown.add_column(name, overflow="fold", no_wrap=not console.is_terminal)
-        for row in source.rows:
-            shown.add_row(*("[dim]None[/]" if cell == "None" else escape(cell) for cell in row))
-        console.print(shown)
+    content = dict(report)
+    shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
+    if content.get("gates"):
+        shown.append(tables.gate_table(content))
+    for source in shown:
+        print_table(source, console)
+    for sentence in tables.invalid_timings(content):
+        console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
+
+
+def print_table(source: tables.Table, console: Console) -> None:
+    """Print one table with its title."""
+    table = Table(title=source.title, title_justify="left", title_style="bold")
+    for name in source.header:
+        table.add_column(name, overflow="fold")
+    for row in source.rows:
+        table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+    console.print(table)
+
+
+_STYLED = {"None": "[dim]None[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}
 
 
 def find_run(run: str, artifacts: Path) -> Path:

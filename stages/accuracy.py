@@ -55,7 +55,7 @@ class Accuracy:
     """Runs the engine on the validation set and scores what it finds."""
 
     name: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "pycocotools")
     Options: ClassVar[type] = AccuracyOptions
     Output: ClassVar[type[AccuracyResult]] = AccuracyResult

@@ -54,7 +54,7 @@ class Compare:
     """The stage."""
 
     name: ClassVar[str] = "compare"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     Options: ClassVar[type] = CompareOptions
     Inputs: ClassVar[type] = CompareInputs
@@ -103,7 +103,7 @@ class Compare:
                 "worse": int(np.count_nonzero(f1[1] < f1[0])),
                 "better": int(np.count_nonzero(f1[1] > f1[0])),
             },
-            "worst": self._worst(inputs, coco, f1, base.image_ids, threshold, context),
+            "worst": self._worst(inputs, coco, f1, (base, other), threshold, context),
             "seconds": seconds,
         }
         (context.out / "compare.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -126,7 +126,7 @@ class Compare:
         inputs: CompareInputs,
         coco: dict[str, Any],
         f1: Floats,
-        image_ids: npt.NDArray[np.int64],
+        matches: tuple[Matches, Matches],
         threshold: float,
         context: StageContext,
     ) -> list[dict[str, Any]]:
@@ -137,15 +137,15 @@ class Compare:
         from stages.detection.pictures import side_by_side
 
         images = {int(image["id"]): image for image in coco["images"]}
-        ids = [int(image_ids[i]) for i in chosen]
-        found = [_of_images(result.path("detections.json"), ids, threshold) for result in (inputs.base, inputs.other)]
+        ids = [int(matches[0].image_ids[i]) for i in chosen]
+        found = [_of_images(m, chosen, threshold) for m in matches]
         worst = []
         for place, (number, image_id) in enumerate(zip(chosen, ids, strict=True), start=1):
             picture = f"worst-{place}.jpg"
             side_by_side(
                 Path(inputs.validation.images_root) / images[image_id]["file_name"],
                 [a for a in coco["annotations"] if a["image_id"] == image_id],
-                [of[image_id] for of in found],
+                [of[place - 1] for of in found],
                 [inputs.base.precision.value.upper(), inputs.other.precision.value.upper()],
                 {int(c["id"]): c["name"] for c in coco["categories"]},
                 context.out / picture,
@@ -200,10 +200,12 @@ def _told(value: float, draws: Floats) -> dict[str, float | None] | None:
     return {"value": value, "low": low, "high": high}
 
 
-def _of_images(path: Path, ids: list[int], threshold: float) -> dict[int, list[dict[str, Any]]]:
-    """Detections of some images, from the threshold on."""
-    found: dict[int, list[dict[str, Any]]] = {i: [] for i in ids}
-    for entry in json.loads(path.read_text(encoding="utf-8")):
-        if entry["image_id"] in found and entry["score"] >= threshold:
-            found[entry["image_id"]].append(entry)
+def _of_images(matches: Matches, numbers: list[int], threshold: float) -> list[list[dict[str, Any]]]:
+    """COCO results of some images (by number), from the threshold on."""
+    found = []
+    for number in numbers:
+        own = np.flatnonzero((matches.image == number) & (matches.score >= threshold))
+        categories = matches.category_ids[matches.category[own]].tolist()
+        columns = zip(categories, matches.bbox[own].tolist(), matches.score[own].tolist(), strict=True)
+        found.append([{"category_id": c, "bbox": box, "score": score} for c, box, score in columns])
     return found

@@ -223,7 +223,7 @@ class Comparison(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Artifact):
-    """Files ``report.json`` (schema version inside) and ``report.md``."""
+    """Files ``report.json`` (schema version inside), ``report.md``, ``report.html`` and ``report-*.png``."""
 
 
 # --- a stage ---------------------------------------------------------------------------------------------------

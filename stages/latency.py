@@ -8,6 +8,7 @@ from a decoded image and ends with detections in the pixels of that image; readi
     {"schema_version": 2, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds", "nms_in": "python",
      "engines": {"fp32": {"cold_start": {"import_s", "load_s", "first_inference_s"},
                           "runtime": {"count", "mean_ms", "median_ms", "p50_ms", "p90_ms", ..., "images_per_s",
+                                      "rounds_ms": [median of each round],
                                       "warmup": {"runs", "seconds", "stable"}, "validity": see stages/validity.py},
                           "end2end": {...},
                           "parts": {"preprocess_ms", "engine_ms", "nms_ms"},       # medians within End2End
@@ -136,6 +137,7 @@ class Latency:
             found[name][mode] = {
                 **statistics,
                 "images_per_s": 1e3 * first.batch / statistics["mean_ms"] if statistics["mean_ms"] > 0 else None,
+                "rounds_ms": [1e3 * float(np.median(part)) for part in own.samples if part],
                 "warmup": asdict(own.warmth),
                 "validity": judge(own, cpus, limits),
             }

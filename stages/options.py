@@ -278,6 +278,35 @@ class AccuracySettings(CompareOptions, AccuracyOptions):
 
 
 @dataclass
+class GateOptions:
+    """What a run has to reach (``conf/gate``); ``None``: not asked for. Judged on every engine of reduced precision.
+
+    Where a number has an interval, the gate holds only if the interval's worse bound does.
+    """
+
+    max_map_drop: float | None = None
+    """Points of mAP below FP32."""
+    max_class_drop: float | None = None
+    """The same for the worst class."""
+    max_size_drop: float | None = None
+    """The same for the worst of small, medium and large boxes."""
+    min_speedup: float | None = None
+    """Runtime of FP32 / Runtime of the engine."""
+    min_end2end_speedup: float | None = None
+    """The same for End2End."""
+    max_latency_ms: float | None = None
+    """Median of Runtime, per run (that is, per batch)."""
+    max_end2end_ms: float | None = None
+    """Median of End2End, per run."""
+    max_engine_mb: float | None = None
+    """All files of the engine, in 10^6 bytes."""
+    min_int8_share: float | None = None
+    """Share of multiply-adds that really run in INT8, 0 to 1."""
+    require_valid: bool = False
+    """Gates on speed fail where the timing's verdict is not ``valid``."""
+
+
+@dataclass
 class ReportOptions:
     """The run's tables (stage ``report``)."""
 
@@ -289,3 +318,10 @@ class ReportOptions:
     method: str = ""
     failures: list[dict[str, Any]] = field(default_factory=list)
     """``{"stage", "backend", "precision", "error"}`` of what failed or is unavailable; shown as rows with a status."""
+    gate: GateOptions = field(default_factory=GateOptions)
+    config: dict[str, Any] = field(default_factory=dict)
+    """The run's whole config, shown in the HTML report."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Distributions and their versions, likewise."""
+    commit: str | None = None
+    """The commit of the code, if it is known."""

@@ -1,9 +1,12 @@
-"""Stage ``report``: the run's results in one ``report.json`` (``SCHEMA_VERSION``) and ``report.md``.
+"""Stage ``report``: the run's results in one ``report.json`` (``SCHEMA_VERSION``), ``report.md`` and ``report.html``.
 
 It works with whatever there is: a backend that failed is a row with a status, not the end of the report.
 ``report.json`` holds ``schema_version``, ``status`` ("ok": every row is; "partial": some; "failed": none), ``run_id``,
-``model``, ``data``, ``command``, ``hardware``, ``method``, ``seed``, ``rows`` (see ``stages/reporting/rows.py``),
-``tables`` (the words of the two main tables) and ``failures`` as given.
+``model``, ``data``, ``command``, ``commit``, ``hardware``, ``method``, ``seed``, ``rows`` (see
+``stages/reporting/rows.py``), ``gates`` (see ``stages/reporting/gates.py``), ``agreement`` of the engines (see
+``stages/reporting/agreement.py``), ``tables`` (the words of the two main tables) and ``failures`` as given.
+
+The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from stages.contract import AccuracyResult, Engine, LatencyResult, Report, StageContext, hash_files
+from stages.contract import AccuracyResult, Comparison, Engine, LatencyResult, Report, StageContext, hash_files
 from stages.options import ReportOptions
 from stages.reporting import markdown
+from stages.reporting.gates import judge
 from stages.reporting.rows import MODES, build_rows
-from stages.reporting.tables import latency_table
+from stages.reporting.tables import COLUMNS, latency_table
 
 SCHEMA_VERSION = 1
 
@@ -25,8 +29,8 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 1
-    packages: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 2
+    packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     Options: ClassVar[type] = ReportOptions
     Output: ClassVar[type[Report]] = Report
 
@@ -35,14 +39,17 @@ class ReportStage:
         engines: list[Engine] = field(default_factory=list)
         latencies: list[LatencyResult] = field(default_factory=list)
         accuracies: list[AccuracyResult] = field(default_factory=list)
+        comparisons: list[Comparison] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
 
     def run(self, inputs: Inputs, context: StageContext) -> Report:
-        """Write both files; a metric for each difference between a row and its backend's FP32."""
+        """Write the files; a metric for each difference between a row and its backend's FP32, and for each gate."""
         o = self.options
-        rows = build_rows(inputs.engines, inputs.latencies, inputs.accuracies, o.failures, o.hardware)
+        rows = build_rows(
+            inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons, o.failures, o.hardware
+        )
         good = [row["status"] == "ok" for row in rows]
         whole = bool(good) and all(good) and not o.failures
         report: dict[str, Any] = {
@@ -52,16 +59,56 @@ class ReportStage:
             "model": o.model,
             "data": o.data,
             "command": o.command,
+            "commit": o.commit,
             "hardware": o.hardware,
             "method": o.method,
             "seed": context.seed,
             "rows": rows,
+            "gates": judge(rows, o.gate),
+            "agreement": _agreement(inputs.accuracies),
             "failures": o.failures,
         }
         report["tables"] = {mode: asdict(latency_table(report, mode)) for mode in MODES}
         (context.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         (context.out / "report.md").write_text(markdown.render(report), encoding="utf-8")
+        self._write_page(report, inputs, context)
         for row in rows:
             if row["map_drop"] is not None:
                 context.metric(f"map_drop.{row['backend']}.{row['precision']}", row["map_drop"])
+        for gate in report["gates"]:
+            if gate["margin"] is not None:
+                context.metric(f"gate.{gate['gate']}.{gate['backend']}.{gate['precision']}.margin", gate["margin"])
         return Report(root=context.out, files=hash_files(context.out))
+
+    def _write_page(self, report: dict[str, Any], inputs: Inputs, context: StageContext) -> None:
+        import yaml
+
+        from stages.reporting import figures, page
+
+        samples = figures.samples_of([(r.backend, r.path("samples.npz")) for r in inputs.latencies
+                                      if "samples.npz" in r.files])  # fmt: skip
+        drawn = figures.draw(report["rows"], samples)
+        for name, figure in drawn.items():
+            figures.write_png(figure, context.out / f"report-{name}.png")
+        compared = [(json.loads(c.path("compare.json").read_text(encoding="utf-8")), c.root)
+                    for c in inputs.comparisons]  # fmt: skip
+        text = page.render(
+            report,
+            {name: figures.as_svg(figure, name) for name, figure in drawn.items()},
+            compared,
+            yaml.safe_dump(self.options.config, sort_keys=False) if self.options.config else "",
+            self.options.versions,
+        )
+        (context.out / "report.html").write_text(text, encoding="utf-8")
+
+
+def _agreement(accuracies: list[AccuracyResult]) -> dict[str, Any] | None:
+    from stages.detection.matching import Matches
+    from stages.reporting.agreement import agreement
+
+    named = [
+        (f"{a.backend} {COLUMNS.get(str(a.precision), str(a.precision))}", Matches.load(a.path("matches.npz")))
+        for a in accuracies
+        if "matches.npz" in a.files
+    ]
+    return agreement(named)

@@ -112,6 +112,7 @@ class Matches:
         ignored: uint16 [areas, N]; bit t is set if it is neither a hit nor a false alarm there.
         box: int32 [N], the labelled box it took at IoU 0.5 (its number in `Truth`), -1 without one.
         source: int32 [N], its number in the `Detections` given.
+        bbox: float32 [N, 4] as (x, y, width, height).
         truth_image, truth_category: int32 [G]; truth_ignored: bool [areas, G].
     """
 
@@ -125,6 +126,7 @@ class Matches:
     ignored: Bits
     box: Integers
     source: Integers
+    bbox: npt.NDArray[np.float32]
     truth_image: Integers
     truth_category: Integers
     truth_ignored: npt.NDArray[np.bool_]
@@ -179,6 +181,7 @@ def match(truth: Truth, found: Detections) -> Matches:
         ignored=np.ascontiguousarray(ignored[:, by_score]),
         box=taken[by_score],
         source=order.astype(np.int32),
+        bbox=box[by_score].astype(np.float32),
         truth_image=truth.image,
         truth_category=truth.category,
         truth_ignored=truth_ignored,

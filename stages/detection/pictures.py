@@ -44,7 +44,7 @@ def side_by_side(
         line = f"{title}: {sum(hits)} found, {len(missed)} missed, {alarms} false"
         cv2.putText(head, line, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _DARK, 1, cv2.LINE_AA)
         panels += [np.concatenate([head, panel]), np.full((size[1] + _HEAD, _GAP, 3), 255, np.uint8)]
-    cv2.imwrite(str(out), np.concatenate(panels[:-1], axis=1), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    cv2.imwrite(str(out), np.concatenate(panels[:-1], axis=1), [cv2.IMWRITE_JPEG_QUALITY, 75])
 
 
 def _judge(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.reporting.tables import COLUMNS, METHODS, Table, class_table, detail_table, latency_table
+from stages.reporting.tables import (
+    COLUMNS,
+    METHODS,
+    Table,
+    class_table,
+    detail_table,
+    gate_table,
+    invalid_timings,
+    latency_table,
+)
 
 
 def render(report: dict[str, Any]) -> str:
@@ -20,10 +29,18 @@ def render(report: dict[str, Any]) -> str:
     parts = [f"# {report['model'] or 'Detector'}: measured engines"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in about if value))
     parts += [f"**{sentence}**" for sentence in _headlines(report)]
+    gates = gate_table(report)
+    if gates.rows:
+        parts += _section(gates, "Where a number has an interval, its worse bound is judged.")
     for mode in ("runtime", "end2end"):
-        parts += _section(latency_table(report, mode), _EXPLAINED[mode])
+        parts += _section(latency_table(report, mode), EXPLAINED[mode])
+    invalid = invalid_timings(report)
+    if invalid:
+        parts.append("\\* These timings are not valid:")
+        parts.append("\n".join(f"- {sentence}" for sentence in invalid))
     parts += _section(
-        detail_table(report), "p90 and p99 are of the Runtime samples; mAP drop is FP32 − this engine, in points."
+        detail_table(report),
+        DETAILS,
     )
     classes = class_table(report)
     if len(classes.header) > 2:
@@ -34,7 +51,12 @@ def render(report: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_EXPLAINED = {
+DETAILS = (
+    "p90 and p99 are of the Runtime samples; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, "
+    "of the speed-up from round to round, of the drop from resampling the images. A star: the timing is not valid, or "
+    "has too few samples for that percentile."
+)
+EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",
     "end2end": "From decoded image to boxes: resizing and normalisation, the engine, NMS outside of it. Medians.",
 }

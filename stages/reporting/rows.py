@@ -5,9 +5,15 @@ A row::
     backend, precision, hardware
     status        "ok", "failed" or "unavailable"; ``error`` says why, ``failed_stages`` where
     latency       {"runtime": {...}, "end2end": {...}}: count and milliseconds per run, see ``stages/latency.py``
+    validity      {"runtime", "end2end"}: "valid" or "invalid: why"
     speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
+    speedup_interval    {"runtime", "end2end"}: [low, high] of it, 95 % confidence
     map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
+    difference    {"map", "map50", ...: {"value", "low", "high"}}: this row minus FP32, see ``stages/compare.py``
+    class_differences    [{"name", "boxes", "value", "low", "high"}], likewise per class
     accuracy      the other metrics of ``accuracy.json``
+    parts, memory (see ``stages/latency.py``), audit (see ``stages/backends/audit.py``)
+    matches       store key of the accuracy's matches, for comparing runs
     engine_bytes (all files of the engine), build_seconds, threads, batch, load_s, nms_in, int8_share
 
 What is not known is null.
@@ -19,7 +25,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stages.contract import AccuracyResult, Engine, LatencyResult
+from stages.contract import AccuracyResult, Comparison, Engine, LatencyResult
 
 MODES: tuple[str, ...] = ("runtime", "end2end")
 BASE = "fp32"
@@ -33,6 +39,7 @@ def build_rows(
     engines: Sequence[Engine],
     latencies: Sequence[LatencyResult],
     accuracies: Sequence[AccuracyResult],
+    comparisons: Sequence[Comparison],
     failures: Sequence[dict[str, Any]],
     hardware: str,
 ) -> list[Row]:
@@ -50,7 +57,12 @@ def build_rows(
             _add_latency(row(latency.backend, precision), content, precision)
     for accuracy in accuracies:
         content = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
-        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), content)
+        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), content, accuracy.key)
+    for comparison in comparisons:
+        content = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
+        own = row(comparison.backend, str(comparison.other))
+        own["difference"] = {k: v for k, v in content["difference"].items() if v is not None}
+        own["class_differences"] = content["per_class"]
     for failure in failures:
         if failure.get("backend") and failure.get("precision"):
             row(failure["backend"], str(failure["precision"]))
@@ -66,7 +78,7 @@ def build_rows(
 def _empty(backend: str, precision: str, hardware: str) -> Row:
     unknown = (
         "error", "map", "map50", "map75", "map_drop", "accuracy", "engine_bytes", "build_seconds", "threads", "batch",
-        "load_s", "nms_in", "int8_share",
+        "load_s", "nms_in", "int8_share", "parts", "memory", "audit", "matches",
     )  # fmt: skip
     return {
         "backend": backend,
@@ -75,7 +87,11 @@ def _empty(backend: str, precision: str, hardware: str) -> Row:
         "status": "ok",
         "failed_stages": [],
         "latency": dict.fromkeys(MODES),
+        "validity": dict.fromkeys(MODES),
         "speedup": dict.fromkeys(MODES),
+        "speedup_interval": dict.fromkeys(MODES),
+        "difference": {},
+        "class_differences": [],
         **dict.fromkeys(unknown),
     }
 
@@ -89,17 +105,25 @@ def _add_engine(row: Row, engine: Engine) -> None:
     row["build_seconds"] = engine.build_seconds
     row["threads"] = engine.options.get("threads")
     row["batch"] = engine.batch
-    row["int8_share"] = (engine.notes.get("audit") or {}).get("int8_share")
+    row["audit"] = engine.notes.get("audit")
+    row["int8_share"] = (row["audit"] or {}).get("int8_share")
 
 
 def _add_latency(row: Row, content: dict[str, Any], precision: str) -> None:
     found = content["engines"][precision]
     row["latency"] = {mode: found.get(mode) for mode in MODES}
+    row["validity"] = {mode: ((found.get(mode) or {}).get("validity") or {}).get("verdict") for mode in MODES}
+    row["parts"], row["memory"] = found.get("parts"), found.get("memory")
+    if precision != BASE:
+        for mode, ratio in (content.get("speedup") or {}).items():
+            if ratio.get("low") is not None:
+                row["speedup_interval"][mode] = [ratio["low"], ratio["high"]]
     row["load_s"] = found.get("cold_start", {}).get("load_s")
     row["nms_in"] = content.get("nms_in")
 
 
-def _add_accuracy(row: Row, content: dict[str, Any]) -> None:
+def _add_accuracy(row: Row, content: dict[str, Any], key: str) -> None:
+    row["matches"] = key or None
     for name in ("map", "map50", "map75"):
         row[name] = content[name]
     told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")

@@ -32,7 +32,7 @@ class Table:
 
     def markdown(self) -> str:
         """The table alone, without its title; numbers are aligned to the right."""
-        rule = ["---" if _is_word(column) else "---:" for column in zip(*self.rows, strict=True)] or ["---"] * len(
+        rule = ["---" if is_word(column) else "---:" for column in zip(*self.rows, strict=True)] or ["---"] * len(
             self.header
         )
         lines = [self.header, rule, *([_escape(cell) for cell in row] for row in self.rows)]
@@ -43,7 +43,7 @@ def latency_table(report: dict[str, Any], mode: str) -> Table:
     """One of the two main tables: a line per backend, medians in milliseconds.
 
     A cell is ``None`` where it does not apply (the backend has no such engine), ``failed`` or ``unavailable`` where it
-    was asked for and did not come about.
+    was asked for and did not come about; a star behind a latency says that the timing is not valid.
     """
     name = MODE_NAMES[mode]
     header = [
@@ -61,7 +61,7 @@ def latency_table(report: dict[str, Any], mode: str) -> Table:
             [
                 backend,
                 next(iter(of.values()))["hardware"] or "None",
-                *(_cell(of.get(p), _median(of.get(p), mode), 2) for p in ORDER),
+                *(_cell(of.get(p), _median(of.get(p), mode), 2) + _star(of.get(p), mode) for p in ORDER),
                 f"{max(speedups):.2f}" if speedups else "None",
                 *(_cell(of.get(p), of[p]["map"] if p in of else None, 1) for p in (BASE, "int8")),
                 method,
@@ -85,11 +85,13 @@ def detail_table(report: dict[str, Any]) -> Table:
                 row["backend"],
                 COLUMNS.get(row["precision"], row["precision"]),
                 row["status"],
-                *(_number(runtime.get(k), 2) for k in ("median_ms", "p90_ms", "p99_ms")),
-                _number(row["speedup"]["runtime"], 2),
-                _number(end2end.get("median_ms"), 2),
-                _number(row["speedup"]["end2end"], 2),
-                *(_number(row[k], 1) for k in ("map", "map50", "map_drop")),
+                _number(runtime.get("median_ms"), 2) + _star(row, "runtime"),
+                *(_number(runtime.get(k), 2) + _cell_star(runtime, k) for k in ("p90_ms", "p99_ms")),
+                _ranged(row["speedup"]["runtime"], row["speedup_interval"]["runtime"], 2),
+                _number(end2end.get("median_ms"), 2) + _star(row, "end2end"),
+                _ranged(row["speedup"]["end2end"], row["speedup_interval"]["end2end"], 2),
+                *(_number(row[k], 1) for k in ("map", "map50")),
+                _ranged(row["map_drop"], _drop_interval(row), 1),
                 _number(None if size is None else size / 1e6, 1),
                 "None" if share is None else f"{share:.1%}",
             ]
@@ -110,6 +112,52 @@ def class_table(report: dict[str, Any]) -> Table:
     return Table("AP per class", ["Class", "Boxes", *names], rows)
 
 
+def gate_table(report: dict[str, Any]) -> Table:
+    """A line per gate and engine."""
+    rows = [
+        [
+            gate["verdict"],
+            gate["gate"],
+            f"{gate['backend']} {COLUMNS.get(gate['precision'], gate['precision'])}",
+            f"{gate['limit']:g}",
+            "None" if gate["value"] is None else f"{gate['value']:.3g}",
+            "None" if gate["margin"] is None else f"{gate['margin']:+.3g}",
+            gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
+        ]
+        for gate in report.get("gates", ())
+    ]
+    return Table("Gates", ["Verdict", "Gate", "Engine", "Limit", "Measured", "Margin", "What was judged"], rows)
+
+
+def invalid_timings(report: dict[str, Any]) -> list[str]:
+    """A sentence per timing that is not valid."""
+    return [
+        f"{row['backend']} {COLUMNS.get(row['precision'], row['precision'])}, {MODE_NAMES[mode]}: {verdict}"
+        for row in report["rows"]
+        for mode, verdict in row["validity"].items()
+        if verdict not in (None, "valid")
+    ]
+
+
+def _star(row: Row | None, mode: str) -> str:
+    return "*" if row and row["latency"][mode] and row["validity"][mode] not in (None, "valid") else ""
+
+
+def _cell_star(latency: dict[str, Any], name: str) -> str:
+    verdict = ((latency.get("validity") or {}).get("cells") or {}).get(name)
+    return "" if verdict in (None, "valid") else "*"
+
+
+def _ranged(value: float | None, bounds: list[float] | None, digits: int) -> str:
+    text = _number(value, digits)
+    return text if value is None or bounds is None else f"{text} ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})"
+
+
+def _drop_interval(row: Row) -> list[float] | None:
+    told = row["difference"].get("map")
+    return None if told is None or told["low"] is None else [-told["high"], -told["low"]]
+
+
 def _median(row: Row | None, mode: str) -> float | None:
     latency = row["latency"][mode] if row else None
     return None if latency is None else float(latency["median_ms"])
@@ -125,8 +173,11 @@ def _number(value: float | None, digits: int) -> str:
     return "None" if value is None else f"{value:.{digits}f}"
 
 
-def _is_word(column: tuple[str, ...]) -> bool:
-    return not any(cell.rstrip("%").replace(".", "").replace("-", "").isdigit() for cell in column)
+def is_word(column: tuple[str, ...]) -> bool:
+    """Whether a column holds words rather than numbers, which are aligned to the right."""
+    return not set(column) <= {"None"} and not any(
+        cell.rstrip("%*").replace(".", "").replace("-", "").isdigit() for cell in column
+    )
 
 
 def _escape(cell: str) -> str:

@@ -105,6 +105,7 @@ def simple(image: np.ndarray, hit: np.ndarray, images: int) -> Matches:
         image_ids=np.arange(images), category_ids=np.array([1]), image=image[hit],
         category=np.zeros(count, np.int32), score=np.linspace(1, 0.5, count), rank=np.zeros(count, np.uint8),
         hit=areas + all_bits, ignored=areas, box=np.flatnonzero(hit).astype(np.int32),
-        source=np.arange(count, dtype=np.int32), truth_image=image, truth_category=np.zeros(len(image), np.int32),
+        source=np.arange(count, dtype=np.int32), bbox=np.zeros((count, 4), np.float32),
+        truth_image=image, truth_category=np.zeros(len(image), np.int32),
         truth_ignored=np.zeros((4, len(image)), np.bool_),
     )  # fmt: skip
