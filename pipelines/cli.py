@@ -24,6 +24,9 @@ Commands
   plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
   report      show the report of a run again
+  runs        the runs of this folder: status, mAP, speed-up, size
+  reproduce   the exact command of a run, what changed since, and whether the same comes out
+  gc          remove stored results that no kept run refers to
   ui          open the experiment tracking UI on this folder's runs
   doctor      what this machine can run, and how to install what it cannot
 
@@ -143,6 +146,24 @@ def _report(arguments: list[str], debug: bool) -> int:
     return show.main(arguments)
 
 
+def _runs(arguments: list[str], debug: bool) -> int:
+    from pipelines import runs
+
+    return runs.main(arguments)
+
+
+def _reproduce(arguments: list[str], debug: bool) -> int:
+    from pipelines import reproduce
+
+    return reproduce.main(arguments)
+
+
+def _gc(arguments: list[str], debug: bool) -> int:
+    from pipelines import gc
+
+    return gc.main(arguments)
+
+
 def _ui(arguments: list[str], debug: bool) -> int:
     from pipelines import ui
 
@@ -160,6 +181,9 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "plan": _plan,
     "finetune": _finetune,
     "report": _report,
+    "runs": _runs,
+    "reproduce": _reproduce,
+    "gc": _gc,
     "ui": _ui,
     "doctor": _doctor,
 }

@@ -104,6 +104,7 @@ def _runner(config: PipelineConfig, run: Run) -> Runner:
         retries=config.run.stage_retries,
         timings=timings_policy(config),
         run_id=run.info.run_id,
+        provenance=run.provenance,
     )
 
 

@@ -111,9 +111,8 @@ def machine(artifacts: Path) -> list[Check]:
         folder = folder.parent
     disk = shutil.disk_usage(folder).free / 2**30
     checks.append(_amount("disk", disk, f"{disk:.1f} GiB free under {folder}", _MIN_DISK_GB))
-    driver = Path("/proc/driver/nvidia/version")
-    if driver.is_file():
-        checks.append(Check("machine", "gpu", OK, driver.read_text().splitlines()[0]))
+    if driver := provenance.driver():
+        checks.append(Check("machine", "gpu", OK, driver))
     return checks
 
 

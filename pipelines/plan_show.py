@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines import doctor, provenance
+from pipelines.amounts import duration, size
 from pipelines.compress import timings_policy, user_model, with_labels
 from pipelines.graph import compress_graph
 from pipelines.nodes import Input, Node, Ref
@@ -144,26 +145,3 @@ def _print(plan: Plan) -> None:
         console.print(f"note: {note}")
     for line in plan.missing:
         console.print(Text(f"missing: {line}", "red"), soft_wrap=True)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds for people: ``0.8 s``, ``42 s``, ``3 min``, ``2.5 h``."""
-    if seconds is None:
-        return ""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def size(count: int | None) -> str:
-    """Bytes for people: ``512 B``, ``3.4 MB``."""
-    if count is None:
-        return ""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError

@@ -28,6 +28,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def driver() -> str | None:
+    """NVIDIA's driver, as it names itself, if there is one."""
+    told = Path("/proc/driver/nvidia/version")
+    return told.read_text().splitlines()[0].strip() if told.is_file() else None
+
+
 def machine() -> str:
     """This machine until it restarts: what a timing was taken on. Empty where the system does not tell."""
     boot = Path("/proc/sys/kernel/random/boot_id")

@@ -29,7 +29,7 @@ from pipelines.redact import redact
 from pipelines.runner import Results
 from pipelines.schema import PipelineConfig
 from stages.codec import to_json
-from stages.contract import Artifact
+from stages.contract import Artifact, digest_of
 from stages.errors import DetpressError, InputError, StoreError
 
 
@@ -59,6 +59,18 @@ class Run:
     def logs(self) -> Path:
         return self.info.run_dir / "logs"
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What is kept with every result that this run computes."""
+        return {
+            "command": self.info.command,
+            "commit": self.info.commit,
+            "hardware": self.info.hardware,
+            "driver": provenance.driver(),
+            "python": platform.python_version(),
+            "versions": dict(self.versions),
+        }
+
     def save_state(self, status: str) -> None:
         """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
         results = self.results
@@ -78,6 +90,7 @@ class Run:
             "command": self.info.command,
             "commit": self.info.commit,
             "hardware": self.info.hardware,
+            "driver": provenance.driver(),
             "python": platform.python_version(),
             "versions": dict(self.versions),
             "stages": {
@@ -86,6 +99,7 @@ class Run:
                         "status": "cached" if name in results.cached else "done",
                         "entry": artifact.key,
                         "digest": artifact.digest,
+                        "files": digest_of(artifact.files),
                         "seconds": round(results.seconds[name], 3),
                     }
                     for name, artifact in results.artifacts.items()

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines import provenance
 from pipelines.events import Observer, StageInfo
 from pipelines.nodes import Input, Node, Ref
 from pipelines.plan import ANY, AUTO, FRESH, survey, timings_stand
 from pipelines.process import run_worker
+from pipelines.provenance import machine
 from pipelines.store import Entry, Key, Pending, Store
 from stages.codec import to_json
 from stages.contract import Artifact, input_digests
@@ -51,13 +51,14 @@ class Runner:
         retries: int = 0,
         timings: str = FRESH,
         run_id: str = "",
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         """
         Args:
             timeout: seconds that a stage may take.
             retries: how often a stage that failed while working is tried again.
             timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` of ``pipelines/plan.py``.
-            run_id: kept with the entries that this run makes.
+            run_id, provenance: kept with the entries that this run makes.
         """
         self.store = store
         self.observer = observer
@@ -67,6 +68,7 @@ class Runner:
         self.retries = retries
         self.timings = timings
         self.run_id = run_id
+        self.provenance = dict(provenance or {})
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -196,7 +198,8 @@ class Runner:
                 "metrics": metrics,
                 "node": node.id,
                 "run": self.run_id,
-                "machine": provenance.machine(),
+                "machine": machine(),
+                "provenance": self.provenance,
             }
             return self.store.commit(pending, artifact, record=record)
         except BaseException:

@@ -218,5 +218,34 @@ class Store:
                 removed.append(folder)
         return removed
 
+    def names(self) -> list[str]:
+        """``STAGE/DIGEST`` of every entry."""
+        return sorted(
+            f"{stage.name}/{entry.name}"
+            for stage in self.entries.glob("*/")
+            if not stage.name.startswith(".")
+            for entry in stage.iterdir()
+        )
+
+    def remove(self, key: str) -> bool:
+        """Remove the entry ``STAGE/DIGEST``; ``False`` if somebody is at it."""
+        return self._unless_locked(key.replace("/", "-"), self.entries / key)
+
+    def remove_work(self, name: str) -> bool:
+        """Remove what an interrupted stage left for its resumption (a folder of ``works``)."""
+        return self._unless_locked(name, self.works / name)
+
+    def _unless_locked(self, lock: str, folder: Path) -> bool:
+        with (self.entries / ".locks" / lock).open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            # Out of sight in one step, then away: a reader never sees half an entry.
+            grave = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{lock}-"))
+            folder.rename(grave / folder.name)
+            shutil.rmtree(grave, ignore_errors=True)
+            return True
+
     def _temporary(self, key: Key) -> Path:
         return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))

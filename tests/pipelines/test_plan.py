@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import provenance
+from pipelines.amounts import duration, size
 from pipelines.changes import changes
 from pipelines.events import NullObserver
 from pipelines.plan import ANY, AUTO, FRESH, estimate, survey
-from pipelines.plan_show import duration, size
 from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.store import Store
 from tests.conftest import ROOT

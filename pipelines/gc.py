@@ -1,0 +1,156 @@
+"""``detpress gc``: remove results that no kept run refers to.
+
+Kept are the last N runs, those that still go on, those that a link under ``runs/`` names (``latest``, or one of your
+own: ``ln -s RUN_ID artifacts/runs/best``), and those that a bundle under ``bundles/`` was made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import history
+from pipelines.amounts import size
+from pipelines.plan import folder_size
+from pipelines.store import Store
+from stages.errors import InputError
+
+
+@dataclass
+class Garbage:
+    """What can go, each with its size in bytes."""
+
+    kept: list[str] = field(default_factory=list)
+    entries: dict[str, int] = field(default_factory=dict)
+    work: dict[str, int] = field(default_factory=dict)
+    temporary: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    store_bytes: int = 0
+    """Size of the whole store."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(sum(part.values()) for part in (self.entries, self.work, self.temporary, self.runs))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """List what no kept run refers to, and remove it unless ``--dry-run`` is given."""
+    parser = argparse.ArgumentParser(
+        prog="detpress gc",
+        description="Remove stored results that none of the kept runs refers to. Runs that go on, runs that a link "
+        "under runs/ names (latest among them) and runs that a bundle was made from are kept beside the last N.",
+    )
+    parser.add_argument(
+        "--keep-last", type=int, required=True, metavar="N", help="keep what the newest N runs refer to"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would go")
+    parser.add_argument("--runs", action="store_true", help="remove the folders of the other runs too (their reports)")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    options = parser.parse_args(arguments)
+    artifacts = Path(options.artifacts).resolve()
+    if options.keep_last < 0:
+        raise InputError("--keep-last: name how many runs to keep, 0 or more")
+    if not (artifacts / "store").is_dir():
+        raise InputError(f"there is no store under {artifacts}; name its folder with --artifacts DIR")
+    found = garbage(artifacts, options.keep_last, runs=options.runs)
+    _print(found)
+    if not options.dry_run:
+        busy = collect(artifacts, found)
+        print(f"removed {size(found.bytes - sum(busy.values()))}")
+        for name in busy:
+            print(f"left alone, somebody works on it: {name}")
+    return 0
+
+
+def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
+    """What no kept run refers to; nothing is removed."""
+    store = Store(artifacts)
+    folders = history.folders(artifacts)
+    kept = {folder.name for folder in folders[:keep_last]} | set(_named(artifacts)) | set(_bundled(artifacts))
+    live = [folder for folder in folders if history.is_alive(folder)]
+    kept |= {folder.name for folder in live}
+    used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
+    # A live run writes down what it made only after it made it.
+    begun = min(((folder / ".running").stat().st_mtime for folder in live), default=float("inf"))
+    found = Garbage(kept=sorted(kept))
+    for key in store.names():
+        folder = store.entries / key
+        count = folder_size(folder)
+        found.store_bytes += count
+        if key not in used and folder.stat().st_ctime < begun:
+            found.entries[key] = count
+    oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
+    for folder in sorted(store.works.glob("*/")):
+        if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
+            found.work[folder.name] = folder_size(folder)
+    for folder in sorted((store.entries / ".tmp").glob("*/")):
+        found.temporary[folder.name] = folder_size(folder)
+    if runs:
+        found.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}
+    return found
+
+
+def collect(artifacts: Path, found: Garbage) -> dict[str, int]:
+    """Remove it; returns what was left because its lock is held."""
+    store = Store(artifacts)
+    store.prepare()
+    busy = {key: count for key, count in found.entries.items() if not store.remove(key)}
+    busy |= {name: count for name, count in found.work.items() if not store.remove_work(name)}
+    swept = {folder.name for folder in store.sweep()}
+    busy |= {name: count for name, count in found.temporary.items() if name not in swept}
+    for name in found.runs:
+        shutil.rmtree(artifacts / "runs" / name)
+    return busy
+
+
+def _named(artifacts: Path) -> Iterator[str]:
+    runs = artifacts / "runs"
+    if runs.is_dir():
+        yield from (link.resolve().name for link in runs.iterdir() if link.is_symlink())
+
+
+def _bundled(artifacts: Path) -> Iterator[str]:
+    for record in (artifacts / "bundles").glob("*.json"):
+        yield str(json.loads(record.read_text())["run_id"])
+
+
+def _entries(folder: Path) -> list[str]:
+    state = history.read_state(folder)
+    return [] if state is None else [s["entry"] for s in state.get("stages", {}).values() if s.get("entry")]
+
+
+def _begin(folder: Path) -> float:
+    """When the run began: its config is the first file it writes, and is never written again."""
+    config = folder / "config.yaml"
+    return (config if config.is_file() else folder).stat().st_mtime
+
+
+def _print(found: Garbage) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what")
+    table.add_column("name", overflow="fold")
+    table.add_column("size", justify="right")
+    for what, part in (
+        ("result", found.entries),
+        ("checkpoint", found.work),
+        ("left behind", found.temporary),
+        ("run", found.runs),
+    ):
+        for name, count in part.items():
+            table.add_row(what, name, size(count))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    if table.row_count:
+        console.print(table)
+    console.print(
+        f"{size(found.bytes)} can go of {size(found.store_bytes)} in the store; "
+        f"kept is what {len(found.kept)} runs refer to"
+    )
