@@ -27,6 +27,7 @@ Commands
   runs        the runs of this folder: status, mAP, speed-up, size
   reproduce   the exact command of a run, what changed since, and whether the same comes out
   gc          remove stored results that no kept run refers to
+  compare     what changed between two runs, with intervals
   ui          open the experiment tracking UI on this folder's runs
   doctor      what this machine can run, and how to install what it cannot
 
@@ -164,6 +165,12 @@ def _gc(arguments: list[str], debug: bool) -> int:
     return gc.main(arguments)
 
 
+def _compare(arguments: list[str], debug: bool) -> int:
+    from pipelines import compare_runs
+
+    return compare_runs.main(arguments)
+
+
 def _ui(arguments: list[str], debug: bool) -> int:
     from pipelines import ui
 
@@ -184,6 +191,7 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "runs": _runs,
     "reproduce": _reproduce,
     "gc": _gc,
+    "compare": _compare,
     "ui": _ui,
     "doctor": _doctor,
 }

@@ -15,7 +15,7 @@ from pipelines.config_keys import close_to, suggestion
 from stages.errors import InputError
 from stages.reporting import tables
 
-_LOG_WIDTH = 400
+LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
 
 
@@ -25,11 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
     parser.add_argument("--json", action="store_true", help="print report.json instead of the tables")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--html", action="store_true", help="print the path of the report as one HTML page")
     options = parser.parse_args(arguments)
     folder = find_run(options.run, Path(options.artifacts))
-    file = folder / ("report.json" if options.json else "report.md")
+    file = folder / ("report.html" if options.html else "report.json" if options.json else "report.md")
     if not file.is_file():
         raise InputError(f"{folder} has no {file.name}: the run did not get that far; run its command again")
+    if options.html:
+        print(file.resolve())
+        return 0
     text = file.read_text(encoding="utf-8")
     console = Console()
     if console.is_terminal and not options.json:
@@ -45,7 +49,7 @@ def print_tables(report: Mapping[str, Any], console: Console | None = None) -> N
     """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
-        console.width = _LOG_WIDTH
+        console.width = LOG_WIDTH
     content = dict(report)
     shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
     if content.get("gates"):

@@ -12,7 +12,7 @@ MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
 MAX_NOTE = 7500  # characters; MLflow keeps 8000 of a tag
 MAX_FILE = 1_000_000  # bytes of one copied file
-SMALL_SUFFIXES = {".json", ".md", ".yml", ".yaml", ".txt", ".csv", ".html", ".svg", ".png"}
+SMALL_SUFFIXES = {".json", ".md", ".yml", ".yaml", ".txt", ".csv", ".html", ".svg", ".png", ".jpg"}
 
 # Part of every options tree, of no use in a table of runs, and long: it is in config.json all the same.
 _UNLISTED = {"architecture", "failures", "tracking", "hydra"}
