@@ -11,7 +11,7 @@ from stages.errors import ConfigError, DataError
 from stages.options import CompressionSettings, DistillOptions
 from stages.ranges import ALGORITHMS
 
-LOSSES = ("soft_label", "l2")
+LOSSES = ("soft_label", "l2", "detection")
 METHODS = ("qat_distill", "ptq")
 OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
 
@@ -81,6 +81,7 @@ def check_settings(o: CompressionSettings) -> list[str]:
     """What is wrong with the settings, one line each."""
     problems = []
     choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": ALGORITHMS}
+    choices["activation_ranges"] = ("moving_average", *ALGORITHMS)
     choices["weight_quantize_type"] = ("channel_wise_abs_max", "abs_max")
     for name, allowed in choices.items():
         if getattr(o, name) not in allowed:

@@ -154,15 +154,18 @@ class CompressionSettings:
     weight_decay: float = 4e-5
     warmup_steps: int = 0
     loss: str = "soft_label"
+    """``soft_label`` and ``l2`` (PaddleSlim's), or ``detection``: class probabilities and box distributions."""
     alpha: float = 1.0
     use_pact: bool = True
     """Trainable clipping of activations (PACT) before their quantizers, while training."""
+    activation_ranges: str = "moving_average"
+    """While training: ``moving_average`` of the largest values, or kept as a choice of ``ptq_algo`` found them."""
     weight_quantize_type: str = "channel_wise_abs_max"
     quantize_op_types: list[str] = field(default_factory=lambda: ["conv2d", "depthwise_conv2d"])
     ptq_algo: str = "hist"
     """Activation ranges for ``ptq``: abs_max, avg, hist, KL or mse."""
     calibration_images: int = 32
-    """Images on which ranges of activations are observed (all of ``ptq``; before and after the steps of ``qat_distill``)."""
+    """Images on which ranges of activations are observed (``qat_distill``: before and after the steps)."""
     checkpoint_every: int = 100
     log_every: int = 10
 

@@ -1,22 +1,91 @@
-"""Distances between student and teacher at the distilled nodes."""
+"""Distances between student and teacher.
+
+``soft_label`` and ``l2`` are PaddleSlim's, at the outputs of the last operators with weights. ``detection`` compares
+what the head says: class probabilities and box distributions, the latter where the teacher sees something.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
+from paddleslim.common.patterns import find_final_nodes
 from paddleslim.dist import l2, soft_label
 
+from stages.errors import ConfigError
 from stages.options import CompressionSettings
+from stages.paddle.program import Program
 
 TEACHER = "teacher_"
 
-LOSSES: dict[str, Callable[..., Any]] = {"soft_label": soft_label, "l2": l2}
+
+def distilled_nodes(program: Program, loss: str) -> list[str]:
+    """Variables where student and teacher are compared.
+
+    For ``detection``: class logits [B, C, h, w] and logits of the box distribution [B, bins, h * w, 4] of each level,
+    in turns.
+
+    Raises:
+        ConfigError: ``detection`` is asked for, and the model's head is another one.
+    """
+    if loss == "detection":
+        return _head_logits(program)
+    return [str(var.name()) for var in find_final_nodes(program.desc)]
 
 
-def distill_loss(program: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
-    """``alpha`` times the sum over the nodes of the chosen loss (PaddleSlim's), a scalar variable."""
-    measure = LOSSES[options.loss]
-    total = sum(measure(TEACHER + node, node, program) for node in nodes)
+def distill_loss(desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+    """The chosen loss times ``alpha``, a scalar variable of the program ``desc``."""
+    if options.loss == "detection":
+        block = desc.global_block()
+        pairs = [(block.var(TEACHER + node), block.var(node)) for node in nodes]
+        total = _detection(pairs[0::2], pairs[1::2])
+    else:
+        measure = {"soft_label": soft_label, "l2": l2}[options.loss]
+        total = sum(measure(TEACHER + node, node, desc) for node in nodes)
     return paddle.mean(total * options.alpha)
+
+
+def _detection(classes: list[tuple[Any, Any]], boxes: list[tuple[Any, Any]]) -> Any:
+    """Divergence of class probabilities and of box distributions, per object that the teacher sees.
+
+    With p the teacher's and q the student's probabilities and w = max over classes of p at an anchor: the
+    Kullback-Leibler divergence of each class's p from q, summed over anchors and classes, plus that of the box
+    distributions, averaged over the four sides and weighted with w; both divided by the sum of w.
+    """
+    losses, weights = [], []
+    for (teacher_class, student_class), (teacher_box, student_box) in zip(classes, boxes, strict=True):
+        p = paddle.nn.functional.sigmoid(teacher_class)
+        cross = paddle.nn.functional.binary_cross_entropy_with_logits(student_class, p, reduction="none")
+        own = paddle.nn.functional.binary_cross_entropy_with_logits(teacher_class, p, reduction="none")
+        weight = paddle.max(p, axis=1, keepdim=True)  # [B, 1, h, w]
+        flat = paddle.flatten(weight, start_axis=2)  # [B, 1, h * w]
+        target = paddle.nn.functional.softmax(teacher_box, axis=1)
+        ratio = paddle.nn.functional.log_softmax(teacher_box, axis=1) - paddle.nn.functional.log_softmax(
+            student_box, axis=1
+        )
+        divergence = paddle.mean(paddle.sum(target * ratio, axis=1), axis=-1)  # [B, h * w]
+        losses.append(paddle.sum(cross - own) + paddle.sum(divergence * paddle.squeeze(flat, axis=1)))
+        weights.append(paddle.sum(weight))
+    return sum(losses) / paddle.clip(sum(weights), min=1.0)
+
+
+def _head_logits(program: Program) -> list[str]:
+    """Class and box logits of each level, found backwards from the outputs of the last operators with weights."""
+    found: list[str] = []
+    ops = program.ops()
+    for var in find_final_nodes(program.desc):
+        name = str(var.name())
+        producer = program.producer(name)
+        source = (
+            program.producer(producer.input("Input")[0]) if producer is not None and producer.type == "conv2d" else None
+        )
+        if source is not None and source.type == "softmax":  # the projection of the box distribution
+            found.append(source.input("X")[0])
+            continue
+        for op in ops:  # the class logits, with their bias
+            if op.type == "elementwise_add" and name in op.input_arg_names:
+                found.append(op.output("Out")[0])
+    if len(found) % 2 or len(found) != len(find_final_nodes(program.desc)):
+        raise ConfigError(["compression.loss=detection needs a PP-YOLOE head; use soft_label or l2 for this model"])
+    return found

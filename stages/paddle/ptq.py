@@ -11,10 +11,11 @@ from stages.contract import ExportedModel, StageContext
 from stages.detection.unlabeled import UnlabeledImages
 from stages.errors import StageError
 from stages.options import DistillOptions
-from stages.paddle import slim
+from stages.paddle import anatomy, slim
 from stages.paddle.calibrate import find_ranges
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.program import fresh_scope, load_program
+from stages.paddle.quiet import silent_bars
 
 
 def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOptions, context: StageContext) -> None:
@@ -23,13 +24,13 @@ def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOpti
     Raises:
         StageError: a range is not a finite number, or nothing can be quantized.
     """
-    with fresh_scope() as scope, slim.silent_bars():
+    with fresh_scope() as scope, silent_bars():
         loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
-        program = slim.fold_batch_norm(loaded, scope)
-        program.set_shapes(slim.open_batch(model))
-        outputs = slim.observed_outputs(program, slim.distilled_nodes(program))
+        program = anatomy.fold_batch_norm(loaded, scope)
+        program.set_shapes(anatomy.open_batch(model))
         with fast_graph_passes(context.warn):
             inference = slim.build_inference(program, options, scope)
+        outputs = anatomy.observed_outputs(program, options.quantize_op_types)
         inputs = slim.quantized_activations(inference)
         started = time.perf_counter()
         count = min(options.calibration_images, len(images))

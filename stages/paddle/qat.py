@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,14 @@ from stages.detection.loader import prefetch
 from stages.detection.unlabeled import UnlabeledImages
 from stages.errors import StageError
 from stages.options import DistillOptions
-from stages.paddle import slim
-from stages.paddle.calibrate import find_ranges, observe
+from stages.paddle import anatomy, slim
+from stages.paddle.calibrate import find_ranges
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.infer import Predictor
-from stages.paddle.losses import TEACHER
+from stages.paddle.losses import TEACHER, distilled_nodes
 from stages.paddle.program import fresh_scope, load_program
 from stages.paddle.ptq import calibration
+from stages.paddle.quiet import silent_bars
 from stages.stopping import stop_requests
 
 Array = npt.NDArray[Any]
@@ -54,43 +56,39 @@ def distill(
         StageError: the loss is not a finite number, or nothing can be quantized.
     """
     paddle.seed(context.seed)
-    with fresh_scope() as scope, slim.silent_bars():
+    with fresh_scope() as scope, silent_bars():
         started = time.perf_counter()
         loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
-        program = slim.fold_batch_norm(loaded, scope)
-        program.set_shapes(slim.open_batch(model))
-        nodes = slim.distilled_nodes(program)
+        program = anatomy.fold_batch_norm(loaded, scope)
+        program.set_shapes(anatomy.open_batch(model))
+        nodes = distilled_nodes(program, options.loss)
         context.info(f"distilled nodes: {', '.join(nodes)}")
         teacher = _Teacher(program, nodes, images, model, context)
         with fast_graph_passes(context.warn):
             student = slim.build_student(program, nodes, options, scope)
         context.metric("prepare_s", time.perf_counter() - started)
-        seen = observe(
-            program,
-            sorted(student.activations),
-            calibration(images, options.calibration_images, model),
-        )
-        _initial_ranges(student, seen, scope)
+
+        def batches() -> Iterator[Feeds]:
+            return calibration(images, options.calibration_images, model)
+
+        algorithm = "avg" if options.activation_ranges == "moving_average" else options.activation_ranges
+        _initial_ranges(student, find_ranges(program, sorted(student.activations), batches, algorithm), scope)
         loop = _Loop(student, teacher, options, context, scope)
         loop.run()
         started = time.perf_counter()
         # ``program`` is the student without quantizers: it has the trained weights, which are in the scope.
-        ranges = find_ranges(
-            program,
-            slim.observed_outputs(program, nodes),
-            lambda: calibration(images, options.calibration_images, model),
-            "avg",
-        )
+        outputs = anatomy.observed_outputs(program, options.quantize_op_types)
+        ranges = find_ranges(program, outputs, batches, algorithm)
         with fast_graph_passes(context.warn):
             slim.finish(student.inference, ranges, options, scope, context.out)
         context.metric("finish_s", time.perf_counter() - started)
         return loop.curve.points
 
 
-def _initial_ranges(student: slim.Student, seen: dict[str, Array], scope: Any) -> None:
-    """Start the moving averages of the activations at what the FP32 model shows, instead of at 1."""
+def _initial_ranges(student: slim.Student, ranges: dict[str, float], scope: Any) -> None:
+    """Start the ranges of activations at what the FP32 model shows; moving averages would start at 1."""
     for name, (scale, accumulator, state) in student.activations.items():
-        value = max(float(seen[name].mean()), slim.SMALLEST_RANGE)
+        value = max(ranges[name], slim.SMALLEST_RANGE)
         slim.write(scope, scale, value)
         slim.write(scope, accumulator, value)
         slim.write(scope, state, 1.0)
@@ -104,7 +102,7 @@ class _Teacher:
     ) -> None:
         folder = context.work / "teacher"
         folder.mkdir(parents=True, exist_ok=True)
-        slim.teacher_program(program, nodes).save(folder / "model")
+        program.prune(nodes).save(folder / "model")
         self._predictor = Predictor(
             folder / "model.pdmodel", folder / "model.pdiparams", threads=context.threads, onednn=True
         )

@@ -16,9 +16,6 @@ The student's graph, its PACT thresholds and its optimizer are PaddleSlim's and 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +29,12 @@ from paddle.static.quantization import (
     AddQuantDequantForInferencePass,
     QuantizationTransformPassV2,
     QuantWeightPass,
-    post_training_quantization,
-    quantization_pass,
 )
-from paddle.static.quantization.quant_config import SUPPORT_QUANTIZATION_OP_DICT
-from paddleslim.common.patterns import find_final_nodes
 from paddleslim.common.recover_program import recover_inference_program
 
-from stages.contract import ExportedModel
 from stages.errors import StageError
 from stages.options import CompressionSettings
+from stages.paddle.anatomy import skip_projections
 from stages.paddle.losses import TEACHER, distill_loss
 from stages.paddle.program import Program
 
@@ -50,71 +43,6 @@ Array = npt.NDArray[Any]
 SCALE = "@scale"  # the scale of variable X is X@scale, also where PACT comes between X and its quantizer
 SMALLEST_RANGE = 1e-8  # of an activation that is always zero
 SMALLEST_CHANNEL = 1e-4  # largest weight of a channel, relative to that of the whole convolution
-_SKIP = "/skip_quant/"
-_FOLDING = (
-    "conv_bn_fuse_pass",
-    "depthwise_conv_bn_fuse_pass",
-    "conv_transpose_bn_fuse_pass",
-    "conv_eltwiseadd_bn_fuse_pass",
-    "depthwise_conv_eltwiseadd_bn_fuse_pass",
-)
-
-
-@contextmanager
-def silent_bars() -> Iterator[None]:
-    """No progress bars and no INFO lines from Paddle's and PaddleSlim's passes, which write tens of thousands."""
-    modules = (quantization_pass, post_training_quantization)
-    originals = [module.tqdm for module in modules]
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    for module in modules:
-        module.tqdm = _NoBar
-    try:
-        yield
-    finally:
-        logging.disable(level)
-        for module, original in zip(modules, originals, strict=True):
-            module.tqdm = original
-
-
-class _NoBar:
-    """Stands for ``tqdm`` and shows nothing."""
-
-    def __init__(self, iterable: Any = (), **kwargs: object) -> None:
-        self._iterable = iterable
-
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._iterable)
-
-    def update(self, n: int = 1) -> None:
-        """Nothing to show."""
-
-
-def fold_batch_norm(program: Program, scope: Any) -> Program:
-    """The same function with each batch normalization merged into its convolution (new weights in ``scope``)."""
-    graph = post_training_quantization._remove_ctrl_vars(IrGraph(core.Graph(program.desc.desc), for_test=True))
-    for name in _FOLDING:
-        graph = post_training_quantization._apply_pass(scope, graph, name)
-    return Program(graph.to_program(), program.feeds, program.fetches)
-
-
-def distilled_nodes(program: Program) -> list[str]:
-    """Outputs of the last operators with weights, where student and teacher are compared (PaddleSlim's own choice)."""
-    return [str(var.name()) for var in find_final_nodes(program.desc)]
-
-
-def is_projection(program: Program, op: Any, scope: Any) -> bool:
-    """Whether ``op`` is the head's fixed projection: a 1x1 convolution to one channel by the weights 0, 1, 2, ..."""
-    if op.type != "conv2d":
-        return False
-    weight = np.asarray(scope.find_var(op.input("Filter")[0]).get_tensor())
-    return weight.shape[0] == 1 and weight.size > 1 and np.array_equal(weight.ravel(), np.arange(weight.size))
 
 
 @dataclass
@@ -128,11 +56,6 @@ class Student:
     learning_rate: str
     state: list[str]  # variables that change in training: a checkpoint is their values
     activations: dict[str, tuple[str, str, str]]  # quantized activation -> scale, accumulator, state
-
-
-def teacher_program(program: Program, nodes: Sequence[str]) -> Program:
-    """The FP32 model up to ``nodes``."""
-    return program.prune(nodes)
 
 
 def build_student(program: Program, nodes: list[str], options: CompressionSettings, scope: Any) -> Student:
@@ -163,6 +86,10 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
     graph = IrGraph(core.Graph(desc.desc), for_test=False)
     _quantize(graph, options, scope, place, executor, training=True)
     train = graph.to_program()
+    if options.activation_ranges != "moving_average":
+        for op in train.global_block().ops:
+            if op.type == "quantize_linear" and not train.global_block().var(op.input("X")[0]).persistable:
+                op._set_attr("is_test", True)  # the range is kept, the gradient passes as before
     activations = {
         op.input("Scale")[0].removesuffix(SCALE): (op.input("Scale")[0], op.input("InAccum")[0], op.input("InState")[0])
         for op in train.global_block().ops
@@ -185,25 +112,6 @@ def build_inference(program: Program, options: CompressionSettings, scope: Any) 
     graph = IrGraph(core.Graph(program.desc.clone(for_test=True).desc), for_test=True)
     _quantize(graph, options, scope, paddle.CPUPlace(), None, training=False)
     return Program(graph.to_program(), program.feeds, program.fetches)
-
-
-def skip_projections(program: Program, scope: Any) -> set[str]:
-    """Mark the head's fixed projections as not to be quantized; returns the names of their weights."""
-    weights = set()
-    for op in program.ops():
-        if is_projection(program, op, scope):
-            op._set_attr("op_namescope", _SKIP)
-            weights.add(op.input("Filter")[0])
-    return weights
-
-
-def open_batch(model: ExportedModel) -> dict[str, list[int]]:
-    """Shapes of the model's inputs with the batch left open."""
-    height, width = model.input_size
-    shapes = {model.image_input: [-1, 3, height, width]}
-    if model.scale_factor:
-        shapes[model.scale_input] = [-1, 2]
-    return shapes
 
 
 def quantized_activations(inference: Program) -> list[str]:
@@ -255,33 +163,6 @@ def _changing(train: Any) -> list[str]:
     block = train.global_block()
     written = {name for op in block.ops for name in op.output_arg_names}
     return sorted(name for name in written if block.has_var(name) and block.var(name).persistable)
-
-
-def observed_outputs(program: Program, nodes: Sequence[str]) -> list[str]:
-    """Activations whose range the deployed model states: outputs up to the last convolutions, biases included.
-
-    Behind them the boxes are decoded; that stays in float.
-    """
-    block = program.block
-    wanted = set(nodes)
-    for op in program.ops():  # a bias that is added to the last convolution belongs to it
-        if op.type == "elementwise_add" and op.input("X")[0] in wanted:
-            wanted.update(op.output("Out"))
-    needed, body = set(wanted), []
-    for op in reversed(program.ops()):
-        if needed.intersection(op.output_arg_names):
-            needed.update(op.input_arg_names)
-            body.append(op)
-    names = []
-    for op in reversed(body):
-        if op.type not in SUPPORT_QUANTIZATION_OP_DICT or op.attr("op_namescope") == _SKIP:
-            continue
-        for slot in SUPPORT_QUANTIZATION_OP_DICT[op.type][1]:
-            for name in op.output(slot) if slot in op.output_names else []:
-                var = block.var(name)
-                if var.dtype == paddle.float32 and list(var.shape)[:1] == [-1]:
-                    names.append(name)
-    return names
 
 
 def finish(inference: Program, ranges: dict[str, float], options: CompressionSettings, scope: Any, out: Path) -> None:

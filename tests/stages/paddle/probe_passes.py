@@ -57,7 +57,7 @@ def describe(program: Any, scope: Any) -> dict[str, Any]:
 
 
 def main(mode: str) -> dict[str, Any]:
-    from stages.paddle import graph_patches, slim  # isort: skip  (the door comes before paddle itself)
+    from stages.paddle import graph_patches, quiet  # isort: skip  (the door comes before paddle itself)
     import paddle
     from paddle.base.framework import IrGraph
     from paddleslim.quant import quanter
@@ -72,7 +72,7 @@ def main(mode: str) -> dict[str, Any]:
     config = {"quantize_op_types": ["conv2d", "depthwise_conv2d"], "onnx_format": True}
 
     def work() -> None:
-        with slim.silent_bars():
+        with quiet.silent_bars():
             quantized_test = quanter.quant_aware(test, place, dict(config), for_test=True)
             quantized = quanter.quant_aware(
                 train,
