@@ -28,6 +28,9 @@ Commands
   reproduce   the exact command of a run, what changed since, and whether the same comes out
   gc          remove stored results that no kept run refers to
   compare     what changed between two runs, with intervals
+  bundle      pack an engine of a run for another machine
+  verify      check a bundle here: digests, agreement, latency
+  predict     run a bundle's engine on images
   ui          open the experiment tracking UI on this folder's runs
   doctor      what this machine can run, and how to install what it cannot
 
@@ -171,6 +174,24 @@ def _compare(arguments: list[str], debug: bool) -> int:
     return compare_runs.main(arguments)
 
 
+def _bundle(arguments: list[str], debug: bool) -> int:
+    from pipelines import bundle
+
+    return bundle.bundle(arguments)
+
+
+def _verify(arguments: list[str], debug: bool) -> int:
+    from pipelines import bundle
+
+    return bundle.verify(arguments)
+
+
+def _predict(arguments: list[str], debug: bool) -> int:
+    from pipelines import bundle
+
+    return bundle.predict(arguments)
+
+
 def _ui(arguments: list[str], debug: bool) -> int:
     from pipelines import ui
 
@@ -192,6 +213,9 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "reproduce": _reproduce,
     "gc": _gc,
     "compare": _compare,
+    "bundle": _bundle,
+    "verify": _verify,
+    "predict": _predict,
     "ui": _ui,
     "doctor": _doctor,
 }

@@ -104,12 +104,8 @@ class Store:
             StoreError: an entry is there but not whole; ``discard`` it and compute it again.
         """
         entry = self.peek(key)
-        if entry is None:
-            return None
-        for name, digest in entry.artifact.files.items():
-            path = entry.artifact.root / name
-            if not path.is_file() or sha256_of(path) != digest:
-                raise StoreError(f"{path} is missing or not what was stored")
+        if entry is not None:
+            _check(entry)
         return entry
 
     def peek(self, key: Key) -> Entry | None:
@@ -118,7 +114,22 @@ class Store:
         Raises:
             StoreError: the record is missing or cannot be read.
         """
-        folder = self.folder(key)
+        return self._read(str(key))
+
+    def load(self, name: str) -> Artifact:
+        """The artifact of the entry ``STAGE/DIGEST``, its files checked.
+
+        Raises:
+            StoreError: it is not there (any more), or not what was stored.
+        """
+        entry = self._read(name)
+        if entry is None:
+            raise StoreError(f"{self.entries / name} is not in the store any more; run the command of the run again")
+        _check(entry)
+        return entry.artifact
+
+    def _read(self, name: str) -> Entry | None:
+        folder = self.entries / name
         record = folder / "entry.json"
         if not record.is_file():
             if folder.exists():
@@ -133,7 +144,7 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{record} cannot be read: {error}") from error
         # The store may have been moved or mounted elsewhere: the folder is where the entry was found.
-        return Entry(dataclasses.replace(artifact, root=folder / "files", key=str(key)), *kept)
+        return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *kept)
 
     def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
         """The plain records of a stage's entries, newest first, the unreadable ones left out."""
@@ -249,3 +260,10 @@ class Store:
 
     def _temporary(self, key: Key) -> Path:
         return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))
+
+
+def _check(entry: Entry) -> None:
+    for name, digest in entry.artifact.files.items():
+        path = entry.artifact.root / name
+        if not path.is_file() or sha256_of(path) != digest:
+            raise StoreError(f"{path} is missing or not what was stored")

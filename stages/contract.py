@@ -222,6 +222,14 @@ class Comparison(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bundle(Artifact):
+    """One engine with all that it needs elsewhere (``stages/bundled.py`` draws the folder)."""
+
+    backend: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Artifact):
     """Files ``report.json`` (schema version inside), ``report.md``, ``report.html`` and ``report-*.png``."""
 

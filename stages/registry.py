@@ -17,6 +17,7 @@ STAGES: dict[str, str] = {
     "accuracy": "stages.accuracy:Accuracy",
     "compare": "stages.compare:Compare",
     "report": "stages.report:ReportStage",
+    "bundle": "stages.bundle:BundleStage",
 }
 
 
