@@ -193,5 +193,4 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         ),
         inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
         partial=True,
-        reuse=False,
     )

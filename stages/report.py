@@ -31,6 +31,7 @@ class ReportStage:
     name: ClassVar[str] = "report"
     version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
+    unkeyed: ClassVar[tuple[str, ...]] = ("run_id",)  # a repeated run takes the report and puts its own id in
     Options: ClassVar[type] = ReportOptions
     Output: ClassVar[type[Report]] = Report
 
