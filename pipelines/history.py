@@ -20,6 +20,7 @@ from stages.contract import digest_of
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 _LOCK = ".running"
+_STAMP = len("20260101-101500")  # what a run's id begins with
 _RECENT = 100
 """How many runs back an interrupted one, or one with the same config, is looked for."""
 
@@ -70,7 +71,16 @@ def folders(artifacts: Path) -> list[Path]:
     runs = artifacts / "runs"
     if not runs.is_dir():
         return []
-    return sorted((p for p in runs.iterdir() if p.is_dir() and not p.is_symlink()), reverse=True)
+    found = (p for p in runs.iterdir() if p.is_dir() and not p.is_symlink())
+    return sorted(found, key=lambda p: (p.name[:_STAMP], _begun(p), p.name), reverse=True)
+
+
+def _begun(run_dir: Path) -> int:
+    """Nanoseconds: when the run wrote its config, which it does once. Ids have seconds only, and end at random."""
+    try:
+        return (run_dir / "config.yaml").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def read_state(run_dir: Path) -> dict[str, Any] | None:

@@ -56,11 +56,17 @@ def run(name: str, arguments: Sequence[str], task: Task, *, debug: bool = False,
         finetune_only=finetune_only,
     )
     shows = bool(flags.help or flags.cfg or flags.info)
+    made: list[DictConfig] = []
     if not (flags.hydra_help or flags.shell_completion):
-        check_command(command, inputs=not shows)
+        made = check_command(command, inputs=not shows)
     codes: list[int] = []
     errors: list[Exception] = []
     folders = [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
+
+    plain = not (shows or flags.multirun or flags.hydra_help or flags.shell_completion)
+    if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
+        # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
+        return task(load(made[0], finetune_only=finetune_only), ["detpress", name, *folders, *flags.overrides])
 
     def job(config: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)

@@ -15,6 +15,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
 from pipelines.composing import Command, compose_what_works, group_choices, hydra_for, no_schema, origin
 from pipelines.config_keys import close_to, leaf_paths, suggestion, unknown_key
@@ -36,8 +37,8 @@ class _Found:
                 self.problems.append(text)
 
 
-def check_command(command: Command, *, inputs: bool = True) -> None:
-    """Raise ConfigError with every problem of ``command``; return quietly if there is none.
+def check_command(command: Command, *, inputs: bool = True) -> list[DictConfig]:
+    """Raise ConfigError with every problem of ``command``, or return the config of each job that was looked at.
 
     Args:
         command: as typed by the user.
@@ -52,11 +53,15 @@ def check_command(command: Command, *, inputs: bool = True) -> None:
         with no_schema():
             for variant in _variants(usable):
                 _examine_variant(command, variant, loader, inputs, found)
+        made: list[DictConfig] = []
         if not found.problems:
             for variant in _variants(usable):
-                found.add(*compose_what_works(command, [text for _, text in variant]).problems)
+                composed = compose_what_works(command, [text for _, text in variant])
+                found.add(*composed.problems)
+                made += [composed.config] if composed.config is not None else []
     if found.problems:
         raise ConfigError(found.problems)
+    return made
 
 
 def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Override]:

@@ -9,6 +9,7 @@ Measured, each as the median of several tries:
   takes: keys, locks, the store, the records.
 - ``cached_ms_per_stage``: the same where every stage is found in the store.
 
+Beside them stand the processor seconds of a rerun and a plan, since wall time is the machine's load as much as ours.
 The last line is one JSON object.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -48,6 +50,12 @@ def command(folder: Path, name: str) -> float:
         [sys.executable, "-m", "pipelines.cli", name, *SMALL, *places], cwd=folder, check=True, capture_output=True
     )
     return time.perf_counter() - started
+
+
+def busy() -> float:
+    """Seconds of processor time that the commands have taken so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def sent(folder: Path) -> None:
@@ -106,13 +114,17 @@ def main() -> None:
         computed, cached = overhead(folder / "stubs")
         print("the first run", file=sys.stderr)
         first = command(folder, "compress")
-        reruns, plans = [], []
+        reruns, plans, rerun_cpu, plan_cpu = [], [], [], []
         for i in range(TRIES):
             print(f"rerun and plan {i + 1} of {TRIES}", file=sys.stderr)
             sent(folder)
+            before = busy()
             reruns.append(command(folder, "compress"))
+            rerun_cpu.append(busy() - before)
             sent(folder)
+            before = busy()
             plans.append(command(folder, "plan"))
+            plan_cpu.append(busy() - before)
         sent(folder)
     result = {
         "first_run_s": round(first, 2),
@@ -121,6 +133,8 @@ def main() -> None:
         "overhead_ms_per_stage": round(statistics.median(computed), 2),
         "cached_ms_per_stage": round(statistics.median(cached), 2),
         "plan_s": round(statistics.median(plans), 3),
+        "rerun_cpu_s": round(statistics.median(rerun_cpu), 3),
+        "plan_cpu_s": round(statistics.median(plan_cpu), 3),
         "load": round(os.getloadavg()[0], 1),
     }
     print(json.dumps(result))

@@ -120,7 +120,8 @@ def test_unknown_commands_and_flags(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "error: compres: there is no such command; did you mean compress? "
-        "(there are compress, plan, finetune, report, runs, reproduce, gc, bundle, verify, predict, ui, doctor)\n"
+        "(there are compress, plan, finetune, report, runs, reproduce, gc, compare, bundle, verify, predict, ui, "
+        "doctor)\n"
     )
     done = run(tmp_path, "compress", "--fast")
     assert (done.returncode, done.stderr) == (
