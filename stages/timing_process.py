@@ -48,6 +48,7 @@ class EngineProcess:
             encoding="utf-8",
         )
         self.cold_start: dict[str, float] = {}
+        self._closed = False
 
     def await_ready(self) -> None:
         """Return when the engine has run once. Raises what opening it raised there."""
@@ -67,10 +68,14 @@ class EngineProcess:
 
     def closing(self) -> dict[str, Any]:
         """What the engine has to tell at its end; the process ends with it."""
-        return self.ask({"do": "close"})
+        answer = self.ask({"do": "close"})
+        self._closed = True
+        return answer
 
     def end(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing: one that has not been closed is in the middle of something."""
+        if not self._closed:
+            self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
