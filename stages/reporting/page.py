@@ -52,7 +52,7 @@ def render(
         _cards(content["rows"]),
         _alerts(content),
         section(gate_table(content), "Where a number has an interval, its worse bound is judged.", if_any=True),
-        *(section(latency_table(content, mode), EXPLAINED[mode]) for mode in ("runtime", "end2end")),
+        *(section(_numbers_first(latency_table(content, mode)), EXPLAINED[mode]) for mode in ("runtime", "end2end")),
         _figures({name: svg for name, svg in figures.items() if name in CAPTIONS}),
         section(detail_table(content), DETAILS),
         _parts(content["rows"]),
@@ -74,13 +74,23 @@ def render(
 
 
 def _head(report: dict[str, Any]) -> str:
+    on = f"on {escape(report['data'])}" if report["data"] else ""
     about = [report["hardware"], METHODS.get(report["method"], report["method"]), f"seed {report['seed']}"]
     return (
-        f"<h1>{escape(report['model'] or 'Detector')} {badge(report['status'])} {_gates_badge(report)}</h1>"
-        f'<p class="meta">{escape(report["run_id"])} · {escape(report["data"])}<br>'
+        f"<h1>{escape(report['model'] or 'Detector')} {on} {badge(report['status'])} {_gates_badge(report)}</h1>"
+        f'<p class="meta">{escape(report["run_id"])}<br>'
         f"{escape(' · '.join(a for a in about if a))}</p>"
         + (f'<div class="command"><code>{escape(report["command"])}</code></div>' if report["command"] else "")
     )
+
+
+def _numbers_first(table: Table) -> Table:
+    """The hardware, the same in every line, behind the numbers: a phone shows the first columns only."""
+
+    def moved(row: list[str]) -> list[str]:
+        return [row[0], *row[2:], row[1]]
+
+    return Table(table.title, moved(table.header), [moved(row) for row in table.rows])
 
 
 def _gates_badge(report: dict[str, Any]) -> str:

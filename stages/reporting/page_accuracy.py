@@ -54,7 +54,7 @@ def calibration(comparisons: Sequence[tuple[Mapping[str, Any], Path]]) -> str:
             ]
         )
     header = [
-        "Engine", "Score shift, mean", "5 %", "95 %", "Boxes found by both", "Calibration error, FP32", "now",
+        "Engine", "Score shift, mean", "5 %", "95 %", "Boxes found by both", "Calibration error, FP32", "this engine",
         "FP32's best threshold", "Images worse / better",
     ]  # fmt: skip
     note = (

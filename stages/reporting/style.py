@@ -29,12 +29,14 @@ table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-num
 th, td { padding:7px 11px; text-align:left; border-bottom:1px solid var(--line); vertical-align:top }
 th { font-weight:600; color:var(--soft); font-size:12.5px }
 tr:last-child td { border-bottom:0 }
-td.number, th.number { text-align:right; white-space:nowrap }
+td.number, th.number { text-align:right }
+td.number { white-space:nowrap }
+th { min-width:56px }
 td.none { color:#9ca3af }
 td.key { white-space:nowrap }
 td.long { min-width:220px }
-.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr)); gap:16px }
-.figures.wide { grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr)) }
+.figures { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr)); gap:16px }
+.figures.wide { grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr)) }
 figure { margin:0; background:var(--card); border:1px solid var(--line); border-radius:10px; padding:12px }
 figure svg, figure img { display:block; width:100%; height:auto }
 figcaption { color:var(--soft); font-size:13px; margin-top:6px; overflow-wrap:anywhere }
