@@ -175,9 +175,8 @@ def _number(value: float | None, digits: int) -> str:
 
 def is_word(column: tuple[str, ...]) -> bool:
     """Whether a column holds words rather than numbers, which are aligned to the right."""
-    return not set(column) <= {"None"} and not any(
-        cell.rstrip("%*").replace(".", "").replace("-", "").isdigit() for cell in column
-    )
+    cells = [cell.lstrip("+-").rstrip("%*").replace(".", "") for cell in column]
+    return not set(column) <= {"None"} and not any(cell.isdigit() for cell in cells)
 
 
 def _escape(cell: str) -> str:
