@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 2.0
 CLOSE_SECONDS = 120.0  # how long the end of a run waits for the store
+KILLED_SECONDS = 1.0  # the same where the run is being stopped: whoever stops it waits too
 HOLD_SECONDS = 6.0  # a run that finds everything in the store is over by then, and never imports MLflow
 
 
@@ -100,10 +101,11 @@ class MlflowObserver:
         if status == "FINISHED" and self._hand_over():
             return
         self._go.set()
-        self._thread.join(self._close_seconds)
+        patience = min(self._close_seconds, KILLED_SECONDS) if status == "KILLED" else self._close_seconds
+        self._thread.join(patience)
         late = self._thread.is_alive()
         if late:
-            self._error = TimeoutError(f"it did not take everything within {self._close_seconds:g} s")
+            self._error = TimeoutError(f"it did not take everything within {patience:g} s")
         if self._error is not None:
             self.warnings.append(
                 f"MLflow at {self._store} does not have all of this run: {_one_line(self._error)}. The events are kept "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines import tracking
 from pipelines.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.tracking import MlflowObserver
 from pipelines.tracking_mlflow import VIEW_TAG
@@ -44,6 +45,7 @@ def _env_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """``connect`` sets variables of the process; they go when the test ends."""
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "CI"):
         monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(tracking, "KILLED_SECONDS", 60.0)  # a test waits for what it looks at
     yield
 
 
@@ -381,6 +383,18 @@ def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingO
         time.sleep(0.2)
     parent, nested = parent_and_nested(store, "repeat")
     assert parent.info.status == "FINISHED" and nested["images.unlabeled"].data.tags["cached"] == "true"
+
+
+def test_a_stopped_run_does_not_wait_for_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "KILLED_SECONDS", 1.0)
+    options = TrackingOptions(uri=f"http://127.0.0.1:{closed_port()}", timeout=5)
+    observer = MlflowObserver(options)
+    observer.run_started(run_info(tmp_path, "stopped"))
+    started = time.monotonic()
+    observer.run_finished("KILLED", {}, None)
+    assert time.monotonic() - started < 2
+    assert (tmp_path / "runs" / "stopped" / "tracking.jsonl").stat().st_size > 0
+    assert "the next run" in observer.warnings[0]
 
 
 def test_an_interrupted_run_and_its_successor_name_each_other(store: TrackingOptions, tmp_path: Path) -> None:
