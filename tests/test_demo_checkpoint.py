@@ -20,7 +20,7 @@ def test_the_readme_names_this_file() -> None:
     stated = re.findall(r"`([0-9a-f]{64})`", readme)
     assert stated == [hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()]
     assert f"{CHECKPOINT.stat().st_size:,} bytes" in readme
-    assert "detpress finetune model=ppyoloe_tiny data=shapes" in readme
+    assert "detpress finetune experiment=demo_checkpoint out=" in readme
     assert CHECKPOINT.stat().st_size < 10_000_000
 
 
