@@ -59,18 +59,24 @@ def run(artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None 
 
 
 def kill(artifacts: Path, count: int) -> dict[str, object]:
-    """Start ``count`` runs, kill -9 each at a random instant of its life, and let the last one finish."""
-    chance = random.Random(0)
+    """Kill ``count`` runs with -9, each at a random instant of its life, and let the last one finish.
+
+    A run that ends before its killer comes is not counted, and shortens the time that the next ones are given.
+    """
+    chance, limit = random.Random(0), 0.9
     killed = 0
-    for _ in range(count):
+    while killed < count and limit > 0.05:
         child = os.fork()
         if child == 0:
             run(artifacts, 0.05)
             os._exit(0)
-        time.sleep(chance.uniform(0.0, 0.9))
+        time.sleep(chance.uniform(0.0, limit))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        killed += os.WIFSIGNALED(status)
+        if os.WIFSIGNALED(status):
+            killed += 1
+        else:
+            limit *= 0.95
     return {"killed": killed, **run(artifacts)}
 
 

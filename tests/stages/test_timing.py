@@ -5,11 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from stages.timing import Block, Plan, Series, Task, choose_cpus, measure, settled, speedup, student, summary
+
+
+@pytest.fixture(autouse=True)
+def _light_heap() -> Iterator[None]:
+    """Set the objects of the other tests aside: each round collects garbage, and would walk through all of them."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class VirtualClock:
