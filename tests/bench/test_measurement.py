@@ -1,4 +1,4 @@
-"""The benchmark of the measuring runs and tells what it promises; only a quiet machine shows how good the numbers are."""
+"""The benchmark of the measuring runs and tells what it promises; how good the numbers are, a quiet machine shows."""
 
 from __future__ import annotations
 
