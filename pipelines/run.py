@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import html
 import json
 import os
@@ -151,7 +152,7 @@ def open_run(
         observers = default_observers(config)
     run = Run(info, Observers(observers), digest, versions=provenance.versions())
     run.observer.add(_StateWriter(run))
-    with _termination(), history.alive(folder):
+    with _told_of_a_full_disk(artifacts), _termination(), history.alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
@@ -164,6 +165,20 @@ def open_run(
             raise
         finally:
             _tell_warnings(run)
+
+
+@contextlib.contextmanager
+def _told_of_a_full_disk(artifacts: Path) -> Iterator[None]:
+    """A disk that is full or became read-only is the user's to mend, not a bug."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise StoreError(
+            f"cannot write under {artifacts}: {error.strerror}; make room there (`detpress gc` shows what can go) or "
+            "set run.artifacts=FOLDER, then run again: finished stages are kept"
+        ) from error
 
 
 class _StateWriter(NullObserver):

@@ -55,7 +55,8 @@ class Stub:
         context.warn("a warning")
         context.metric("loss", 0.5, step=1)
         starts = context.work / "starts"
-        starts.write_text(str(int(starts.read_text()) + 1 if starts.is_file() else 1))
+        before = starts.read_text() if starts.is_file() else ""  # empty, if the disk was full
+        starts.write_text(str(int(before or 0) + 1))
         if behave == "second" and starts.read_text() == "1":
             raise ZeroDivisionError("a bug, this time")
         context.progress(1, 2)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,43 @@ def test_a_full_disk_fails_the_stage_and_the_next_run_goes_on(tmp_path: Path, mo
         failure = runner(tmp_path).run([node]).failures["a"]
         assert isinstance(failure, StoreError) and "detpress gc" in str(failure)
     assert set(runner(tmp_path).run([node]).artifacts) == {"a"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a file system takes root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_wherever_the_disk_runs_full_nothing_is_lost(small_disk: Path) -> None:
+    ends: set[str] = set()
+    for free in range(0, 120_000, 20_000):
+        artifacts = small_disk / "artifacts"
+        filler = small_disk / "filler"
+        filler.write_bytes(b"x" * max(0, shutil.disk_usage(small_disk).free - free))
+        try:
+            told = stub_pipeline.run(artifacts)
+            ends.add("failed" if told["failures"] else "whole")
+            assert all("No space left" in text for text in told["failures"].values())  # type: ignore[attr-defined]
+        except StoreError as error:
+            ends.add("refused")
+            assert "No space left" in str(error)
+        filler.unlink()
+        entries = artifacts / "store" / "stub"
+        for folder in entries.iterdir() if entries.is_dir() else ():
+            record = json.loads((folder / "entry.json").read_text())
+            assert Store(artifacts).find(Key("stub", record["parts"])) is not None
+        again = stub_pipeline.run(artifacts)  # with room again, it goes on
+        assert (again["failures"], again["texts"]) == ({}, WHOLE)
+        shutil.rmtree(artifacts)
+    assert "refused" in ends  # a stage that failed for want of room, too, ends there: its run.json has none either
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
