@@ -8,6 +8,7 @@ which the orchestrator keeps as the stage's log. The last line is ``{"event": "r
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -76,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         artifact = stage_type(options).run(inputs, context)
     except Exception as error:
         trace = traceback.format_exc()
-        print(trace, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the log's disk is full, which may be the very error to tell
+            print(trace, file=sys.stderr, flush=True)
         context.emit(
             {
                 "event": "error",
@@ -122,5 +124,6 @@ if __name__ == "__main__":
     except SystemExit as stop:
         code = int(stop.code or 0) if not isinstance(stop.code, str) else 4
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(code)
