@@ -45,7 +45,8 @@ def run(artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None 
     with open_run(config, pipeline="compress", command=["stub"], observers=observers or [NullObserver()]) as opened:
         store = Store(artifacts)
         timings = timings_policy(config)
-        runner = Runner(store, opened.observer, seed=0, logs=opened.logs, timings=timings, run_id=opened.info.run_id)
+        run_id = opened.info.run_id
+        runner = Runner(store, opened.observer, seed=0, logs=opened.logs, timings=timings, run_id=run_id, timeout=120)
         results = runner.run(graph(seconds), opened.results)
         opened.save_state("FAILED" if results.failures else "FINISHED")
         opened.observer.run_finished("FINISHED", {}, None)
