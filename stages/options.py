@@ -207,6 +207,16 @@ class OpenVinoOptions(BackendOptions):
 
 
 @dataclass
+class PaddleInferenceOptions(BackendOptions):
+    """Paddle Inference without TensorRT."""
+
+    device: str = "cpu"
+    """``cpu`` (oneDNN) or ``cuda`` (FP32 only)."""
+    passes: list[str] | None = None
+    """Names of the passes of ``stages/paddle/lowering.py``; ``None``: the recipe of the precision."""
+
+
+@dataclass
 class BuildOptions:
     """Building one engine (stage ``build``)."""
 

@@ -13,6 +13,7 @@ GROUP = "detpress.backends"
 _OWN = {
     "onnxruntime": "stages.backends.onnxruntime:OnnxRuntime",
     "openvino": "stages.backends.openvino:OpenVino",
+    "paddle_inference": "stages.backends.paddle_inference:PaddleInference",
 }
 
 __all__ = ["GROUP", "Available", "Backend", "Session", "Unavailable", "get", "names"]

@@ -124,6 +124,15 @@ def cpu_name() -> str:
     return " ".join([model, *(f for f in ("avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp") if f in flags)])
 
 
+def nvidia_driver() -> str | None:
+    """The version of the loaded NVIDIA driver; None without one."""
+    info = Path("/proc/driver/nvidia/version")
+    if not info.exists():
+        return None
+    words = info.read_text().split()
+    return next((w for w in words if w[:1].isdigit() and "." in w), "unknown")
+
+
 def feeds_for(engine: Engine, images: Array, scale_factor: Array) -> dict[str, Array]:
     """The feeds of an engine from a preprocessed batch.
 

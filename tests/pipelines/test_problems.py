@@ -9,6 +9,7 @@ import pytest
 from pipelines import paths, schema
 from pipelines.composing import Command
 from pipelines.problems import check_command
+from stages import backends
 from stages.errors import ConfigError
 
 NO_WEIGHTS = (
@@ -91,7 +92,7 @@ def test_a_good_config_has_none() -> None:
         ("backend.onnxruntime.lowering=[fold_weight]", "backend.onnxruntime.lowering: there is no pass fold_weight; "
          "did you mean fold_weights?"),
         ("+backend.onnxruntim.threads=1", "backend.onnxruntim: there is no such backend; did you mean onnxruntime? "
-         "(there are onnxruntime, openvino)"),
+         f"(there are {', '.join(backends.names())})"),
         ("seed", "seed: this is no override; write key=value"),
         ("seed=[1", "seed=[1: this is no valid override (no viable alternative at input '[1')"),
         ("seed=1,2", "seed=1,2: this stands for several runs; add -m to run each, or put the value in quotes"),

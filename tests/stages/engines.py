@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +14,30 @@ import onnx
 
 from stages.contract import ExportedModel, ImageList, Precision, hash_files, sha256_of
 from stages.detection.sidecar import FILE_NAME, Sidecar
+from tests.conftest import ROOT
 from tests.stages.qdq import detector
 
 SIZE, CLASSES = 64, 12  # 4 + 12 channels fill the blocks of every layout
 
 
-def exported(folder: Path, precision: Precision, batch: int = 1) -> ExportedModel:
-    """The stand-in detector as the export stage would leave it."""
+@functools.cache
+def _paddle_form(precision: Precision, batch: int) -> tuple[bytes, bytes]:
+    """``model.pdmodel`` and ``model.pdiparams`` of the stand-in detector, made in a process that may load Paddle."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [folder, str(SIZE), str(CLASSES), precision.value, str(batch)]
+        subprocess.run(
+            [sys.executable, "-m", "tests.stages.paddle.standin", *arguments], cwd=ROOT, check=True, capture_output=True
+        )
+        return (Path(folder) / "model.pdmodel").read_bytes(), (Path(folder) / "model.pdiparams").read_bytes()
+
+
+def exported(folder: Path, precision: Precision, batch: int = 1, paddle: bool = False) -> ExportedModel:
+    """The stand-in detector as the export stage would leave it; with its Paddle program on request (takes seconds)."""
     folder.mkdir(parents=True, exist_ok=True)
+    if paddle:
+        program, params = _paddle_form(precision, batch)
+        (folder / "model.pdmodel").write_bytes(program)
+        (folder / "model.pdiparams").write_bytes(params)
     onnx.save(detector(SIZE, CLASSES, quantized=precision is Precision.INT8, batch=batch), str(folder / "model.onnx"))
     Sidecar(input_size=(SIZE, SIZE), labels=tuple("abcdefghijkl"), boxes_output="boxes", scores_output="scores").write(
         folder / FILE_NAME
