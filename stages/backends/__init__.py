@@ -13,6 +13,8 @@ GROUP = "detpress.backends"
 _OWN = {
     "onnxruntime": "stages.backends.onnxruntime:OnnxRuntime",
     "openvino": "stages.backends.openvino:OpenVino",
+    "tensorrt": "stages.backends.tensorrt:TensorRt",
+    "tensorrt_rtx": "stages.backends.tensorrt:TensorRtRtx",
     "paddle_inference": "stages.backends.paddle_inference:PaddleInference",
 }
 

@@ -28,9 +28,10 @@ Feeds = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Available:
-    """The backend can build and run here; ``detail`` says on what."""
+    """The backend can build here and, with ``can_run``, run too; ``detail`` says on what, or why it cannot run."""
 
     detail: str
+    can_run: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,14 @@ def nvidia_driver() -> str | None:
         return None
     words = info.read_text().split()
     return next((w for w in words if w[:1].isdigit() and "." in w), "unknown")
+
+
+def nvidia_gpus() -> list[str]:
+    """The names of the NVIDIA GPUs, as the driver lists them."""
+    found = []
+    for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        found += [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("Model")]
+    return found
 
 
 def feeds_for(engine: Engine, images: Array, scale_factor: Array) -> dict[str, Array]:

@@ -57,6 +57,9 @@ def build_elsewhere(backend: str, precision: Precision, batch: int) -> Engine:
 
 def infer(engine: Engine, *batches: tuple[Array, Array]) -> list[list[Array]]:
     """The outputs for each batch, all kept until the last one has run; Paddle's in a process of its own."""
+    state = backends.get(engine.backend).availability()
+    if isinstance(state, Available) and not state.can_run:
+        pytest.skip(f"{engine.backend}: {state.detail}")
     feeds = [feeds_for(engine, images, scales) for images, scales in batches]
     if engine.backend in PADDLE:
         return run_elsewhere(engine, feeds)
@@ -140,6 +143,8 @@ def test_unknown_options_and_bad_thread_counts_are_all_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_model_that_is_none_is_a_stage_error(name: str, tmp_path: Path) -> None:
+    if isinstance(state := backends.get(name).availability(), Unavailable):
+        pytest.skip(f"{name}: {state}")
     model = exported(tmp_path / "m", Precision.FP32, paddle=name in PADDLE)
     if name in PADDLE:
         model.path("model.pdmodel").write_bytes(b"not a model")
