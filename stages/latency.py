@@ -72,7 +72,7 @@ class Latency:
     """The stage: time all engines of one backend against each other."""
 
     name: ClassVar[str] = "latency"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     Options: ClassVar[type] = LatencyOptions
     Inputs: ClassVar[type] = LatencyInputs

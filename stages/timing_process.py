@@ -160,9 +160,7 @@ def main() -> int:
     die_with_parent()
     try:
         setup = _setup(json.loads(setup_file.read_text()))
-        if setup.cpus:
-            os.sched_setaffinity(0, setup.cpus)  # before the runtime starts threads
-        with opened(setup) as engine:
+        with opened(setup, pin=True) as engine:
             _say(answers, {"cold_start": engine.cold_start})
             for line in sys.stdin:
                 request = json.loads(line)
