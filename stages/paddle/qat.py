@@ -86,12 +86,17 @@ def distill(
 
 
 def _initial_ranges(student: slim.Student, ranges: dict[str, float], scope: Any) -> None:
-    """Start the ranges of activations at what the FP32 model shows; moving averages would start at 1."""
+    """Start the ranges of activations at what the FP32 model shows; moving averages would start at 1.
+
+    PACT's thresholds start at 20, which would cut off what reaches higher: they start no lower than the range.
+    """
     for name, (scale, accumulator, state) in student.activations.items():
         value = max(ranges[name], slim.SMALLEST_RANGE)
         slim.write(scope, scale, value)
         slim.write(scope, accumulator, value)
         slim.write(scope, state, 1.0)
+        if scope.find_var(name + slim.PACT) is not None and value > float(slim.read(scope, name + slim.PACT)[0]):
+            slim.write(scope, name + slim.PACT, value)
 
 
 class _Teacher:

@@ -41,6 +41,7 @@ from stages.paddle.program import Program
 Array = npt.NDArray[Any]
 
 SCALE = "@scale"  # the scale of variable X is X@scale, also where PACT comes between X and its quantizer
+PACT = "_tmp_input_pact"  # X's threshold is X_tmp_input_pact
 SMALLEST_RANGE = 1e-8  # of an activation that is always zero
 SMALLEST_CHANNEL = 1e-4  # largest weight of a channel, relative to that of the whole convolution
 
@@ -65,7 +66,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
     """
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
-    frozen = skip_projections(program, scope)
+    frozen = skip_projections(program)
     student = program.prune(nodes)
     desc = recover_inference_program(student.desc, paddle.static.Program())
     for parameter in desc.global_block().all_parameters():
@@ -108,7 +109,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
 
 def build_inference(program: Program, options: CompressionSettings, scope: Any) -> Program:
     """The quantized graph up to boxes and scores, with the scales of ``scope`` as they are when it runs."""
-    skip_projections(program, scope)
+    skip_projections(program)
     graph = IrGraph(core.Graph(program.desc.clone(for_test=True).desc), for_test=True)
     _quantize(graph, options, scope, paddle.CPUPlace(), None, training=False)
     return Program(graph.to_program(), program.feeds, program.fetches)
