@@ -45,6 +45,10 @@ class UnlabeledImages:
         places = [divmod(step * self._batch + i, len(self._paths)) for i in range(self._batch)]
         return [int(self._order(epoch)[place]) for epoch, place in places]
 
+    def some(self, count: int) -> list[int]:
+        """``count`` images (or all, if there are fewer), drawn by the seed: for looking at a set without reading it all."""
+        return [int(index) for index in self._order(0)[:count]]
+
     def load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         """(float32 [B, 3, H, W], scale factors float32 [B, 2]) of these images."""
         pairs = [self._one(index) for index in indices]

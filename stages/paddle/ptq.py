@@ -52,8 +52,8 @@ def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOpti
 
 
 def calibration(images: UnlabeledImages, count: int, model: ExportedModel) -> Iterator[dict[str, Any]]:
-    """Feeds with the first ``count`` images of the list, one at a time."""
-    for index in range(min(count, len(images))):
+    """Feeds with ``count`` images of the set, one at a time."""
+    for index in images.some(count):
         image, scale = images.load([index])
         feeds: dict[str, Any] = {model.image_input: image}
         if model.scale_factor:

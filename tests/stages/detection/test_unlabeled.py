@@ -41,3 +41,10 @@ def test_kept_images_are_the_ones_read(tmp_path: Path) -> None:
     assert scale.shape == (2, 2)
     again, _ = source.load([0, 2])
     np.testing.assert_array_equal(again, image[::-1])
+
+
+def test_some_are_drawn_by_the_seed_and_at_most_all(tmp_path: Path) -> None:
+    source = stream(tmp_path)
+    assert len(set(source.some(4))) == 4
+    assert sorted(source.some(100)) == list(range(6))
+    assert source.some(4) == source.indices(0)
