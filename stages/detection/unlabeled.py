@@ -46,7 +46,7 @@ class UnlabeledImages:
         return [int(self._order(epoch)[place]) for epoch, place in places]
 
     def some(self, count: int) -> list[int]:
-        """``count`` images (or all, if there are fewer), drawn by the seed: for looking at a set without reading it all."""
+        """``count`` images (all, if there are fewer), drawn by the seed: to look at a set without reading all of it."""
         return [int(index) for index in self._order(0)[:count]]
 
     def load(self, indices: list[int]) -> tuple[Tensor, Tensor]:
