@@ -11,7 +11,8 @@ from a decoded image and ends with detections in the pixels of that image; readi
                                       "rounds_ms": [median of each round],
                                       "warmup": {"runs", "seconds", "stable"}, "validity": see stages/validity.py},
                           "end2end": {...},
-                          "parts": {"preprocess_ms", "engine_ms", "nms_ms"},       # medians within End2End
+                          "parts": {"preprocess_ms", "engine_ms", "nms_ms",        # medians within End2End
+                                    "host_to_device_ms", "compute_ms", "device_to_host_ms"},  # on a GPU, one by one
                           "memory": {"peak_mb", "engine_mb"}},                     # of the engine's process
                  "int8": {...}},
      "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}}}  # absent without both

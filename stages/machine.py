@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Usage:
         involuntary: times the kernel took the CPU away.
         probe_s: shortest time of a fixed piece of work: it grows when the CPU's clock falls.
         energy_j: what the processor packages consumed, everything that ran on them included.
+        gpu_energy_j: what the GPU consumed, likewise; ``None`` for an engine that runs on the CPU.
     """
 
     wall_s: float
@@ -38,15 +39,20 @@ class Usage:
     involuntary: int | None = None
     probe_s: float | None = None
     energy_j: float | None = None
+    gpu_energy_j: float | None = None
+
+
+Meter = Callable[[], float]
+"""Joules consumed since some fixed moment."""
 
 
 class Watch:
     """Measures `Usage` from ``start`` to ``stop``, with the readings of this process and of some CPUs."""
 
-    def __init__(self, cpus: Sequence[int], proc: Path = PROC, sys: Path = SYS) -> None:
-        self._proc, self._sys = proc, sys
+    def __init__(self, cpus: Sequence[int], proc: Path = PROC, sys: Path = SYS, meter: Meter | None = None) -> None:
+        self._proc, self._sys, self._meter = proc, sys, meter
         self._cpus = sorted({sibling for cpu in cpus for sibling in siblings(cpu, sys)})
-        self._before: tuple[float, float, float | None, float | None, int, float | None] | None = None
+        self._before: tuple[float, float, float | None, float | None, int, float | None, float | None] | None = None
         self._probe = 0.0
 
     def start(self) -> None:
@@ -70,9 +76,10 @@ class Watch:
             min(self._probe, probe()),
             # A counter that has turned over is no reading.
             None if before[5] is None or after[5] is None or after[5] < before[5] else after[5] - before[5],
+            None if before[6] is None or after[6] is None or after[6] < before[6] else after[6] - before[6],
         )
 
-    def _read(self) -> tuple[float, float, float | None, float | None, int, float | None]:
+    def _read(self) -> tuple[float, float, float | None, float | None, int, float | None, float | None]:
         own = resource.getrusage(resource.RUSAGE_SELF)
         return (
             time.perf_counter(),
@@ -81,6 +88,7 @@ class Watch:
             waited_seconds(self._proc),
             own.ru_nivcsw,
             energy_joules(self._sys),
+            self._meter() if self._meter else None,
         )
 
 
@@ -140,6 +148,26 @@ def energy_joules(sys: Path = SYS) -> float | None:
             return None
         found = True
     return total if found else None
+
+
+def gpu_meter(environment: Mapping[str, str] = os.environ) -> Meter | None:
+    """The energy counter of the GPU that CUDA calls device 0; ``None`` where NVML, or the GPU, has none to read.
+
+    ``CUDA_VISIBLE_DEVICES`` may name it by index or by UUID.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    first = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    try:
+        pynvml.nvmlInit()
+        find = pynvml.nvmlDeviceGetHandleByIndex if first.isdigit() else pynvml.nvmlDeviceGetHandleByUUID
+        device = find(int(first) if first.isdigit() else first)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
+    except pynvml.NVMLError:
+        return None
+    return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(device)) * 1e-3  # counted in millijoules
 
 
 def probe() -> float:

@@ -14,19 +14,21 @@ from typing import Any
 import numpy as np
 
 from stages import backends
-from stages.backends.base import Array, Session, feeds_for
+from stages.backends.base import Array, GpuSession, Session, feeds_for
 from stages.contract import Engine
 from stages.detection.images import Image, read_image
 from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError
-from stages.machine import Watch, memory_mb
+from stages.machine import Watch, gpu_meter, memory_mb
 from stages.options import NmsOptions
 from stages.timing import Clock, Task
 
 RUNTIME, END2END = "runtime", "end2end"
 PARTS: tuple[str, ...] = ("preprocess_ms", "engine_ms", "nms_ms")
+SPLIT_RUNS = 50
+"""How often a GPU's copies and work are timed one by one, after everything else."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TimedEngine:
         memory = memory_mb()
         peak, before = memory["peak"], self.before_mb
         return {
-            "parts": self.pair.medians(),
+            "parts": self.pair.medians() | self.pair.split(),
             "memory": {
                 "peak_mb": peak,
                 "engine_mb": None if peak is None or before is None else max(0.0, peak - before),
@@ -100,8 +102,9 @@ def opened(
             raise StageError(
                 "Paddle was imported in the process that times; its threads spoil the timings: report this"
             )
+        meter = gpu_meter() if isinstance(session, GpuSession) else None
         tasks = {
-            mode: Task(mode, run, clock, Watch(setup.cpus) if watched else None)
+            mode: Task(mode, run, clock, Watch(setup.cpus, meter=meter) if watched else None)
             for mode, run in ((RUNTIME, pair.runtime), (END2END, pair.end2end))
         }
         yield TimedEngine(tasks, cold, pair, before)
@@ -144,6 +147,21 @@ class Pair:
         if not self._parts:
             return dict.fromkeys(PARTS)
         return dict(zip(PARTS, (np.median(self._parts, axis=0) * 1e-6).tolist(), strict=True))
+
+    def split(self) -> dict[str, float | None]:
+        """Medians of a GPU's copies and work, in milliseconds; empty for a session that has no such parts.
+
+        Each part waits for the GPU, so that their sum is somewhat more than the Runtime, which waits once.
+        """
+        if not isinstance(self.session, GpuSession):
+            return {}
+        took: dict[str, list[int]] = {}
+        for _ in range(SPLIT_RUNS):
+            for name, call in self.session.steps(self.feeds):
+                start = self._clock()
+                call()
+                took.setdefault(f"{name}_ms", []).append(self._clock() - start)
+        return {name: float(np.median(times)) * 1e-6 for name, times in took.items()}
 
     def _feeds(self, i: int) -> tuple[dict[str, Array], Array]:
         n, batch = len(self.images), self.engine.batch

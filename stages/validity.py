@@ -68,6 +68,7 @@ def _evidence(series: Series, cpus: int) -> dict[str, Any]:
     probes = [u.probe_s for u in usages if u.probe_s is not None]
     switches = [u.involuntary for u in usages if u.involuntary is not None]
     energy = [u.energy_j for u in usages if u.energy_j is not None]
+    gpu_energy = [u.gpu_energy_j for u in usages if u.gpu_energy_j is not None]
     medians = [float(np.median(part)) for part in series.samples if part]
     runs = series.all().size
     return {
@@ -78,4 +79,5 @@ def _evidence(series: Series, cpus: int) -> dict[str, Any]:
         "clock_drop": max(probes) / min(probes) if len(probes) > 1 else None,
         "involuntary_switches": sum(switches) if switches else None,
         "energy_mj": 1e3 * sum(energy) / runs if energy and len(energy) == len(series.blocks) else None,
+        "gpu_energy_mj": 1e3 * sum(gpu_energy) / runs if gpu_energy and len(gpu_energy) == len(series.blocks) else None,
     }

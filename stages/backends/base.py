@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,14 @@ class Session(Protocol):
 
     def infer(self, feeds: Feeds) -> list[Array]:
         """Run once, host to host, and return when the outputs are there: [boxes, scores]."""
+
+
+@runtime_checkable
+class GpuSession(Session, Protocol):
+    """A session on a GPU that can do its copies and its work one by one."""
+
+    def steps(self, feeds: Feeds) -> list[tuple[str, Callable[[], None]]]:
+        """``(host_to_device | compute | device_to_host, call)``, in this order; each call ends when the GPU has."""
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,29 @@ class TensorRtSession:
             self._cuda.copy(target.ctypes.data, buffer.device, buffer.size, TO_HOST, self._stream)
         self._cuda.wait(self._stream)
         return found
+
+    def steps(self, feeds: Feeds) -> list[tuple[str, Callable[[], None]]]:
+        """What `infer` does, in parts that each wait for the GPU; a graph is left out, being one piece."""
+        given = {b.name: np.ascontiguousarray(feeds[b.name], np.float32) for b in self._inputs}
+        found = {b.name: np.empty(b.shape, np.float32) for b in self._outputs}
+
+        def copy_in() -> None:
+            for buffer in self._inputs:
+                if buffer.host is not None:
+                    np.copyto(buffer.host, given[buffer.name])
+                self._copy_in(buffer, given[buffer.name] if buffer.host is None else buffer.host)
+            self._cuda.wait(self._stream)
+
+        def copy_out() -> None:
+            for buffer in self._outputs:
+                target = buffer.pinned or found[buffer.name].ctypes.data
+                self._cuda.copy(target, buffer.device, buffer.size, TO_HOST, self._stream)
+            self._cuda.wait(self._stream)
+            for buffer in self._outputs:
+                if buffer.host is not None:
+                    np.copyto(found[buffer.name], buffer.host)
+
+        return [("host_to_device", copy_in), ("compute", self._execute), ("device_to_host", copy_out)]
 
     def close(self) -> None:
         """Free the buffers; the session cannot be used after it."""

@@ -176,6 +176,7 @@ def _parts(rows: Sequence[Row]) -> str:
                 digits(validity.get("energy_mj"), 1),
             ]
         )
+    on_gpu = [row for row in rows if "compute_ms" in (row["parts"] or {})]
     header = [
         "Engine", "Preprocessing, ms", "Engine, ms", "NMS, ms", "Images per s", "Batch", "Load, s", "Engine memory, MB",
         "Peak memory, MB", "Energy per run, mJ",
@@ -184,7 +185,19 @@ def _parts(rows: Sequence[Row]) -> str:
         "The parts of End2End (medians, NMS in NumPy, on one CPU with the engine) and what else an engine takes. "
         "Reading and decoding the image file is left out."
     )
-    return section(Table("What End2End is made of", header, lines), note, if_any=True)
+    return section(Table("What End2End is made of", header, lines), note, if_any=True) + _gpu_parts(on_gpu)
+
+
+def _gpu_parts(rows: Sequence[Row]) -> str:
+    """Of engines on a GPU: copies and computation one by one."""
+    lines = []
+    for row in rows:
+        validity = (row["latency"]["runtime"] or {}).get("validity") or {}
+        times = (digits(row["parts"][k], 3) for k in ("host_to_device_ms", "compute_ms", "device_to_host_ms"))
+        lines.append([name_of(row), *times, digits(validity.get("gpu_energy_mj"), 1)])
+    header = ["Engine", "Host to device, ms", "Compute, ms", "Device to host, ms", "GPU's energy per run, mJ"]
+    note = "Medians; each part waits for the GPU, so that their sum is more than the Runtime, which waits once."
+    return section(Table("What Runtime is made of on the GPU", header, lines), note, if_any=True)
 
 
 def _audit(rows: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +141,29 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     assert context.value("latency.stub.speedup") == pytest.approx(3)
     assert context.value("latency.stub.end2end.speedup_low") == pytest.approx(3)
     assert context.progress_calls[-1][:2] == (80, 80)
+
+
+class StubOnGpu(Stub):
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Any]:
+        yield StubGpuSession(engine)
+
+
+class StubGpuSession(StubSession):
+    def steps(self, feeds: Feeds) -> list[tuple[str, Callable[[], None]]]:
+        delays = {"host_to_device": 2.0, "compute": 5.0, "device_to_host": 1.0}
+        return [(name, lambda ms=ms: CLOCK.wait(ms)) for name, ms in delays.items()]  # type: ignore[misc]
+
+
+def test_a_gpus_copies_and_work_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: FakeContext
+) -> None:
+    monkeypatch.setattr(backends, "get", lambda name: StubOnGpu())
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+    result = Latency(LatencyOptions(warmup=0, runs=2, rounds=1), here).run(inputs, context)
+    parts = json.loads(result.path("latency.json").read_text())["engines"]["int8"]["parts"]
+    assert [parts[k] for k in ("host_to_device_ms", "compute_ms", "device_to_host_ms")] == pytest.approx([2, 5, 1])
+    assert parts["engine_ms"] == pytest.approx(10)
 
 
 def test_one_engine_has_no_speedup(stub: None, tmp_path: Path, context: FakeContext) -> None:

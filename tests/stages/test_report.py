@@ -270,6 +270,21 @@ GATES = GateOptions(
 )  # fmt: skip
 
 
+def test_an_engine_on_a_gpu_shows_its_copies(tmp_path: Path, context: FakeContext) -> None:
+    inputs = everything(tmp_path)
+    _, _ = report(context, inputs)
+    assert "What Runtime is made of on the GPU" not in (context.out / "report.html").read_text()
+    made = inputs.latencies[0]
+    content = json.loads(made.path("latency.json").read_text())
+    found = content["engines"]["int8"]
+    found["parts"] |= {"host_to_device_ms": 1.234, "compute_ms": 5.0, "device_to_host_ms": 0.5}
+    found["runtime"]["validity"]["gpu_energy_mj"] = 87.5
+    (made.root / "latency.json").write_text(json.dumps(content))
+    _, _ = report(context, inputs)
+    page = (context.out / "report.html").read_text()
+    assert "What Runtime is made of on the GPU" in page and "1.234" in page and "87.5" in page
+
+
 def test_gates_are_judged_on_the_worse_bound(tmp_path: Path, context: FakeContext) -> None:
     content, text = report(context, everything(tmp_path), gate=GATES)
     found = {g["gate"]: (g["verdict"], g["value"]) for g in content["gates"]}

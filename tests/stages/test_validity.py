@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,58 @@ def test_energy_is_per_run() -> None:
     found = verdicts(*[Block([0.01] * 50, usage(energy_j=2.0))] * 2)
     assert found["energy_mj"] == pytest.approx(40)
     assert verdicts(Block([0.01] * 50, usage(energy_j=2.0)), Block([0.01] * 50, usage()))["energy_mj"] is None
+
+
+def test_the_gpus_energy_is_told_apart() -> None:
+    found = verdicts(*[Block([0.01] * 50, usage(gpu_energy_j=1.0, energy_j=2.0))] * 2)
+    assert (found["gpu_energy_mj"], found["energy_mj"]) == (pytest.approx(20), pytest.approx(40))
+    assert verdicts(Block([0.01] * 50, usage()))["gpu_energy_mj"] is None
+
+
+class Nvml:
+    """A stand-in for ``pynvml`` with one device, whose counter goes up by two joules at each reading."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, counts: bool = True) -> None:
+        self.counts, self.asked, self.millijoules = counts, list[object](), 0
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:
+        self.asked.append(index)
+        return "device"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        self.asked.append(uuid)
+        return "device"
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device: str) -> int:
+        if not self.counts:
+            raise self.NVMLError("Not Supported")
+        self.millijoules += 2000
+        return self.millijoules
+
+
+@pytest.mark.parametrize(("visible", "asked"), [(None, 0), ("", 0), ("3,1", 3), ("GPU-5a,GPU-6b", "GPU-5a")])
+def test_the_meter_reads_the_gpu_that_cuda_uses(
+    visible: str | None, asked: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = Nvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    meter = machine.gpu_meter({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    assert meter is not None and nvml.asked == [asked]
+    watch = Watch([0], meter=meter)
+    watch.start()
+    assert watch.stop().gpu_energy_j == pytest.approx(2)
+
+
+def test_a_gpu_that_does_not_count_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(counts=False))
+    assert machine.gpu_meter({}) is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)  # not installed
+    assert machine.gpu_meter({}) is None
 
 
 def test_the_machine_is_read_from_its_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stages import backends
-from stages.backends.base import Available, Unavailable
+from stages.backends.base import Available, GpuSession, Unavailable
 from stages.backends.cuda import TO_DEVICE, TO_HOST
 from stages.backends.tensorrt import NO_GPU
 from stages.backends.tensorrt_build import network_flags
@@ -251,6 +251,22 @@ def test_a_session_copies_runs_and_waits(pinned: bool, graph: bool) -> None:
     assert len(cuda.memory) == (6 if pinned else 3)  # page-locked memory for inputs and outputs
     session.close()
     assert cuda.memory == {}
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_the_parts_of_a_run_each_wait(pinned: bool) -> None:
+    cuda = HostCuda()
+    session = TensorRtSession(TRT, HostEngine(cuda), cuda, ["y", "z"], pinned)
+    assert isinstance(session, GpuSession)
+    cuda.calls.clear()
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    names = []
+    for name, call in session.steps({"x": x}):
+        names.append(name)
+        call()
+    assert names == ["host_to_device", "compute", "device_to_host"]
+    assert cuda.calls == ["in", "wait", "run", "wait", "out", "out", "wait"]
+    assert np.array_equal(session.infer({"x": x})[0], 2 * x)  # and the session is as good as before
 
 
 def test_a_session_names_an_output_that_is_not_there() -> None:
