@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.codec import artifact_from_json, to_json
 from stages.collect import CollectLabeled
 from stages.contract import Checkpoint, LabeledSet, hash_files
 from stages.detection.shapes import LABELS
@@ -25,6 +21,7 @@ from stages.options import CollectOptions, FinetuneOptions, FinetuneSettings, Mo
 from stages.weights import load_arrays, read_pdparams, write_pdparams
 from tests.fakes import FakeContext
 from tests.stages.paddle.test_models import compose, merge
+from tests.stages.workers import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 14
@@ -62,62 +59,22 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> LabeledSet:
     return CollectLabeled(given).run(CollectLabeled.Inputs(), FakeContext(folder / "collect"))
 
 
-class Run:
+class Run(Worker):
     """One finetune worker; its folders stay, so that a second one can go on from the first."""
 
-    def __init__(self, folder: Path, given: FinetuneOptions, inputs: Finetune.Inputs, seed: int = 3) -> None:
-        self.out, self.work = folder / "out", folder / "work"
-        for path in (self.out, self.work):
-            path.mkdir(parents=True, exist_ok=True)
-        request = {
-            "stage": "finetune",
-            "options": to_json(given),
-            "inputs": to_json(inputs),
-            "out": str(self.out),
-            "work": str(self.work),
-            "seed": seed,
-            "threads": 1,
-        }
-        file = folder / "request.json"
-        file.write_text(json.dumps(request))
-        self.events: list[dict[str, Any]] = []
-        self._log = (folder / "log.txt").open("a")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "stages.worker", str(file)],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    def wait(self, kill_at: int | None = None, how: signal.Signals = signal.SIGTERM) -> int:
-        """Read events to the end; on the progress event of step ``kill_at`` or later, send the signal."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            event = json.loads(line)
-            self.events.append(event)
-            if kill_at is not None and event["event"] == "progress" and event["done"] >= kill_at:
-                self._process.send_signal(how)
-                kill_at = None
-        self._process.stdout.close()
-        self._log.close()
-        return self._process.wait(timeout=60)
+    def __init__(self, folder: Path, given: FinetuneOptions, inputs: Finetune.Inputs) -> None:
+        super().__init__(folder, "finetune", given, inputs)
 
     @property
-    def result(self) -> Checkpoint:
-        assert self.events[-1]["event"] == "result", self.events[-1]
-        artifact = artifact_from_json(self.events[-1]["artifact"])
+    def checkpoint(self) -> Checkpoint:
+        artifact = self.result
         assert isinstance(artifact, Checkpoint)
         return artifact
 
     @property
     def history(self) -> list[dict[str, float]]:
-        points: list[dict[str, float]] = json.loads(self.result.path("history.json").read_text())
+        points: list[dict[str, float]] = json.loads(self.checkpoint.path("history.json").read_text())
         return points
-
-    def said(self, kind: str) -> list[str]:
-        return [e["message"] for e in self.events if e["event"] == kind]
 
 
 @pytest.fixture(scope="module")
