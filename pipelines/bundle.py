@@ -159,7 +159,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
         hardware=state["hardware"],
         versions=state["versions"],
         requirements=["numpy", "opencv-python-headless", *backends.get(backend).fingerprint()],
-        config={name: part for name, part in config.items() if name not in ("run", "tracking")},
+        config={name: part for name, part in config.items() if name not in history.NOT_RESULTS},
     )
     node = Node(
         id=f"bundle.{backend}.{precision}",

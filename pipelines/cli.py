@@ -21,6 +21,7 @@ Usage: detpress COMMAND [ARGUMENTS]
 
 Commands
   compress    distil to INT8, build an engine per backend, measure latency and mAP, report
+  retrain     the run-once form of scheduled retraining: changed? compress, gate against the champion, promote or keep
   plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
   report      show the report of a run again
@@ -41,8 +42,8 @@ Start with
 
 `detpress COMMAND --help` tells more. Everywhere: --debug shows tracebacks, --version the version.
 
-Exit codes: 0 done, 2 wrong config or input, 3 a gate failed, 4 a stage failed, 5 nothing changed (with
---exit-if-unchanged), 130 and 143 interrupted.
+Exit codes: 0 done, 2 wrong config or input, 3 a gate failed, 4 a stage failed, 5 nothing changed (`retrain`, and
+`compress --exit-if-unchanged`), 130 and 143 interrupted.
 """
 
 
@@ -144,6 +145,30 @@ def _finetune(arguments: list[str], debug: bool) -> int:
     return hydra_app.run("finetune", rest, task, debug=debug, finetune_only=True)
 
 
+def _retrain(arguments: list[str], debug: bool) -> int:
+    from pipelines import hydra_app, retrain_errors
+    from pipelines.schema import PipelineConfig
+
+    flag = "--dry-run"
+    begun: list[bool] = []
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        from pipelines import retrain
+
+        begun.append(True)
+        if flag in arguments:
+            return retrain.dry_run(config)
+        return _ended(*retrain.run_retrain(config, command=command, debug=debug))
+
+    rest = [argument for argument in arguments if argument != flag]
+    try:
+        return hydra_app.run("retrain", rest, task, debug=debug)
+    except InputError as error:
+        if begun or flag in arguments:
+            raise
+        return _ended(*retrain_errors.refused(rest, error, debug=debug))
+
+
 def _report(arguments: list[str], debug: bool) -> int:
     from pipelines import show
 
@@ -208,6 +233,7 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "compress": _compress,
     "plan": _plan,
     "finetune": _finetune,
+    "retrain": _retrain,
     "report": _report,
     "runs": _runs,
     "reproduce": _reproduce,

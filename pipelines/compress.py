@@ -34,29 +34,49 @@ def run_compress(
         InputError: the user's input is wrong; nothing was measured.
         UnavailableError: none of the backends can run here.
     """
-    _require_a_backend(config)
+    require_a_backend(config)
     config = with_labels(config)
     source = user_model(config)
     threads = config.threads or provenance.available_cores()
     nodes = compress_graph(config, source, threads=threads)
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
-        runner = _runner(config, run)
-        results = runner.run(nodes, run.results)
-        for failure in results.failures.values():
-            if isinstance(failure, InputError):
-                run.save_state("FAILED")
-                raise failure
-        runner.run([_report_node(run, config, nodes, results)], results)
-        status = "FAILED" if results.failures else "FINISHED"
-        run.save_state(status)
-        report = results.artifacts.get("report")
-        if report is None:
-            raise results.failures["report"]
-        path = publish(run, report.root)
-        content = json.loads(path.read_text())
-        run.observer.run_finished(status, content, path.parent)
+        runner = runner_for(config, run)
+        runner.run(nodes, run.results)
+        path, content = reported(config, run, runner, nodes)
+        run.observer.run_finished(run_status(run.results), content, path.parent)
         print_tables(content)
-        return Outcome(exit_code(results, content), path)
+        return Outcome(exit_code(run.results, content), path)
+
+
+def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, dict[str, Any]]:
+    """Write the report over what ``nodes`` made and publish it; the path of ``report.json`` and its content.
+
+    Raises:
+        InputError: what a stage found wrong with the user's input.
+        DetpressError: the report could not be written.
+    """
+    results = run.results
+    stop_on_input(run)
+    runner.run([_report_node(run, config, nodes, results)], results)
+    run.save_state(run_status(results))
+    report = results.artifacts.get("report")
+    if report is None:
+        raise results.failures["report"]
+    path = publish(run, report.root)
+    return path, json.loads(path.read_text())
+
+
+def stop_on_input(run: Run) -> None:
+    """Raise the first failure that the user's input is to blame for."""
+    for failure in run.results.failures.values():
+        if isinstance(failure, InputError):
+            run.save_state("FAILED")
+            raise failure
+
+
+def run_status(results: Results) -> str:
+    """The status that a run ends with."""
+    return "FAILED" if results.failures else "FINISHED"
 
 
 def run_finetune(
@@ -73,7 +93,7 @@ def run_finetune(
     nodes = [n for n in data_nodes(config) if n.id != "images.unlabeled"]
     nodes += finetune_nodes(config, source, threads=threads)
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
-        results = _runner(config, run).run(nodes, run.results)
+        results = runner_for(config, run).run(nodes, run.results)
         if results.failures:
             run.save_state("FAILED")
             raise next(iter(results.failures.values()))
@@ -94,7 +114,8 @@ def timings_policy(config: PipelineConfig) -> str:
     return {None: AUTO, True: ANY, False: FRESH}[config.run.reuse_latency]
 
 
-def _runner(config: PipelineConfig, run: Run) -> Runner:
+def runner_for(config: PipelineConfig, run: Run) -> Runner:
+    """A runner on the config's store that tells the run's observers."""
     return Runner(
         Store(Path(config.run.artifacts).resolve()),
         run.observer,
@@ -147,7 +168,8 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
 
 
-def _require_a_backend(config: PipelineConfig) -> None:
+def require_a_backend(config: PipelineConfig) -> None:
+    """Raise UnavailableError unless one of the backends can run here."""
     reasons: list[str] = []
     for name in config.backend:
         state = backends.get(name).availability()

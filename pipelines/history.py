@@ -21,6 +21,8 @@ from stages.contract import digest_of
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 _LOCK = ".running"
 _STAMP = len("20260101-101500")  # what a run's id begins with
+NOT_RESULTS = ("run", "tracking", "registry", "retrain", "schedule")
+"""Sections of the config that change no result."""
 _RECENT = 100
 """How many runs back an interrupted one, or one with the same config, is looked for."""
 
@@ -93,9 +95,9 @@ def read_state(run_dir: Path) -> dict[str, Any] | None:
 
 
 def config_digest(config: PipelineConfig) -> str:
-    """Digest of what a config asks for; where results and records go is left out."""
+    """Digest of what a config asks for; where results and records go, and when, is left out."""
     plain = redact(to_json(config))
-    return digest_of({name: value for name, value in plain.items() if name not in ("run", "tracking")})
+    return digest_of({name: value for name, value in plain.items() if name not in NOT_RESULTS})
 
 
 def last_with(artifacts: Path, pipeline: str, digest: str) -> dict[str, Any] | None:

@@ -45,10 +45,17 @@ class Step:
     """An interrupted try left something to go on from."""
 
 
-def survey(nodes: Sequence[Node], store: Store, seed: int, *, timings: str = AUTO) -> list[Step]:
-    """A step for each node, in their order."""
+def survey(
+    nodes: Sequence[Node],
+    store: Store,
+    seed: int,
+    *,
+    timings: str = AUTO,
+    known: Mapping[str, Artifact] | None = None,
+) -> list[Step]:
+    """A step for each node, in their order; ``known`` are the results of nodes before them."""
     steps: dict[str, Step] = {}
-    artifacts: dict[str, Artifact] = {}
+    artifacts: dict[str, Artifact] = dict(known or {})
     for node in nodes:
         step = _step(node, artifacts, store, seed)
         steps[node.id] = step

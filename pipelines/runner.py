@@ -78,7 +78,7 @@ class Runner:
         results = results or Results()
         self.store.prepare()
         self.store.sweep()
-        retimed = self._retimed(nodes)
+        retimed = self._retimed(nodes, results)
         for node in nodes:
             lost = [u for u in node.upstream() if u not in results.artifacts]
             if lost and not (node.partial and self._enough(node, results)):
@@ -87,11 +87,11 @@ class Runner:
             self._run_node(node, results, fresh=not node.reuse or (node.timed and retimed))
         return results
 
-    def _retimed(self, nodes: Sequence[Node]) -> bool:
+    def _retimed(self, nodes: Sequence[Node], results: Results) -> bool:
         """Whether timings in the store are left there and taken anew."""
         if self.timings != AUTO or not any(node.timed for node in nodes):
             return self.timings == FRESH
-        return not timings_stand(survey(nodes, self.store, self.seed, timings=ANY))
+        return not timings_stand(survey(nodes, self.store, self.seed, timings=ANY, known=results.artifacts))
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 
+from pipelines.retrain_options import RegistryOptions, RetrainOptions
 from pipelines.tracking_options import TrackingOptions
 from stages.options import (
     AccuracySettings,
@@ -53,7 +54,7 @@ class RunOptions:
 
 @dataclass
 class PipelineConfig:
-    """Everything that ``detpress compress`` and ``detpress finetune`` read."""
+    """Everything that ``detpress compress``, ``finetune`` and ``retrain`` read."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
@@ -66,6 +67,8 @@ class PipelineConfig:
     accuracy: AccuracySettings = field(default_factory=AccuracySettings)
     gate: GateOptions = field(default_factory=GateOptions)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    registry: RegistryOptions = field(default_factory=RegistryOptions)
+    retrain: RetrainOptions = field(default_factory=RetrainOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
     threads: int | None = None
