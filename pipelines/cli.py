@@ -27,6 +27,7 @@ Commands
   report      show the report of a run again
   runs        the runs of this folder: status, mAP, speed-up, size
   reproduce   the exact command of a run, what changed since, and whether the same comes out
+  schedule    retrain by the clock, and look at or change what is scheduled
   gc          remove stored results that no kept run refers to
   compare     what changed between two runs, with intervals
   bundle      pack an engine of a run for another machine
@@ -187,6 +188,12 @@ def _reproduce(arguments: list[str], debug: bool) -> int:
     return reproduce.main(arguments)
 
 
+def _schedule(arguments: list[str], debug: bool) -> int:
+    from pipelines.scheduling import command
+
+    return command.main(arguments, debug)
+
+
 def _gc(arguments: list[str], debug: bool) -> int:
     from pipelines import gc
 
@@ -237,6 +244,7 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "report": _report,
     "runs": _runs,
     "reproduce": _reproduce,
+    "schedule": _schedule,
     "gc": _gc,
     "compare": _compare,
     "bundle": _bundle,

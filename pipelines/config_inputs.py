@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config_keys import Problem
+from pipelines.scheduling.checking import check_schedule
 from pipelines.schema import PipelineConfig
 from stages.finetune import STRIDE, check_input_size
 from stages.options import DataOptions
@@ -34,6 +35,7 @@ def check_inputs(config: PipelineConfig, *, finetune_only: bool = False) -> list
         problems += _drawn(config.data)
     else:
         problems += _data(config, finetune_only)
+    problems += check_schedule(config.schedule)
     if not finetune_only and not config.backend:
         problems.append(Problem("backend", "none is chosen; name at least one, e.g. backend=[onnxruntime]"))
     return problems

@@ -10,10 +10,16 @@ from pathlib import Path
 
 from stages.errors import StoreError
 
+INHERITED = "DETPRESS_LOCK"
+"""Environment variable with the number of a descriptor that holds a lock: the scheduler's child gets one. The kernel
+releases the lock when the last process has closed it, so a child that outlives a killed scheduler keeps it."""
+
 
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
     """Hold the lock on the file ``path``; a second process waits for the first.
+
+    A process that was started with the lock in its hands (see `INHERITED`) has it already.
 
     Args:
         waiting: called once with who holds the lock, before the wait.
@@ -29,6 +35,9 @@ def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Ite
             f"cannot write to {path.parent}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
         ) from error
     with stream:
+        if _inherited(stream.fileno()):
+            yield
+            return
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -41,3 +50,37 @@ def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Ite
         stream.write(f"process {os.getpid()}\n")
         stream.flush()
         yield
+
+
+def acquire(path: Path) -> int | None:
+    """A descriptor that holds the lock, to be handed to a child, or ``None`` if somebody else has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def sign(descriptor: int, text: str) -> None:
+    """Write into the lock's file who holds it, for those who have to wait."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{text}\n".encode(), 0)
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock, in words."""
+    with contextlib.suppress(OSError):
+        if text := path.read_text(errors="replace").strip():
+            return text
+    return "another process"  # taken, and not signed yet
+
+
+def _inherited(descriptor: int) -> bool:
+    try:
+        mine, wanted = os.fstat(int(os.environ[INHERITED])), os.fstat(descriptor)
+    except (KeyError, ValueError, OSError):
+        return False
+    return (mine.st_dev, mine.st_ino) == (wanted.st_dev, wanted.st_ino)

@@ -1,6 +1,7 @@
 """Takes secrets out of whatever is written down: params, config dumps, commands, error messages.
 
-What counts as secret: the value of a key whose name says so (``password``, ``api_key``, ``aws.secret_access_key``),
+What counts as secret: the value of a key whose name says so (``password``, ``api_key``, ``aws.secret_access_key``,
+``webhook``, since the path of such an address is often its password),
 user names and passwords in URLs, and signing parameters of a URL's query. The rest stays as it is.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 HIDDEN = "***"
 
 _WORDS = (
-    r"passwords?|passwd|passphrase|pwd|secrets?|tokens?|credentials?|authorization|signature|sig"
+    r"webhooks?|passwords?|passwd|passphrase|pwd|secrets?|tokens?|credentials?|authorization|signature|sig"
     r"|api[_-]?keys?|access[_-]?keys?|private[_-]?keys?|account[_-]?keys?"
 )
 # A name is secret if one of its parts is: `hf_token`, `s3.secret-key`, `dbPassword`; not `tokenizer`, not `monkey`.

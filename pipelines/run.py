@@ -126,6 +126,7 @@ def open_run(
     run_id = f"{stamp}-{config.model.name}-{data}-{secrets.token_hex(2)}"
     folder = artifacts / "runs" / run_id
     plain = redact(to_json(config))
+    plain.pop("schedule")  # it says when a run is started, not what it does
     digest = history.config_digest(config)
     try:
         history.mark_killed(artifacts)

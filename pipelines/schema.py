@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 
 from pipelines.retrain_options import RegistryOptions, RetrainOptions
+from pipelines.scheduling.options import ScheduleOptions
 from pipelines.tracking_options import TrackingOptions
 from stages.options import (
     AccuracySettings,
@@ -69,6 +70,7 @@ class PipelineConfig:
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     registry: RegistryOptions = field(default_factory=RegistryOptions)
     retrain: RetrainOptions = field(default_factory=RetrainOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
     threads: int | None = None

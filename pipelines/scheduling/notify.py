@@ -1,0 +1,91 @@
+"""Tells a webhook or a program how a tick ended. Whatever goes wrong with that is reported and changes nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipelines.redact import redact, redact_text
+from pipelines.scheduling.options import NotifyOptions, expand
+
+_TRIES, _PAUSE_SECONDS = 3, 1.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the token to a host that nobody named."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def notify(options: NotifyOptions, entry: Mapping[str, Any]) -> list[str]:
+    """Tell whom the options name, if they want this outcome; returns what went wrong."""
+    if entry["outcome"] not in options.outcomes:
+        return []
+    body = json.dumps({"schema_version": 1, "host": socket.gethostname(), **redact(dict(entry))}).encode()
+    problems: list[str] = []
+    for wanted, tell in ((options.webhook, _post), (options.command, _start)):
+        if wanted:
+            try:
+                tell(options, body)
+            except KeyError as error:
+                problems.append(f"schedule.notify: the environment variable {error.args[0]} is not set; nobody is told")
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                problems.append(f"schedule.notify: {_what(tell)} failed: {_told(options, error)}")
+    return problems
+
+
+def _what(tell: Any) -> str:
+    return "the webhook" if tell is _post else "the command"
+
+
+def _told(options: NotifyOptions, error: Exception) -> str:
+    """The error in a line, without the URL: a webhook's path is often its password."""
+    text = redact_text(str(error)).splitlines()[0] if str(error) else type(error).__name__
+    if options.webhook:
+        try:
+            url = expand(options.webhook)
+        except KeyError:
+            return text
+        text = text.replace(url, f"{urlsplit(url).scheme}://{urlsplit(url).hostname}/***")
+    return text
+
+
+def _post(options: NotifyOptions, body: bytes) -> None:
+    assert options.webhook is not None
+    url = expand(options.webhook)
+    if urlsplit(url).scheme not in ("http", "https"):  # urllib would also open files
+        raise ValueError("its URL does not begin with http:// or https://")
+    headers = {"Content-Type": "application/json", "User-Agent": "detpress"}
+    if options.token_env:
+        headers["Authorization"] = f"Bearer {os.environ[options.token_env]}"
+    request = urllib.request.Request(url, body, headers)
+    opener = urllib.request.build_opener(_NoRedirect)
+    for left in reversed(range(_TRIES)):
+        try:
+            with opener.open(request, timeout=options.timeout):
+                return
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500 or not left:
+                raise ValueError(f"it answered {error.code} {error.reason}") from error
+        except OSError:
+            if not left:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _start(options: NotifyOptions, body: bytes) -> None:
+    command = [expand(part) for part in options.command]
+    done = subprocess.run(command, input=body, capture_output=True, timeout=options.timeout, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
+        raise ValueError(f"exit code {done.returncode}: {last[0][:200]}")

@@ -1,0 +1,191 @@
+"""The scheduler itself: one process per job store, in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.job import Job
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from pipelines import locking
+from pipelines.redact import redact_text
+from pipelines.scheduling import records
+from pipelines.scheduling.jobs import JobStore, Spec
+from pipelines.scheduling.notify import notify
+from pipelines.scheduling.options import MISSED, SKIPPED
+from pipelines.scheduling.records import Tick
+from pipelines.scheduling.tick import TickRunner
+from stages.errors import InputError
+
+_LOOK_SECONDS = 1.0
+"""How often the store is looked at for what other processes changed: pause, resume, a new schedule."""
+_WORKERS = 32  # ticks wait in threads, they do not compute
+
+
+def say(text: str) -> None:
+    """A line on standard output, with the time."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact_text(text)}", flush=True)
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
+    """Decides and stores under the store's lock: a pause written in between would be overwritten."""
+
+    guard: Callable[[], contextlib.AbstractContextManager[None]]
+
+    def _process_jobs(self) -> Any:
+        with self.guard():
+            return super()._process_jobs()
+
+
+class Service:
+    """What `serve` runs."""
+
+    def __init__(self, url: str, lock_folder: Path) -> None:
+        self.stop = threading.Event()
+        self.store = JobStore(url, self._tick)
+        self._lock_folder = lock_folder
+        self._threads: list[threading.Thread] = []
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it has to say comes as events
+        self._scheduler = _Scheduler(timezone=timezone.utc)
+        self._scheduler.guard = lambda: editing(lock_folder)
+        self._scheduler.add_jobstore(self.store)
+        self._scheduler.add_executor(ThreadPoolExecutor(_WORKERS))
+        self._scheduler.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
+
+    def run(self) -> int:
+        """Serve until SIGINT or SIGTERM; what runs then is stopped, and gone on with at the next start."""
+        with only_one(self._lock_folder), self.store.claimed(), stopping(self.stop):
+            jobs = self.store.get_all_jobs()
+            self._recover(jobs)
+            self._scheduler.start()
+            for job in jobs:
+                due = job.next_run_time
+                say(f"{job.id}: {'paused' if due is None else f'next tick {local(due)}'}")
+            try:
+                while not self.stop.wait(_LOOK_SECONDS):
+                    self._scheduler.wakeup()
+            finally:
+                self.stop.set()
+                say("stopping")
+                self._scheduler.shutdown(wait=True)
+                for thread in self._threads:
+                    thread.join()
+        return 0
+
+    def _tick(self, spec: Spec) -> None:
+        TickRunner(spec, self.stop, say).run()
+
+    def _recover(self, jobs: list[Job]) -> None:
+        """Go on with what an earlier scheduler left; the lock is tried before any tick can be due."""
+        specs = {job.id: job.kwargs["spec"] for job in jobs}
+        for artifacts in sorted({Path(spec.artifacts) for spec in specs.values()}):
+            for tick in records.abandoned(artifacts):
+                spec = specs.get(tick.schedule)
+                if spec is None or Path(spec.artifacts) != artifacts:
+                    say(f"{tick.schedule}: was removed; its unfinished tick {tick.id} is dropped")
+                    records.append(artifacts, {"schedule": tick.schedule, "tick": tick.id, "outcome": SKIPPED})
+                    tick.close()
+                    continue
+                runner = TickRunner(spec, self.stop, say)
+                held = locking.acquire(records.lock_of(artifacts))
+                thread = threading.Thread(target=runner.resume, args=(tick, held), name=tick.id)
+                self._threads.append(thread)
+                thread.start()
+
+    def _missed(self, event: JobEvent) -> None:
+        """What APScheduler did not run goes into the history too."""
+        job = self.store.lookup_job(event.job_id)
+        if event.code == EVENT_JOB_ERROR:
+            say(f"{event.job_id}: unexpected error: {event.exception!r}\n{event.traceback}")
+            return
+        if job is None:
+            return
+        spec: Spec = job.kwargs["spec"]
+        due = getattr(event, "scheduled_run_time", None) or event.scheduled_run_times[-1]
+        if event.code == EVENT_JOB_MISSED:
+            outcome, reason = MISSED, f"due {local(due)}, too late now (schedule.catch_up=skip)"
+        elif spec.options.overlap == "queue":
+            outcome, reason = SKIPPED, "one tick waits already"
+        else:
+            outcome, reason = SKIPPED, "the tick before it goes on"
+        tick = Tick(spec.name, Path(spec.artifacts))
+        entry = {"schedule": spec.name, "tick": tick.id, "outcome": outcome, "reason": reason}
+        line = records.append(Path(spec.artifacts), entry)
+        say(f"{spec.name}: {outcome}: {reason}")
+        for problem in notify(spec.options.notify, line):
+            say(f"{spec.name}: warning: {problem}")
+
+
+def local(moment: datetime) -> str:
+    """A moment in this machine's time zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the store for this process. Raises InputError if another scheduler serves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".serving").open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise InputError(
+                f"a scheduler (process {stream.read().strip() or '?'}) serves this store already; add a schedule to it "
+                "with `detpress schedule add ...`, or give this one a store of its own (schedule.store)"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def serving(folder: Path) -> bool:
+    """Whether a scheduler serves the store."""
+    try:
+        with (folder / ".serving").open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def editing(folder: Path) -> Iterator[None]:
+    """Read a schedule and write it back with nobody in between."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".editing").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def stopping(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set ``stop``; a second one ends the process at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():  # asked twice: no more grace
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)

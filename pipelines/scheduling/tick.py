@@ -1,0 +1,216 @@
+"""One tick: get the lock, run ``detpress retrain``, try again where that may help, tell how it ended.
+
+Each step is on disk before the next begins (``records.Tick``), so a scheduler that was killed anywhere in here is
+replaced by one that goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipelines import locking
+from pipelines.retrain_journal import now
+from pipelines.scheduling import records
+from pipelines.scheduling.child import Child, end_tree, is_running
+from pipelines.scheduling.jobs import Spec
+from pipelines.scheduling.marking import mark_interrupted
+from pipelines.scheduling.notify import notify
+from pipelines.scheduling.options import FAILED, INTERRUPTED, SKIPPED
+from pipelines.scheduling.records import QUEUED, RUNNING, STOPPED, WAITING, Tick
+from pipelines.tracking_process import this_process
+
+_POLL_SECONDS = 0.2
+_AGAIN = (FAILED, INTERRUPTED)
+"""Outcomes that another try may change; wrong input and a failed gate stay what they are."""
+_NOT_MET = 127  # a shell's exit code for a program that is not there
+Say = Callable[[str], None]
+
+
+class TickRunner:
+    """Runs one tick of one schedule. ``stop`` ends it in order: the run is stopped and gone on with after a restart."""
+
+    def __init__(self, spec: Spec, stop: threading.Event, say: Say) -> None:
+        self.spec = spec
+        self.options = spec.options
+        self.artifacts = Path(spec.artifacts)
+        self.lock = records.lock_of(self.artifacts)
+        self.stop = stop
+        self.say: Say = lambda text: say(f"{spec.name}: {text}")
+
+    def run(self) -> dict[str, Any]:
+        """A new tick, from its begin to its end; returns the last line that the history got."""
+        tick = Tick(self.spec.name, self.artifacts)
+        held = locking.acquire(self.lock)
+        if held is None:
+            holder = locking.holder(self.lock)
+            if self.options.overlap == "skip":
+                return self._end(tick, SKIPPED, f"the retraining before it goes on: {holder}")
+            self.say(f"waits for {holder}")
+            tick.state = QUEUED
+            tick.save()
+            held = self._await_lock(tick)
+            if held is None:
+                return self._given_up(tick)
+        return self._attempts(tick, held)
+
+    def resume(self, tick: Tick, held: int | None) -> dict[str, Any]:
+        """Go on with a tick whose scheduler is gone. A run that outlived it is waited for, never doubled.
+
+        Args:
+            tick: as it was left.
+            held: the lock, if it was free.
+        """
+        tick.owner = this_process()
+        tick.save()
+        if held is None:
+            self.say(f"the scheduler was gone, its run was not: waits for {locking.holder(self.lock)}")
+            held = self._await_lock(tick)
+            if held is None:
+                return self._given_up(tick)
+        if tick.state == RUNNING and tick.attempt:
+            told = records.told(tick, None)
+            if told is not None and told["outcome"] not in _AGAIN:
+                return self._final(tick, held, told)
+            told = told or self._lost(tick)
+            if tick.resumes >= self.options.resumes:
+                told["reason"] = f"{told.get('reason')}; not started again (schedule.resumes={self.options.resumes})"
+                return self._final(tick, held, told)
+            self._write(tick, {**told, "again": True})
+            tick.resumes += 1
+            self.say(f"{told['outcome']} while there was no scheduler; goes on from what is stored")
+        elif tick.state == WAITING and not self._wait_until(tick.retry_at):
+            return self._stopped(tick, held)
+        return self._attempts(tick, held)
+
+    def _lost(self, tick: Tick) -> dict[str, Any]:
+        """A run that left no word: marked as killed, in MLflow too."""
+        problem = mark_interrupted(self.artifacts, self.spec.tracking, Path(self.spec.folder))
+        if problem:
+            self.say(f"warning: MLflow was not told of the interruption: {problem}; the next run tells it")
+        return {"outcome": INTERRUPTED, "reason": "its process was ended from outside, and so was the scheduler"}
+
+    # --- the runs -----------------------------------------------------------------------------------------------
+
+    def _attempts(self, tick: Tick, held: int) -> dict[str, Any]:
+        tries = 0
+        while True:
+            tick.attempt, tick.attempt_began, tick.state = tick.attempt + 1, time.time(), RUNNING
+            tick.pid = 0
+            tick.save()
+            told = self._one(tick, held)
+            if told is None:
+                return self._stopped(tick, held)
+            tries += 1
+            wait = min(self.options.backoff * 2 ** (tries - 1), self.options.max_backoff)
+            late = self._left(tick) is not None and (self._left(tick) or 0) <= wait
+            if told["outcome"] not in _AGAIN or tries > self.options.retries or late or told.get("last"):
+                return self._final(tick, held, told)
+            self._write(tick, {**told, "again": True})
+            self.say(f"{told['outcome']}: {told.get('reason')}; tried again in {wait:g} s")
+            tick.state, tick.retry_at = WAITING, time.time() + wait
+            tick.save()
+            locking.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
+            if not self._wait_until(tick.retry_at):
+                return self._stopped(tick, held)
+
+    def _one(self, tick: Tick, held: int) -> dict[str, Any] | None:
+        """One run; how it ended, or ``None`` if the scheduler is to stop."""
+        try:
+            child = Child.start(self.spec.command, folder=Path(self.spec.folder), out=tick.out, log=tick.log, lock=held)
+        except OSError as error:
+            reason = f"cannot start {self.spec.command[0]} in {self.spec.folder}: {error.strerror or error}"
+            return {"outcome": FAILED, "reason": reason, "exit_code": _NOT_MET}
+        tick.pid, tick.pid_started = child.pid, child.started
+        locking.sign(held, f"schedule {self.spec.name} (process {child.pid}, since {now()})")
+        tick.save()
+        self.say(f"started (try {tick.attempt}, process {child.pid}, log {tick.log})")
+        while (code := child.poll()) is None:
+            if self.stop.wait(_POLL_SECONDS):
+                child.end(self.options.grace)
+                return None
+            left = self._left(tick)
+            if left is not None and left <= 0:
+                child.end(self.options.grace)
+                reason = (
+                    f"it was stopped at schedule.deadline={self.options.deadline:g} s; what finished is kept, "
+                    "the next tick goes on from there"
+                )
+                return {"outcome": FAILED, "reason": reason, "exit_code": child.poll(), "last": True}
+        return records.told(tick, code)
+
+    # --- how it ends --------------------------------------------------------------------------------------------
+
+    def _final(self, tick: Tick, held: int, told: dict[str, Any]) -> dict[str, Any]:
+        os.close(held)
+        return self._end(tick, str(told["outcome"]), str(told.get("reason") or ""), told)
+
+    def _end(self, tick: Tick, outcome: str, reason: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
+        line = self._write(tick, {**(told or {}), "outcome": outcome, "reason": reason})
+        tick.close()
+        self.say(f"{outcome}{f': {reason}' if reason else ''}")
+        for problem in notify(self.options.notify, line):
+            self.say(f"warning: {problem}")
+        records.prune_logs(self.artifacts, self.options.keep_logs)
+        return line
+
+    def _stopped(self, tick: Tick, held: int) -> dict[str, Any]:
+        """The scheduler ends: the tick stays open, for the next one."""
+        if tick.state == RUNNING:
+            self._write(tick, {"outcome": INTERRUPTED, "reason": "the scheduler was stopped", "again": True})
+            tick.state = STOPPED
+            tick.save()
+        os.close(held)
+        self.say("stopped with the scheduler; goes on when that is started again")
+        return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
+
+    def _given_up(self, tick: Tick) -> dict[str, Any]:
+        """The lock did not come free: the scheduler ends, or the deadline has passed."""
+        if self.stop.is_set():
+            return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
+        return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locking.holder(self.lock)}")
+
+    def _write(self, tick: Tick, told: dict[str, Any]) -> dict[str, Any]:
+        names = ("outcome", "reason", "exit_code", "run_id", "version", "champion", "again")
+        entry: dict[str, Any] = {
+            "schedule": self.spec.name,
+            "tick": tick.id,
+            "attempt": tick.attempt,
+            "started": _stamp(tick.attempt_began or tick.began),
+            "ended": now(),
+            **{name: told[name] for name in names if told.get(name) is not None},
+            "log": str(tick.log) if tick.attempt else None,
+        }
+        return records.append(self.artifacts, entry)
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    def _left(self, tick: Tick) -> float | None:
+        """Seconds until the deadline."""
+        return None if self.options.deadline is None else tick.began + self.options.deadline - time.time()
+
+    def _await_lock(self, tick: Tick) -> int | None:
+        """The lock once it is free; ``None`` if the scheduler is to stop, or the deadline passes first.
+
+        An outlived run is held to its deadline too: it is stopped then, and its tick goes on to its end.
+        """
+        while not self.stop.wait(_POLL_SECONDS):
+            if (held := locking.acquire(self.lock)) is not None:
+                return held
+            left = self._left(tick)
+            if left is not None and left <= 0:
+                if not (tick.pid and is_running(tick.pid, tick.pid_started)):
+                    return None
+                end_tree(tick.pid, tick.pid_started, self.options.grace)
+        return None
+
+    def _wait_until(self, moment: float) -> bool:
+        return not self.stop.wait(max(0.0, moment - time.time()))
+
+
+def _stamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
