@@ -217,6 +217,38 @@ class PaddleInferenceOptions(BackendOptions):
 
 
 @dataclass
+class PaddleTensorRtOptions(BackendOptions):
+    """Paddle Inference with TensorRT subgraphs, on an NVIDIA GPU."""
+
+    fp16: bool = False
+    """Compute the FP32 engine in FP16. In INT8 engines Paddle lets TensorRT use FP16 for what is not INT8 anyway."""
+    min_subgraph_size: int = 3
+    """Fewest operators that are worth an engine of their own; smaller parts stay with Paddle."""
+    workspace_mb: int = 1024
+    """Most scratch memory of TensorRT."""
+    optimization_level: int = 3
+    """How long TensorRT searches: 0 to 5 (TensorRT 8.6 and later)."""
+    passes: list[str] | None = None
+    """Names of the passes of ``stages/paddle/lowering.py``; ``None``: the recipe of the precision."""
+
+
+@dataclass
+class FastDeployOptions(BackendOptions):
+    """FastDeploy 1.0.x: one interface over the runtimes that its package brings."""
+
+    runtime: str = "ort"
+    """``ort``, ``openvino``, ``paddle``, ``tensorrt`` or ``paddle_tensorrt``."""
+    device: str = "cpu"
+    """``cpu``, or ``gpu`` (which both TensorRTs need, and OpenVINO cannot use)."""
+    fp16: bool = False
+    """Compute in FP16 what is not INT8 (both TensorRTs only)."""
+    pinned: bool = False
+    """Page-locked host buffers (FastDeploy knows them for ``tensorrt`` and ``paddle`` on a GPU; for outputs only)."""
+    lowering: list[str] | None = None
+    """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the runtime. Not for Paddle's."""
+
+
+@dataclass
 class TensorRtOptions(BackendOptions):
     """TensorRT, and TensorRT for RTX."""
 

@@ -16,6 +16,8 @@ _OWN = {
     "tensorrt": "stages.backends.tensorrt:TensorRt",
     "tensorrt_rtx": "stages.backends.tensorrt:TensorRtRtx",
     "paddle_inference": "stages.backends.paddle_inference:PaddleInference",
+    "paddle_tensorrt": "stages.backends.paddle_tensorrt:PaddleTensorRt",
+    "fastdeploy": "stages.backends.fastdeploy:FastDeploy",
 }
 
 __all__ = ["GROUP", "Available", "Backend", "Session", "Unavailable", "get", "names"]

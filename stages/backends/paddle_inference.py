@@ -76,9 +76,8 @@ class PaddleInference:
         from stages.paddle import engine as paddle_engine
 
         options = parse_options(self.name, PaddleInferenceOptions, engine.options)
-        yield paddle_engine.Session(
-            engine.path(engine.main), engine.path(paddle_engine.PARAMS), engine.precision, options
-        )
+        program, params = engine.path(engine.main), engine.path(paddle_engine.PARAMS)
+        yield paddle_engine.Session(paddle_engine.onednn(program, params, engine.precision, options))
 
 
 def _own(options: BackendOptions) -> PaddleInferenceOptions:
