@@ -43,9 +43,10 @@ def run_compress(
         runner = runner_for(config, run)
         runner.run(nodes, run.results)
         path, content = reported(config, run, runner, nodes)
-        run.observer.run_finished(run_status(run.results), content, path.parent)
+        code = exit_code(run.results, content, require_all=config.run.require_all_backends)
+        run.observer.run_finished(run_status(code), content, path.parent)
         print_tables(content)
-        return Outcome(exit_code(run.results, content), path)
+        return Outcome(code, path)
 
 
 def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, dict[str, Any]]:
@@ -58,10 +59,12 @@ def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[N
     results = run.results
     stop_on_input(run)
     runner.run([_report_node(run, config, nodes, results)], results)
-    run.save_state(run_status(results))
     report = results.artifacts.get("report")
     if report is None:
+        run.save_state("FAILED")
         raise results.failures["report"]
+    content = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    run.save_state(run_status(exit_code(results, content, require_all=config.run.require_all_backends)))
     path = publish(run, report.root)
     return path, json.loads(path.read_text())
 
@@ -74,9 +77,9 @@ def stop_on_input(run: Run) -> None:
             raise failure
 
 
-def run_status(results: Results) -> str:
-    """The status that a run ends with."""
-    return "FAILED" if results.failures else "FINISHED"
+def run_status(code: int) -> str:
+    """The status of a run that ends with an exit code: a failed gate is no failure of the run."""
+    return "FINISHED" if code in (0, 3) else "FAILED"
 
 
 def run_finetune(
@@ -196,7 +199,13 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
                     "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
                 }
             )
-    kinds = {"engines": "build", "latencies": "latency", "accuracies": "accuracy", "comparisons": "compare"}
+    kinds = {
+        "engines": "build",
+        "latencies": "latency",
+        "accuracies": "accuracy",
+        "comparisons": "compare",
+        "agreements": "agreement",
+    }
     return Node(
         id="report",
         stage="report",
@@ -209,10 +218,12 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
             method=config.compression.method,
             failures=failures,
             gate=config.gate,
+            require_all_backends=config.run.require_all_backends,
             config=dict(run.info.config),
             versions=provenance.versions(),
             commit=run.info.commit,
         ),
         inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
         partial=True,
+        empty=True,
     )

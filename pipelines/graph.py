@@ -15,9 +15,11 @@ from stages.codec import to_json
 from stages.contract import Precision
 from stages.options import (
     AccuracyOptions,
+    AgreementOptions,
     BuildOptions,
     CollectOptions,
     CompareOptions,
+    DetectOptions,
     DistillOptions,
     ExportOptions,
     FinetuneOptions,
@@ -57,6 +59,8 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
         exports[Precision.INT8] = Ref("export.int8")
     for name, options in config.backend.items():
         nodes += _backend_nodes(config, name, options, exports, threads)
+    if config.agreement.images:
+        nodes += _agreement_nodes(config, exports, threads)
     return nodes
 
 
@@ -162,6 +166,44 @@ def _export(config: PipelineConfig, precision: Precision, model: Input, images: 
         seeded=model is None,  # random weights come from the seed
         precision=precision.value,
     )
+
+
+def _agreement_nodes(config: PipelineConfig, exports: dict[Precision, Ref], cores: int) -> list[Node]:
+    """Detections of the reference and of each backend on the same images, and their comparison."""
+    options = DetectOptions(images=config.agreement.images, nms=config.accuracy.nms)
+    images = Ref("images.unlabeled")
+    nodes = [
+        Node(
+            id="detect.reference",
+            stage="detect",
+            options=options,
+            inputs={"models": list(exports.values()), "images": images},
+            threads=cores,
+        )
+    ]
+    for name, chosen in config.backend.items():
+        nodes.append(
+            Node(
+                id=f"detect.{name}",
+                stage="detect",
+                options=options,
+                inputs={"engines": [Ref(f"build.{name}.{p}") for p in exports], "images": images},
+                threads=int(to_json(chosen).get("threads", 1)),
+                fingerprint=backends.get(name).fingerprint(),
+                partial=True,
+                backend=name,
+            )
+        )
+    nodes.append(
+        Node(
+            id="agreement",
+            stage="agreement",
+            options=stage_options(AgreementOptions, config.agreement),
+            inputs={"reference": Ref("detect.reference"), "engines": [Ref(f"detect.{n}") for n in config.backend]},
+            partial=True,
+        )
+    )
+    return nodes
 
 
 def _backend_nodes(

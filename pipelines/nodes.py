@@ -43,6 +43,8 @@ class Node:
     """A measurement of time: taken from the store only as `Runner.timings` says."""
     partial: bool = False
     """Lists of inputs may lack what failed (timings of one precision, the report)."""
+    empty: bool = False
+    """``partial``, and a list may lack all there is (the report)."""
     backend: str | None = None
     precision: str | None = None
 

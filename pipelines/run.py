@@ -32,7 +32,7 @@ from pipelines.runner import Results
 from pipelines.schema import PipelineConfig
 from stages.codec import to_json
 from stages.contract import Artifact, digest_of
-from stages.errors import DetpressError, InputError, StoreError
+from stages.errors import DetpressError, InputError, StoreError, UnavailableError
 
 
 @dataclass(frozen=True)
@@ -247,15 +247,24 @@ def point_latest(run_dir: Path) -> None:
     link.replace(run_dir.parent / "latest")
 
 
-def exit_code(results: Results, report: Mapping[str, Any] | None = None) -> int:
+def exit_code(results: Results, report: Mapping[str, Any] | None = None, *, require_all: bool = False) -> int:
     """0 if every stage ended well and every gate of the report holds.
 
-    A failed stage comes before a failed gate: 2 if the user's input was the cause, else 4; 3 if a gate failed.
+    A failed stage, or an engine that disagrees with the reference, comes before a failed gate: 2 if the user's input
+    was the cause, else 4; 3 if a gate failed. A backend that is unavailable on this machine is no failure as long as
+    one that was listed beside it ran, unless ``require_all``.
     """
-    if not results.failures:
-        failed = any(gate["verdict"] == "fail" for gate in (report or {}).get("gates", ()))
-        return 3 if failed else 0
-    return 2 if any(isinstance(e, InputError) for e in results.failures.values()) else 4
+    rows = (report or {}).get("rows", ())
+    failures = results.failures.values()
+    if any(isinstance(error, InputError) for error in failures):
+        return 2
+    unavailable = [error for error in failures if isinstance(error, UnavailableError)]
+    ran = any(row["status"] == "ok" for row in rows)
+    if len(unavailable) < len(failures) or any(row["status"] == "failed" for row in rows):
+        return 4
+    if unavailable and (require_all or not ran):
+        return 4
+    return 3 if any(gate["verdict"] == "fail" for gate in (report or {}).get("gates", ())) else 0
 
 
 def first_failure(results: Results) -> DetpressError | None:

@@ -96,7 +96,15 @@ class Runner:
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
         for value in node.inputs.values():
-            if isinstance(value, Ref) and value.node not in results.artifacts:
+            if isinstance(value, Ref):
+                if value.node not in results.artifacts:
+                    return False
+            elif (
+                isinstance(value, Sequence)
+                and value
+                and not node.empty
+                and not any(ref.node in results.artifacts for ref in value)
+            ):
                 return False
         return True
 

@@ -17,6 +17,7 @@ from pipelines.scheduling.options import ScheduleOptions
 from pipelines.tracking_options import TrackingOptions
 from stages.options import (
     AccuracySettings,
+    AgreementSettings,
     CompressionSettings,
     DataOptions,
     ExportSettings,
@@ -48,6 +49,8 @@ class RunOptions:
     """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
     stage_retries: int = 0
     """How often a stage that crashed, failed or took too long is tried again, going on from its checkpoint."""
+    require_all_backends: bool = False
+    """Whether a listed backend that is unavailable on this machine fails the run; else its rows only say so."""
     reuse_latency: bool | None = None
     """Take timings from an earlier run with the same key: ``true`` always, ``false`` never, ``None`` where all of them
     were taken in one run on this machine since it started, and nothing before them has to be computed again."""
@@ -66,6 +69,7 @@ class PipelineConfig:
     """Backend name -> its options. Plain dicts while composing; ``config_load`` makes them dataclasses."""
     latency: LatencySettings = field(default_factory=LatencySettings)
     accuracy: AccuracySettings = field(default_factory=AccuracySettings)
+    agreement: AgreementSettings = field(default_factory=AgreementSettings)
     gate: GateOptions = field(default_factory=GateOptions)
     tracking: TrackingOptions = field(default_factory=TrackingOptions)
     registry: RegistryOptions = field(default_factory=RegistryOptions)

@@ -212,6 +212,20 @@ class AccuracyResult(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Detected(Artifact):
+    """What the engines of one backend find on the same few images, or the reference finds (``backend`` is then empty):
+    ``detected.json`` and per precision a ``PRECISION.npz`` (see ``stages/detect.py``)."""
+
+    backend: str
+    precisions: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Artifact):
+    """How far the engines find the same as the reference: file ``agreement.json`` (see ``stages/agreement.py``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison(Artifact):
     """One precision against another on the same backend and images: file ``compare.json`` (see ``stages/compare.py``),
     ``draws.npz`` and ``worst-*.jpg``."""

@@ -16,6 +16,8 @@ STAGES: dict[str, str] = {
     "latency": "stages.latency:Latency",
     "accuracy": "stages.accuracy:Accuracy",
     "compare": "stages.compare:Compare",
+    "detect": "stages.detect:Detect",
+    "agreement": "stages.agreement:AgreementStage",
     "report": "stages.report:ReportStage",
     "bundle": "stages.bundle:BundleStage",
 }

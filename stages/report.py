@@ -4,7 +4,8 @@ It works with whatever there is: a backend that failed is a row with a status, n
 ``report.json`` holds ``schema_version``, ``status`` ("ok": every row is; "partial": some; "failed": none), ``run_id``,
 ``model``, ``data``, ``command``, ``commit``, ``hardware``, ``method``, ``seed``, ``rows`` (see
 ``stages/reporting/rows.py``), ``gates`` (see ``stages/reporting/gates.py``), ``agreement`` of the engines (see
-``stages/reporting/agreement.py``), ``tables`` (the words of the two main tables) and ``failures`` as given.
+``stages/agreement.py``; null if they were not compared), ``tables`` (the words of the two main tables) and ``failures``
+as given.
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``.
 """
@@ -15,12 +16,21 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from stages.contract import AccuracyResult, Comparison, Engine, LatencyResult, Report, StageContext, hash_files
+from stages.contract import (
+    AccuracyResult,
+    Agreement,
+    Comparison,
+    Engine,
+    LatencyResult,
+    Report,
+    StageContext,
+    hash_files,
+)
 from stages.options import ReportOptions
 from stages.reporting import markdown
 from stages.reporting.gates import judge
-from stages.reporting.rows import MODES, build_rows
-from stages.reporting.tables import COLUMNS, latency_table
+from stages.reporting.rows import MODES, Row, add_agreement, build_rows
+from stages.reporting.tables import latency_table
 
 SCHEMA_VERSION = 1
 
@@ -29,7 +39,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id",)  # a repeated run takes the report and puts its own id in
     Options: ClassVar[type] = ReportOptions
@@ -41,6 +51,7 @@ class ReportStage:
         latencies: list[LatencyResult] = field(default_factory=list)
         accuracies: list[AccuracyResult] = field(default_factory=list)
         comparisons: list[Comparison] = field(default_factory=list)
+        agreements: list[Agreement] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -51,6 +62,7 @@ class ReportStage:
         rows = build_rows(
             inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons, o.failures, o.hardware
         )
+        agreement = _agreement(inputs.agreements, rows)
         good = [row["status"] == "ok" for row in rows]
         whole = bool(good) and all(good) and not o.failures
         report: dict[str, Any] = {
@@ -65,8 +77,8 @@ class ReportStage:
             "method": o.method,
             "seed": context.seed,
             "rows": rows,
-            "gates": judge(rows, o.gate),
-            "agreement": _agreement(inputs.accuracies),
+            "gates": judge(rows, o.gate, require_all=o.require_all_backends),
+            "agreement": agreement,
             "failures": o.failures,
         }
         report["tables"] = {mode: asdict(latency_table(report, mode)) for mode in MODES}
@@ -103,13 +115,10 @@ class ReportStage:
         (context.out / "report.html").write_text(text, encoding="utf-8")
 
 
-def _agreement(accuracies: list[AccuracyResult]) -> dict[str, Any] | None:
-    from stages.detection.matching import Matches
-    from stages.reporting.agreement import agreement
-
-    named = [
-        (f"{a.backend} {COLUMNS.get(str(a.precision), str(a.precision))}", Matches.load(a.path("matches.npz")))
-        for a in accuracies
-        if "matches.npz" in a.files
-    ]
-    return agreement(named)
+def _agreement(agreements: list[Agreement], rows: list[Row]) -> dict[str, Any] | None:
+    """The agreement of the engines, noted at their rows too; ``None`` if they were not compared."""
+    for found in agreements[:1]:
+        content: dict[str, Any] = json.loads(found.path("agreement.json").read_text(encoding="utf-8"))
+        add_agreement(rows, content)
+        return content
+    return None

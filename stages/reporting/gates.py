@@ -9,7 +9,7 @@ from typing import Any
 from stages.options import GateOptions
 from stages.reporting.rows import BASE, Row
 
-PASS, FAIL = "pass", "fail"
+PASS, FAIL, LEFT_OUT = "pass", "fail", "left out"
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Reading:
     of: str
 
 
-def judge(rows: list[Row], options: GateOptions) -> list[dict[str, Any]]:
+def judge(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[dict[str, Any]]:
     """One verdict per gate that is set and per engine that it concerns.
 
     A verdict::
@@ -29,11 +29,18 @@ def judge(rows: list[Row], options: GateOptions) -> list[dict[str, Any]]:
         value     the number judged: the worse bound of its interval, where it has one
         of        what that number is, in words
         margin    how far the limit is from it; negative beyond the limit
-        verdict   "pass" or "fail"; what was not measured fails
+        verdict   "pass" or "fail"; what was not measured fails. "left out" if it was not because the backend is
+                  unavailable on this machine, unless ``require_all``
         reason    why it fails although the number would pass, or why there is none; else null
     """
     judged = [row for row in rows if row["precision"] != BASE] or rows
-    return [_verdict(name, limit, row, options) for row in judged for name, limit in _wanted(options)]
+    found = [_verdict(name, limit, row, options) for row in judged for name, limit in _wanted(options)]
+    if not require_all:
+        unavailable = {(row["backend"], row["precision"]) for row in rows if row["status"] == "unavailable"}
+        for each in found:
+            if each["value"] is None and (each["backend"], each["precision"]) in unavailable:
+                each["verdict"], each["reason"] = LEFT_OUT, "unavailable on this machine"
+    return found
 
 
 def _wanted(options: GateOptions) -> Iterator[tuple[str, float]]:

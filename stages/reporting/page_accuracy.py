@@ -77,13 +77,22 @@ def agreement(report: dict[str, Any]) -> str:
         lines.append(f"<tr><td class=key>{escape(name)}</td>{cells}</tr>")
     head = "".join(f"<th class=number>{escape(name)}</th>" for name in found["names"])
     note = (
-        f"F1 of one engine's detections with the other's as the truth (IoU 0.5, scores from {found['threshold']:.2f} "
-        "on): 1 is the same boxes."
+        f"Share of the boxes of two engines (scores from {found['score']:.2f} on, {found['images']} images) that have "
+        "a partner of the same class with an IoU of 0.5: 1 is the same boxes. The reference is the exported graph, run "
+        "node by node."
     )
+    header = ["Engine", "Verdict", "Boxes", "With a partner", "Mean IoU", "Mean score difference", "Largest"]
+    judged = [
+        [f"{e['backend']} {e['precision'].upper()}", e["verdict"] + (f": {e['reason']}" if e["reason"] else ""),
+         str(e["boxes"]), f"{e['share']:.1%}",
+         *("None" if e[k] is None else f"{e[k]:.4f}" for k in ("iou", "score_difference", "largest_score_difference"))]
+        for e in found["engines"]
+    ]  # fmt: skip
+    of = section(Table("Against the reference of the same precision", header, judged), "", if_any=True)
     return (
         f'<h2>Agreement of the engines</h2><p class="note">{note}</p>'
         f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{of}"
     )
 
 

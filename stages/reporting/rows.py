@@ -13,6 +13,7 @@ A row::
     class_differences    [{"name", "boxes", "value", "low", "high"}], likewise per class
     accuracy      the other metrics of ``accuracy.json``
     parts, memory (see ``stages/latency.py``), audit (see ``stages/backends/audit.py``)
+    agreement     with the reference, see ``engines`` in ``stages/agreement.py``; an engine that disagrees is "failed"
     matches       store key of the accuracy's matches, for comparing runs
     engine_bytes (all files of the engine), build_seconds, threads, batch, load_s, nms_in, int8_share
 
@@ -78,7 +79,7 @@ def build_rows(
 def _empty(backend: str, precision: str, hardware: str) -> Row:
     unknown = (
         "error", "map", "map50", "map75", "map_drop", "accuracy", "engine_bytes", "build_seconds", "threads", "batch",
-        "load_s", "nms_in", "int8_share", "parts", "memory", "audit", "matches",
+        "load_s", "nms_in", "int8_share", "parts", "memory", "audit", "matches", "agreement",
     )  # fmt: skip
     return {
         "backend": backend,
@@ -128,6 +129,16 @@ def _add_accuracy(row: Row, content: dict[str, Any], key: str) -> None:
         row[name] = content[name]
     told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
     row["accuracy"] = {k: v for k, v in content.items() if k not in told}
+
+
+def add_agreement(rows: Iterable[Row], content: dict[str, Any]) -> None:
+    """Note at each row how it agrees with the reference; one that does not has failed."""
+    told = {(each["backend"], each["precision"]): each for each in content["engines"]}
+    for row in rows:
+        row["agreement"] = found = told.get((row["backend"], row["precision"]))
+        if found is not None and found["verdict"] == "disagrees":
+            error = f"it disagrees with the reference: {found['reason']}; see agreement.* and the stage's log"
+            _add_failure(row, {"stage": "agreement", "status": "failed", "error": error})
 
 
 def _concerned(rows: Iterable[Row], failure: dict[str, Any]) -> list[Row]:

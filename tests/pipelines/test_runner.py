@@ -98,6 +98,21 @@ def test_an_unkeyed_option_and_an_unused_seed_change_nothing(tmp_path: Path) -> 
     assert run(tmp_path, [node("a", seeded=True)], seed=2)[1].seen == [("a", "ran")]
 
 
+def test_a_partial_node_needs_one_of_each_list_unless_it_may_be_empty(tmp_path: Path) -> None:
+    lost = [Ref("bad"), Ref("worse")]
+    nodes = [
+        node("bad", behave="fail"),
+        node("worse", behave="fail"),
+        node("good", "good"),
+        node("times", inputs={"others": lost}, partial=True),
+        node("some", "some", inputs={"others": [*lost, Ref("good")]}, partial=True),
+        node("report", "report", inputs={"others": lost}, partial=True, empty=True),
+    ]
+    results, _ = run(tmp_path, nodes)
+    assert results.skipped == {"times": "bad"}
+    assert (text(results, "some"), text(results, "report")) == ("some+good", "report")
+
+
 def test_a_fingerprint_is_part_of_the_key(tmp_path: Path) -> None:
     run(tmp_path, [node("a", fingerprint={"driver": "1"})])
     assert run(tmp_path, [node("a", fingerprint={"driver": "2"})])[1].seen == [("a", "ran")]
