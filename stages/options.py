@@ -358,15 +358,15 @@ class AgreementOptions:
     """See ``score``."""
     min_share_fp32: float = 0.98
     """Least share of the boxes of engine and reference that have a partner (same class, IoU of at least 0.5)."""
-    min_share_int8: float = 0.85
+    min_share_int8: float = 0.9
     """The same for INT8."""
     min_iou_fp32: float = 0.98
     """Least mean IoU of the partners."""
-    min_iou_int8: float = 0.85
+    min_iou_int8: float = 0.9
     """The same for INT8."""
     max_score_fp32: float = 0.01
     """Largest mean absolute difference of the partners' scores."""
-    max_score_int8: float = 0.06
+    max_score_int8: float = 0.05
     """The same for INT8."""
 
 

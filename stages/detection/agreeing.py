@@ -71,7 +71,7 @@ def _from(found: Detections, score: float) -> Detections:
     kept = kept[np.lexsort((-found.score[kept], found.category[kept], found.image[kept]))]
     group = np.stack([found.image[kept], found.category[kept]])
     first = np.flatnonzero(np.any(np.diff(group, axis=1, prepend=-1) != 0, axis=0))
-    rank = np.arange(kept.size) - np.repeat(first, np.diff(np.append(first, kept.size)))
+    rank: npt.NDArray[np.intp] = np.arange(kept.size) - np.repeat(first, np.diff(np.append(first, kept.size)))
     kept = kept[rank < LIMITS[-1]]
     return Detections(found.image[kept], found.category[kept], found.score[kept], found.box[kept])
 
