@@ -28,7 +28,7 @@ class Distill:
     """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
 
     name = "distill"
-    version = 1
+    version = 2  # 2: the box projection stays in float whatever its weights
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
     Options = DistillOptions
     Inputs = DistillInputs

@@ -44,7 +44,7 @@ class Export:
     """See the module's docstring and ``stages.contract.ExportedModel``."""
 
     name = "export"
-    version = 1
+    version = 2  # 2: random weights come with statistics that belong to them
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddledet", "paddle2onnx", "onnx")
     Options = ExportOptions
     Inputs = ExportInputs

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -19,6 +20,8 @@ from stages.paddle.models import build_detector, load_weights
 from stages.paddle.program import EXPORT_HINT, Program, fresh_scope, load_program
 
 _NMS = ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")
+_COARSEST = 32  # stride of the coarsest level
+_VALUES = 256  # of which its statistics are made, at least: few would fit one image only
 _EXPECTED = "Expected are boxes [B, N, 4] and scores [B, C, N], or the NMS that takes them, or [B, N, 4 + C]."
 
 
@@ -50,9 +53,11 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
     paddle.seed(seed)
     height, width = (int(v) for v in model.input_size)
     layer = build_detector(model, len(model.labels or ()), exclude_nms=True, eval_size=[height, width])
+    layer.eval()
     if weights is not None:
         load_weights(layer, weights)
-    layer.eval()
+    else:
+        _settle(layer, height, width)
     for part in layer.sublayers():
         if hasattr(part, "convert_to_deploy"):  # merges the parallel branches of a RepVGG block into one convolution
             part.convert_to_deploy()
@@ -66,6 +71,23 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
         return freeze_program(
             prefix.with_suffix(".pdmodel"), prefix.with_suffix(".pdiparams"), out, model=model, batch=batch
         )
+
+
+def _settle(layer: Any, height: int, width: int) -> None:
+    """Give a layer with random weights the batch statistics it would have at the start of a training.
+
+    Without them activations grow from layer to layer, until nothing can be quantized, let alone trained.
+    """
+    cells = (height // _COARSEST) * (width // _COARSEST)
+    images = max(1, -(-_VALUES // cells))  # the variance of a single value would be zero
+    norms = [part for part in layer.sublayers() if isinstance(part, paddle.nn.BatchNorm2D)]
+    for norm in norms:
+        norm.train()
+        norm._momentum = 0.0  # the running statistics become those of this batch
+    with paddle.no_grad():
+        layer({"image": paddle.randn([images, 3, height, width]), "scale_factor": paddle.ones([images, 2])})
+    for norm in norms:
+        norm.eval()
 
 
 def freeze_program(program: Path, params: Path, out: Path, *, model: ModelOptions, batch: int) -> Frozen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from onnx import numpy_helper
 
 from stages.contract import ExportedModel, ImageList, hash_files
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.distill import DistillInputs, check_settings
 from stages.export import ExportInputs
 from stages.options import CompressionSettings, DistillOptions, ExportOptions
@@ -117,6 +119,26 @@ def test_an_interrupted_distillation_goes_on_where_it_was(
     assert [p["step"] for p in ours] == [p["step"] for p in expected]
     np.testing.assert_allclose([p["loss"] for p in ours], [p["loss"] for p in expected], rtol=1e-6)
     assert second.result.files == whole.result.files  # the same weights, bit for bit
+
+
+@pytest.mark.slow
+def test_clipping_starts_no_lower_than_what_was_observed(fp32: DistillInputs, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(fp32.model.root, tmp_path / "bright"))
+    sidecar = dataclasses.replace(Sidecar.read(root), std=(0.01, 0.01, 0.01))  # the image reaches beyond PACT's 20
+    sidecar.write(root / FILE_NAME)
+    bright = dataclasses.replace(fp32.model, root=root, files=hash_files(root))
+    worker = Worker(
+        tmp_path / "distill",
+        "distill",
+        options(steps=2, checkpoint_every=1),
+        dataclasses.replace(fp32, model=bright),
+    )
+    worker.done()
+    with np.load(worker.work / "checkpoint.npz") as state:
+        threshold = float(state[f"{bright.image_input}_tmp_input_pact"].item())
+        observed = float(state[f"{bright.image_input}@scale"].item())
+        assert len([name for name in state.files if name.endswith("_tmp_input_pact")]) > 20
+    assert threshold > 40 and threshold > 0.99 * observed  # one step has moved it a little
 
 
 @pytest.mark.slow

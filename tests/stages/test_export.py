@@ -151,3 +151,19 @@ def test_disagreement_beyond_the_bound_stops(forms: Path, pictures: ImageList, t
 def test_random_weights_have_to_be_asked_for(context: FakeContext, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="random_weights"):
         Export(ExportOptions(model=model())).run(ExportInputs(model=None, images=images(tmp_path)), context)
+
+
+@pytest.mark.slow
+def test_random_weights_keep_activations_in_a_range_that_can_be_quantized(pictures: ImageList, tmp_path: Path) -> None:
+    worker = Worker(
+        tmp_path, "export", ExportOptions(model=model(random_weights=True)), ExportInputs(model=None, images=pictures)
+    )
+    made = worker.done()
+    content = onnx.load(str(made.path("model.onnx")))
+    names = [node.output[0] for node in content.graph.node if node.op_type == "Conv"]
+    content.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in names)
+    session = onnxruntime.InferenceSession(content.SerializeToString(), providers=["CPUExecutionProvider"])
+    noise = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
+    found = session.run(names, {"image": noise, "scale_factor": np.ones((1, 2), np.float32)})
+    largest = [float(np.abs(value).max()) for value in found]
+    assert min(largest) > 1e-3 and max(largest) < 100, largest
