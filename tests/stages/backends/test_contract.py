@@ -130,8 +130,12 @@ def test_the_audit_tells_int8_from_float(name: str, tmp_path: Path) -> None:
     assert floating["int8_share"] == 0 and len(floating["float_layers"]) == 2
     integer = build(name, Precision.INT8, tmp_path).notes["audit"]
     assert integer["int8_share"] == 1 and integer["float_layers"] == []
-    work = SIZE * SIZE * 9 * (3 * 16 + 16 * (4 + CLASSES))
-    assert floating["multiply_adds"] == integer["multiply_adds"] == work
+
+    def work(channels: int) -> int:
+        return SIZE * SIZE * 9 * (channels * 16 + 16 * (4 + CLASSES))
+
+    assert floating["multiply_adds"] == work(3)
+    assert integer["multiply_adds"] == work(4 if name == "onnxruntime" else 3)  # see `pad_image_channels`
 
 
 @pytest.mark.parametrize("name", ALL)
