@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor demo-checkpoint lock clean
+.PHONY: help bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-orchestrator: $(READY) ## Measure what the orchestrator itself costs (two 
 
 bench-measurement: $(READY) ## Measure how good the measuring is, on a quiet machine (two minutes; the last line is JSON)
 	@$(RUN)/python -m tests.bench.measurement $(ARGS)
+
+bench-backends: $(READY) ## Measure INT8 against FP32 and against other quantizers, on a quiet machine (ten minutes; the last line is JSON)
+	@$(RUN)/python -m tests.bench.backends $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)
