@@ -107,7 +107,8 @@ def _compress(arguments: list[str], debug: bool) -> int:
         outcome = run_compress(config, command=command)
         return _ended(outcome.exit_code, outcome.path)
 
-    return hydra_app.run("compress", [a for a in arguments if a != flag], task, debug=debug)
+    own = [flag] if flag in arguments else []
+    return hydra_app.run("compress", [a for a in arguments if a != flag], task, debug=debug, own_flags=own)
 
 
 def _plan(arguments: list[str], debug: bool) -> int:

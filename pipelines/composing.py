@@ -12,6 +12,7 @@ import yaml
 from hydra import compose, initialize_config_dir, initialize_config_module
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
@@ -55,6 +56,7 @@ def hydra_for(command: Command) -> Iterator[ConfigLoader]:
     """Hydra with the search path of ``command``, for the length of a ``with``."""
     # The folder has to be known to Hydra when `context` is made.
     Plugins.instance().register(_UserFolder)
+    _own_launcher()
     _UserFolder.path = None if command.config_dir is None else str(Path(command.config_dir).resolve())
     try:
         context: contextlib.AbstractContextManager[None]
@@ -67,6 +69,12 @@ def hydra_for(command: Command) -> Iterator[ConfigLoader]:
             yield GlobalHydra.instance().config_loader()
     finally:
         _UserFolder.path = None
+
+
+def _own_launcher() -> None:
+    """Let ``hydra/launcher=ray`` be ours where hydra-ray-launcher is installed, whose config has the same name."""
+    launchers = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    launchers.pop("ray.yaml", None)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from pipelines import paths, schema
+from pipelines import paths, schema, sweep_ray
 from pipelines.composing import CONFIG_MODULE, VERSION_BASE, Command, group_choices
 from pipelines.config_load import load
 from pipelines.failures import tell
@@ -33,8 +33,19 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def run(name: str, arguments: Sequence[str], task: Task, *, debug: bool = False, finetune_only: bool = False) -> int:
+def run(
+    name: str,
+    arguments: Sequence[str],
+    task: Task,
+    *,
+    debug: bool = False,
+    finetune_only: bool = False,
+    own_flags: Sequence[str] = (),
+) -> int:
     """Run the sub-command ``name`` on ``arguments`` (Hydra's flags and overrides, in any order).
+
+    Args:
+        own_flags: flags of the sub-command, not of Hydra: the jobs of a sweep on other machines get them too.
 
     Returns:
         The exit code; of a sweep, see `worst`.
@@ -78,7 +89,10 @@ def run(name: str, arguments: Sequence[str], task: Task, *, debug: bool = False,
             else:
                 codes.append(tell(error, debug=debug))
 
-    _with_hydra(name, flags, job)
+    debugging = ["--debug"] if debug else []
+    with sweep_ray.sweep([name, *own_flags, *debugging, *folders]) as launched:
+        _with_hydra(name, flags, job)
+        codes += launched.codes
     if errors:
         raise errors[0]
     return worst(codes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import telemetry
+from pipelines import history, telemetry
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_process import is_gone
 
@@ -32,7 +32,7 @@ def artifact_location(options: TrackingOptions) -> str | None:
 
 
 def connect(options: TrackingOptions) -> MlflowClient:
-    """A client of the store; imports MLflow, which takes a second or two. Nothing is asked of the store yet."""
+    """A client of the store; imports MLflow, which takes a second or two. Nothing is asked of a server yet."""
     telemetry.off(os.environ)
     # MLflow's own defaults would let a dead server hold a run for minutes; what the user has set stays.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(options.timeout))))
@@ -44,16 +44,38 @@ def connect(options: TrackingOptions) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # they tell of every table they create
         logging.getLogger(name).setLevel(logging.WARNING)
     if store_uri(options).startswith("sqlite:///"):
-        Path(store_uri(options).removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return _sqlite_client(store_uri(options))
     return MlflowClient(tracking_uri=store_uri(options))
 
 
+def _sqlite_client(uri: str) -> MlflowClient:
+    """A client whose database is there: two runs that make its tables at once fail both."""
+    from mlflow.tracking import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)  # the first request makes the tables
+    return client
+
+
 def sweep(client: MlflowClient) -> None:
-    """Mark runs of this machine as KILLED whose process is gone: SIGKILL leaves them RUNNING for ever."""
-    query = f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'"
-    for run in client.search_runs([e.experiment_id for e in client.search_experiments()], query):
-        if is_gone(run.data.tags):
+    """Mark runs as KILLED whose process is gone: SIGKILL, or a lost machine, leaves them RUNNING for ever.
+
+    Of a process of another machine, the lock in the run's folder tells, if that folder is shared with this one.
+    """
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    running = list(client.search_runs(experiments, "attributes.status = 'RUNNING'"))
+    gone = {run.info.run_id for run in running if is_gone(run.data.tags) or _over(run.data.tags.get("run_dir"))}
+    for run in running:
+        if run.info.run_id in gone or run.data.tags.get("mlflow.parentRunId") in gone:
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _over(run_dir: str | None) -> bool:
+    return run_dir is not None and (Path(run_dir) / "run.json").is_file() and not history.is_alive(Path(run_dir))
 
 
 def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:

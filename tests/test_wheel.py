@@ -95,7 +95,7 @@ def _link(name: str, folder: Path) -> None:
 def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> None:
     expected = {
         p.relative_to(ROOT).as_posix()
-        for package in ("pipelines", "stages", "conf")
+        for package in ("pipelines", "stages", "conf", "hydra_plugins")
         for p in (ROOT / package).rglob("*")
         if p.suffix in (".py", ".yaml")
     }

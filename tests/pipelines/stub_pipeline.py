@@ -1,6 +1,8 @@
 """A whole pipeline of stub stages: a run's folder, its store, its signals. Kill it as you like.
 
 ``python -m tests.pipelines.stub_pipeline ARTIFACTS [SECONDS]`` runs it once and prints what came out.
+``... ARTIFACTS --tracked SECONDS b=TEXT`` runs it with MLflow and another text for the stage b: a job of a sweep.
+``... ARTIFACTS --sweep TEXT...`` is that sweep, on Ray.
 ``python -m tests.pipelines.stub_pipeline ARTIFACTS --kill N`` kills N of them at random instants (with everything
 imported beforehand, so that most kills hit the work and not the start), then lets one finish.
 """
@@ -13,22 +15,27 @@ import random
 import signal
 import sys
 import time
+import zlib
 from pathlib import Path
 
+from pipelines import sweep_ray
 from pipelines.compress import timings_policy
 from pipelines.events import NullObserver, Observer
 from pipelines.run import open_run
 from pipelines.runner import Node, Ref, Runner
 from pipelines.schema import PipelineConfig
 from pipelines.store import Store
+from pipelines.tracking import MlflowObserver
+from pipelines.tracking_options import TrackingOptions
 from tests.pipelines.stubs import StubOptions
 
 STUB = "tests.pipelines.stubs:Stub"
 
 
-def graph(seconds: float) -> list[Node]:
+def graph(seconds: float, b: str = "b") -> list[Node]:
     def node(name: str, **fields: object) -> Node:
-        return Node(id=name, stage=STUB, options=StubOptions(text=name, seconds=seconds), **fields)  # type: ignore[arg-type]
+        options = StubOptions(text=b if name == "b" else name, seconds=seconds)
+        return Node(id=name, stage=STUB, options=options, **fields)  # type: ignore[arg-type]
 
     return [
         node("a"),
@@ -38,16 +45,18 @@ def graph(seconds: float) -> list[Node]:
     ]
 
 
-def run(artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None = None) -> dict[str, object]:
+def run(
+    artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None = None, b: str = "b"
+) -> dict[str, object]:
     """One run; what it made and how."""
-    config = PipelineConfig()
+    config = PipelineConfig(seed=hash_of(b))
     config.model.name, config.run.artifacts = "stub", str(artifacts)
     with open_run(config, pipeline="compress", command=["stub"], observers=observers or [NullObserver()]) as opened:
         store = Store(artifacts)
         timings = timings_policy(config)
         run_id = opened.info.run_id
         runner = Runner(store, opened.observer, seed=0, logs=opened.logs, timings=timings, run_id=run_id, timeout=120)
-        results = runner.run(graph(seconds), opened.results)
+        results = runner.run(graph(seconds, b), opened.results)
         opened.save_state("FAILED" if results.failures else "FINISHED")
         opened.observer.run_finished("FINISHED", {}, None)
     return {
@@ -57,6 +66,22 @@ def run(artifacts: Path, seconds: float = 0.0, observers: list[Observer] | None 
         "cached": sorted(results.cached),
         "failures": {name: str(error) for name, error in results.failures.items()},
     }
+
+
+def hash_of(b: str) -> int:
+    """Another text is another config: none of these stages uses the seed, but a run's digest does."""
+    return 0 if b == "b" else zlib.crc32(b.encode())
+
+
+def tracked(artifacts: Path, seconds: float, b: str) -> dict[str, object]:
+    return run(artifacts, seconds, [MlflowObserver(TrackingOptions(folder=str(artifacts / "mlflow")))], b)
+
+
+def sweep(artifacts: Path, texts: list[str]) -> list[int]:
+    """Its jobs on a Ray cluster of this machine, two at once."""
+    options = sweep_ray.RayOptions(local_cpus=2)
+    with sweep_ray.sweep([str(artifacts), "--tracked", "0.5"], "tests.pipelines.stub_pipeline"):
+        return sweep_ray.launch(options, [[f"b={text}"] for text in texts], logs=artifacts / "logs")
 
 
 def kill(artifacts: Path, count: int) -> dict[str, object]:
@@ -85,5 +110,9 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     if "--kill" in sys.argv:
         print(json.dumps(kill(folder, int(sys.argv[3]))))
+    elif "--sweep" in sys.argv:
+        print(json.dumps({"codes": sweep(folder, sys.argv[3:])}))
+    elif "--tracked" in sys.argv:
+        print(json.dumps(tracked(folder, float(sys.argv[3]), sys.argv[4].removeprefix("b="))))
     else:
         print(json.dumps(run(folder, float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)))

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines import tracking
+from pipelines import history, tracking
 from pipelines.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.tracking import MlflowObserver
 from pipelines.tracking_mlflow import VIEW_TAG
 from pipelines.tracking_names import readable, result_table, results_view
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_spool import Spool, leftovers
-from pipelines.tracking_store import connect, store_uri
+from pipelines.tracking_store import connect, store_uri, sweep
 from stages.contract import AccuracyResult, ImageList, Precision, hash_files
 from stages.errors import StageError
 
@@ -290,6 +290,24 @@ def test_a_run_whose_process_was_killed_is_marked(store: TrackingOptions, tmp_pa
     parent, nested = parent_and_nested(store, "killed")
     assert (parent.info.status, nested["distill"].info.status) == ("KILLED", "KILLED")
     assert not spool.exists()
+
+
+def test_a_run_of_a_lost_machine_is_marked_where_its_folder_is_shared(store: TrackingOptions, tmp_path: Path) -> None:
+    client = connect(store)
+    experiment = client.create_experiment("machines")
+    lost, going, unseen = (tmp_path / name for name in ("lost", "going", "unseen"))
+    for folder in (lost, going):
+        folder.mkdir()
+        (folder / "run.json").write_text("{}")
+    made = {}
+    for folder in (lost, going, unseen):
+        tags = {"host": "elsewhere", "pid": "1", "run_dir": str(folder), "node": "pipeline"}
+        made[folder] = client.create_run(experiment, tags=tags).info.run_id
+    nested = client.create_run(experiment, tags={"mlflow.parentRunId": made[lost], "host": "elsewhere"}).info.run_id
+    with history.alive(going):
+        sweep(client)
+    statuses = [client.get_run(run_id).info.status for run_id in (*made.values(), nested)]
+    assert statuses == ["KILLED", "RUNNING", "RUNNING", "KILLED"]
 
 
 def test_a_second_end_is_not_heard(store: TrackingOptions, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""Hydra's way to a Ray cluster for the jobs of a sweep: ``hydra/launcher=ray``.
+
+Hydra looks for launchers in packages of this name only. It imports this file at every start, so nothing heavy is
+imported here; the work is in ``pipelines/sweep_ray.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class RayLauncher(Launcher):
+    """Starts each job as a command of its own on some node of the cluster. Its fields: ``conf/hydra/launcher``."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options: dict[str, Any] = {
+            name: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for name, value in options.items()
+        }
+        self._config: DictConfig | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from pipelines import sweep_ray
+
+        assert self._config is not None
+        logs = Path(str(self._config.hydra.sweep.dir))
+        options = sweep_ray.RayOptions(**self._options)
+        codes = sweep_ray.launch(options, job_overrides, logs=logs, first=initial_job_idx)
+        returns: list[JobReturn] = []
+        for overrides, code in zip(job_overrides, codes, strict=True):
+            made = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+            made.return_value = code
+            returns.append(made)
+        return returns
