@@ -18,6 +18,7 @@ from pipelines.amounts import size
 from pipelines.config_keys import close_to, suggestion
 from pipelines.events import NullObserver
 from pipelines.nodes import Node
+from pipelines.remote_store import open_store
 from pipelines.runner import Runner
 from pipelines.show import find_run
 from pipelines.store import Store
@@ -131,7 +132,8 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     state = history.read_state(folder)
     if state is None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
-    store = Store(artifacts)
+    store = open_store(artifacts, state.get("store"))
+    store.prepare()
     backend, precision = values["backend"], values["precision"]
     stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
     built = [name.removeprefix("build.").replace(".", " ") for name in stages if name.startswith("build.")]
@@ -169,7 +171,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
         threads=int(engine.options.get("threads", 1)),
         fingerprint=backends.get(backend).fingerprint(),
     )
-    runner = Runner(store, NullObserver(), seed=0, logs=folder / "logs", run_id=state["run_id"])
+    runner = Runner(Store(artifacts), NullObserver(), seed=0, logs=folder / "logs", run_id=state["run_id"])
     results = runner.run([node])
     for failure in results.failures.values():
         raise failure

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import provenance
+from pipelines.devices import Turns
 from pipelines.events import Observer
 from pipelines.graph import compress_graph, data_nodes, finetune_nodes
 from pipelines.plan import ANY, AUTO, FRESH
+from pipelines.remote_store import open_store
 from pipelines.run import Outcome, Run, exit_code, open_run, publish
 from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.schema import PipelineConfig
 from pipelines.show import print_tables
-from pipelines.store import Store
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.contract import Artifact, Checkpoint, InferenceModel, sha256_of
@@ -120,7 +121,7 @@ def timings_policy(config: PipelineConfig) -> str:
 def runner_for(config: PipelineConfig, run: Run) -> Runner:
     """A runner on the config's store that tells the run's observers."""
     return Runner(
-        Store(Path(config.run.artifacts).resolve()),
+        open_store(Path(config.run.artifacts).resolve(), config.run.store),
         run.observer,
         seed=config.seed,
         logs=run.logs,
@@ -129,6 +130,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
         timings=timings_policy(config),
         run_id=run.info.run_id,
         provenance=run.provenance,
+        turns=Turns(config.run.locks, alone=config.run.timing_alone),
     )
 
 

@@ -150,6 +150,7 @@ RULES: dict[str, Rule] = {
     "schedule.notify.timeout": above(0),
     "run.stage_timeout": above(0),
     "run.stage_retries": COUNT,
+    "run.timing_alone": one_of("device", "host"),
     "seed": COUNT,
     "threads": POSITIVE,
 }

@@ -53,14 +53,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only show what would go")
     parser.add_argument("--runs", action="store_true", help="remove the folders of the other runs too (their reports)")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--store", metavar="URI", help="collect there (run.store), among the runs of all machines")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts).resolve()
     if options.keep_last < 0:
         raise InputError("--keep-last: name how many runs to keep, 0 or more")
+    if options.store:
+        from pipelines import gc_remote
+
+        return gc_remote.main(artifacts, options.store, options.keep_last, dry_run=options.dry_run, runs=options.runs)
     if not (artifacts / "store").is_dir():
         raise InputError(f"there is no store under {artifacts}; name its folder with --artifacts DIR")
     found = garbage(artifacts, options.keep_last, runs=options.runs)
-    _print(found)
+    show(found)
     if not options.dry_run:
         busy = collect(artifacts, found)
         print(f"removed {size(found.bytes - sum(busy.values()))}")
@@ -73,9 +78,8 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
     """What no kept run refers to; nothing is removed."""
     store = Store(artifacts)
     folders = history.folders(artifacts)
-    kept = {folder.name for folder in folders[:keep_last]} | set(_named(artifacts)) | set(_bundled(artifacts))
     live = [folder for folder in folders if history.is_alive(folder)]
-    kept |= {folder.name for folder in live}
+    kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
     used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
     # A live run writes down what it made only after it made it.
     begun = min(((folder / ".running").stat().st_mtime for folder in live), default=float("inf"))
@@ -110,6 +114,11 @@ def collect(artifacts: Path, found: Garbage) -> dict[str, int]:
     return busy
 
 
+def pinned(artifacts: Path) -> set[str]:
+    """The runs that a link or a bundle names."""
+    return {*_named(artifacts), *_bundled(artifacts)}
+
+
 def _named(artifacts: Path) -> Iterator[str]:
     runs = artifacts / "runs"
     if runs.is_dir():
@@ -132,7 +141,8 @@ def _begin(folder: Path) -> float:
     return (config if config.is_file() else folder).stat().st_mtime
 
 
-def _print(found: Garbage) -> None:
+def show(found: Garbage) -> None:
+    """Print what can go, with sizes."""
     table = Table(box=None, pad_edge=False)
     table.add_column("what")
     table.add_column("name", overflow="fold")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from pipelines.devices import device_of
 from pipelines.runner import Input, Node, Ref
 from pipelines.schema import PipelineConfig, stage_options
 from stages import backends
@@ -239,6 +240,7 @@ def _backend_nodes(
             threads=threads,
             fingerprint=fingerprint,
             timed=True,
+            device=device_of(plain, fingerprint),
             partial=True,
             backend=name,
         )

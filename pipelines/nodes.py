@@ -41,6 +41,8 @@ class Node:
     """``False``: compute it again in every run (the report)."""
     timed: bool = False
     """A measurement of time: taken from the store only as `Runner.timings` says."""
+    device: str = "cpu"
+    """Where a timed stage measures: ``cpu`` or ``cuda``; nothing else is measured there meanwhile."""
     partial: bool = False
     """Lists of inputs may lack what failed (timings of one precision, the report)."""
     empty: bool = False

@@ -182,7 +182,7 @@ def _estimated(step: Step, store: Store) -> Step:
         if before.get(name) and now.get(name) and now.get("max_seconds") is None:
             seconds *= now[name] / before[name]
     folder = store.entries / str(old["stage"]) / str(old["key"])
-    return replace(step, seconds=seconds, size=folder_size(folder))
+    return replace(step, seconds=seconds, size=folder_size(folder) if folder.is_dir() else None)
 
 
 def folder_size(folder: Path) -> int:

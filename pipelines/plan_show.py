@@ -19,8 +19,8 @@ from pipelines.compress import timings_policy, user_model, with_labels
 from pipelines.graph import compress_graph
 from pipelines.nodes import Input, Node, Ref
 from pipelines.plan import Step, estimate, survey
+from pipelines.remote_store import open_store
 from pipelines.schema import PipelineConfig
-from pipelines.store import Store
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.weights import cached_path, is_url
@@ -50,7 +50,7 @@ def plan_compress(config: PipelineConfig) -> Plan:
     config = with_labels(config)
     notes: list[str] = []
     nodes = compress_graph(config, _source(config, notes), threads=config.threads or provenance.available_cores())
-    store = Store(Path(config.run.artifacts).resolve())
+    store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
     steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
     return Plan(steps, _missing(config, nodes, steps), notes)
 

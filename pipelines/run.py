@@ -89,6 +89,7 @@ class Run:
             "config_digest": self.config_digest,
             "seed": self.info.config.get("seed"),
             "folder": str(Path.cwd()),
+            "store": self.info.config.get("run", {}).get("store"),
             "command": self.info.command,
             "commit": self.info.commit,
             "hardware": self.info.hardware,

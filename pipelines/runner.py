@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.devices import Turns
 from pipelines.events import Observer, StageInfo
 from pipelines.nodes import Input, Node, Ref
 from pipelines.plan import ANY, AUTO, FRESH, survey, timings_stand
@@ -52,6 +53,7 @@ class Runner:
         timings: str = FRESH,
         run_id: str = "",
         provenance: Mapping[str, Any] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """
         Args:
@@ -59,6 +61,7 @@ class Runner:
             retries: how often a stage that failed while working is tried again.
             timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` of ``pipelines/plan.py``.
             run_id, provenance: kept with the entries that this run makes.
+            turns: keeps measurements of other runs apart from this one's.
         """
         self.store = store
         self.observer = observer
@@ -69,6 +72,7 @@ class Runner:
         self.timings = timings
         self.run_id = run_id
         self.provenance = dict(provenance or {})
+        self.turns = turns or Turns()
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -127,14 +131,16 @@ class Runner:
                 entry = None if fresh else self._find(key, info, results)
                 cached = entry is not None
                 if entry is None:
-                    entry = self._compute_or_retry(node, inputs, key, info)
-                else:
+                    entry, cached = self._claimed(node, inputs, key, info, results, fresh=fresh)
+                if cached:
                     self._replay(entry, info)
                     if node.timed:
                         results.timed_in[node.id] = entry.run
                         said = {"event": "info", "message": f"timed in run {entry.run}"}
                         self.observer.stage_event(info, said)
+            self._tell_problems(info, results)
         except (DetpressError, OSError) as error:
+            self._tell_problems(info, results)
             failure = error if isinstance(error, DetpressError) else _unwritable(node.id, self.store.root, error)
             results.failures[node.id] = failure
             results.seconds[node.id] = time.monotonic() - started
@@ -146,6 +152,26 @@ class Runner:
         if cached:
             results.cached.add(node.id)
         self.observer.stage_finished(info, entry.artifact, cached, results.seconds[node.id])
+        self.store.refer(self.run_id, [artifact.key for artifact in results.artifacts.values()])
+
+    def _tell_problems(self, info: StageInfo, results: Results) -> None:
+        while self.store.problems:
+            message = self.store.problems.pop(0)
+            results.warnings.append(f"{info.id}: {message}")
+            self.observer.stage_event(info, {"event": "warning", "message": message})
+
+    def _claimed(
+        self, node: Node, inputs: Any, key: Key, info: StageInfo, results: Results, *, fresh: bool
+    ) -> tuple[Entry, bool]:
+        """Compute, unless another machine was at it and has finished; also whether that was so."""
+        if fresh:  # this run's own: nobody waits for it
+            return self._compute_or_retry(node, inputs, key, info), False
+        with self.store.claim(key, lambda message: self._inform(info, message)) as waited:
+            entry = self._find(key, info, results) if waited else None
+            return entry or self._compute_or_retry(node, inputs, key, info), entry is not None
+
+    def _inform(self, info: StageInfo, message: str) -> None:
+        self.observer.stage_event(info, {"event": "info", "message": message})
 
     def _find(self, key: Key, info: StageInfo, results: Results) -> Entry | None:
         try:
@@ -189,19 +215,25 @@ class Runner:
                 metrics.append([event["name"], event["value"], event.get("step")])
             self.observer.stage_event(info, event)
 
-        started = time.monotonic()
+        def wait(message: str) -> None:
+            self._inform(info, message)
+
+        turn = self.turns.timing(node.device, wait) if node.timed else self.turns.working(wait)
         try:
-            artifact = run_worker(
-                self._request(node, inputs, pending),
-                folder=pending.folder,
-                log=self.logs / f"{node.id}.log",
-                on_event=on_event,
-                timeout=self.timeout,
-            )
+            with turn:
+                started = time.monotonic()
+                artifact = run_worker(
+                    self._request(node, inputs, pending),
+                    folder=pending.folder,
+                    log=self.logs / f"{node.id}.log",
+                    on_event=on_event,
+                    timeout=self.timeout,
+                )
+                seconds = time.monotonic() - started
             if self.store.folder(key).exists():
                 self.store.discard(key)  # the same key measured again: the newest stands
             record = {
-                "seconds": time.monotonic() - started,
+                "seconds": seconds,
                 "warnings": warnings,
                 "metrics": metrics,
                 "node": node.id,

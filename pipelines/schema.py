@@ -45,6 +45,9 @@ class RunOptions:
 
     artifacts: str = "artifacts"
     """Folder of results, runs and checkpoints."""
+    store: str | None = None
+    """URI of a store that machines share, e.g. ``s3://BUCKET/PREFIX``: results are looked for in ``artifacts`` first,
+    then there, and what is computed goes to both; ``None``: ``artifacts`` only."""
     stage_timeout: float | None = None
     """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
     stage_retries: int = 0
@@ -54,6 +57,11 @@ class RunOptions:
     reuse_latency: bool | None = None
     """Take timings from an earlier run with the same key: ``true`` always, ``false`` never, ``None`` where all of them
     were taken in one run on this machine since it started, and nothing before them has to be computed again."""
+    timing_alone: str = "device"
+    """What a timing has for itself: its ``device`` (no other timing there), or the ``host`` (no other stage of any run,
+    which it waits for)."""
+    locks: str | None = None
+    """Folder of the locks for that, one for all runs of a host; ``None``: one in the temporary folder."""
 
 
 @dataclass

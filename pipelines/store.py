@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +75,8 @@ class Store:
         self.root = root
         self.entries = root / "store"
         self.works = root / "work"
+        self.problems: list[str] = []
+        """What went wrong without costing a result, for the run to tell; whoever tells it empties the list."""
 
     def prepare(self) -> None:
         """Make the folders. Raises StoreError where nothing can be written."""
@@ -97,6 +99,14 @@ class Store:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[bool]:
+        """Hold the key against other machines while it is computed; yields whether one of them had it before."""
+        yield False
+
+    def refer(self, run_id: str, entries: list[str]) -> None:
+        """Tell what a run refers to so far, where that is not plain from the runs' folders beside the store."""
+
     def find(self, key: Key) -> Entry | None:
         """The entry of ``key``, its files checked against their digests; ``None`` if there is none.
 
@@ -105,7 +115,7 @@ class Store:
         """
         entry = self.peek(key)
         if entry is not None:
-            _check(entry)
+            check(entry)
         return entry
 
     def peek(self, key: Key) -> Entry | None:
@@ -125,7 +135,7 @@ class Store:
         entry = self._read(name)
         if entry is None:
             raise StoreError(f"{self.entries / name} is not in the store any more; run the command of the run again")
-        _check(entry)
+        check(entry)
         return entry.artifact
 
     def _read(self, name: str) -> Entry | None:
@@ -137,14 +147,9 @@ class Store:
             return None
         try:
             data = json.loads(record.read_text())
-            if data["schema"] != SCHEMA:
-                raise StoreError(f"{record} has schema {data['schema']}, this version reads {SCHEMA}")
-            artifact = artifact_from_json(data["artifact"])
-            kept = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"{record} cannot be read: {error}") from error
-        # The store may have been moved or mounted elsewhere: the folder is where the entry was found.
-        return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *kept)
+        return parse(data, name, folder)
 
     def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
         """The plain records of a stage's entries, newest first, the unreadable ones left out."""
@@ -262,7 +267,24 @@ class Store:
         return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))
 
 
-def _check(entry: Entry) -> None:
+def parse(data: Mapping[str, Any], name: str, folder: Path) -> Entry:
+    """A record as an entry of ``folder``. The store may have been moved: where it was then does not matter.
+
+    Raises:
+        StoreError: it is of another version, or not a record.
+    """
+    try:
+        if data["schema"] != SCHEMA:
+            raise StoreError(f"{folder} has schema {data['schema']}, this version reads {SCHEMA}")
+        artifact = artifact_from_json(data["artifact"])
+        kept = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{folder / 'entry.json'} cannot be read: {error}") from error
+    return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *kept)
+
+
+def check(entry: Entry) -> None:
+    """Raise StoreError if a file of the entry is not what was stored."""
     for name, digest in entry.artifact.files.items():
         path = entry.artifact.root / name
         if not path.is_file() or sha256_of(path) != digest:

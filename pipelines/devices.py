@@ -1,0 +1,96 @@
+"""One measurement at a time on a device, whoever asks: locks that every detpress process of a host respects.
+
+Two runs at once (jobs of a sweep, two people) may compute side by side, but a latency that is taken while the same
+device serves another measurement is worth nothing. A measurement holds the lock of its device. Where jobs share a host,
+it can ask for the whole host instead: it then waits until the stages of other runs have ended, and new ones wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.errors import StoreError
+
+DEVICE, HOST = "device", "host"
+CPU, CUDA = "cpu", "cuda"
+
+
+def device_of(options: Mapping[str, Any], fingerprint: Mapping[str, str]) -> str:
+    """``cpu`` or ``cuda``: where an engine with these options runs."""
+    named = options.get("device") or options.get("provider")
+    if named is not None:
+        return CPU if named == CPU else CUDA
+    return CUDA if "gpu" in fingerprint else CPU
+
+
+class Turns:
+    """The locks of this host, files of ``folder``; they go with the processes that hold them."""
+
+    def __init__(self, folder: str | Path | None = None, *, alone: str = DEVICE) -> None:
+        """
+        Args:
+            folder: the same for all processes that share the devices; ``None``: one in the temporary folder.
+            alone: what a measurement has for itself, its ``DEVICE`` or the ``HOST``.
+        """
+        self.folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "detpress-locks"
+        self.alone = alone
+
+    @contextmanager
+    def timing(self, device: str, wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the device (or the host); ``wait`` is told what for, should it take long."""
+        with ExitStack() as held:
+            if self.alone == HOST:
+                # Who stands in the doorway is next: a stream of other stages could keep a measurement out for ever.
+                held.enter_context(self._held("door", fcntl.LOCK_EX, "another measurement on this host", wait))
+                held.enter_context(self._held("work", fcntl.LOCK_EX, "the stages of other runs on this host", wait))
+            name = device if device != CUDA else f"{CUDA}-{_first_gpu()}"
+            held.enter_context(self._held(name, fcntl.LOCK_EX, f"another measurement on {name}", wait))
+            yield
+
+    @contextmanager
+    def working(self, wait: Callable[[str], None]) -> Iterator[None]:
+        """Tell that a stage computes, so that a measurement that wants the host for itself can wait for its end."""
+        with ExitStack() as held:
+            with self._held("door", fcntl.LOCK_SH, "a measurement that has this host for itself", wait):
+                held.enter_context(self._held("work", fcntl.LOCK_SH, "a measurement on this host", wait))
+            yield
+
+    @contextmanager
+    def _held(self, name: str, how: int, who: str, wait: Callable[[str], None]) -> Iterator[None]:
+        descriptor = self._open(name)
+        try:
+            try:
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait(f"waits for {who}")
+                fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open(self, name: str) -> int:
+        path, flags = self.folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.folder.chmod(0o1777)  # others on this host lock the same devices
+            try:
+                return os.open(path, flags)
+            except FileNotFoundError:
+                return os.open(path, flags | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise StoreError(
+                f"cannot lock {path}: {error.strerror}; set run.locks=FOLDER to one that is writable, the same for "
+                "all runs of this host"
+            ) from error
+
+
+def _first_gpu() -> str:
+    """The GPU that engines of this process run on, as its number on the host."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
