@@ -81,7 +81,7 @@ class Graph:
         self.outputs = {o.name for o in graph.output}
         self._names = {o.name for o in graph.input} | self.outputs | set(self._initializers)
         self._dead: set[int] = set()
-        self._ranks: dict[str, int] | None = None
+        self._shapes: dict[str, list[int]] | None = None
         for node in self.nodes:
             self._index(node)
 
@@ -129,16 +129,21 @@ class Graph:
             self._constants[tensor] = value
         return value
 
-    def rank(self, tensor: str) -> int | None:
-        """How many dimensions ``tensor`` has, by shape inference on the model as it came in; None if unknown."""
-        if self._ranks is None:
+    def shape(self, tensor: str) -> list[int] | None:
+        """The dimensions of ``tensor``, by shape inference on the model as it came in; None if unknown, 0 if open."""
+        if self._shapes is None:
             inferred = onnx.shape_inference.infer_shapes(self.model).graph
-            self._ranks = {
-                v.name: len(v.type.tensor_type.shape.dim)
+            self._shapes = {
+                v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
                 for v in (*inferred.value_info, *inferred.input, *inferred.output)
                 if v.type.tensor_type.HasField("shape")
             }
-        return self._ranks.get(tensor)
+        return self._shapes.get(tensor)
+
+    def rank(self, tensor: str) -> int | None:
+        """How many dimensions ``tensor`` has; None if unknown."""
+        shape = self.shape(tensor)
+        return None if shape is None else len(shape)
 
     def scale_of(self, node: onnx.NodeProto) -> Scale:
         """The scale and zero point of a QuantizeLinear or DequantizeLinear; an error if they are not constants."""

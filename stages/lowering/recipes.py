@@ -12,7 +12,7 @@ from stages.errors import ConfigError
 from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import PassReport
-from stages.lowering.layout import pad_image_channels, softmax_last
+from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
 from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
 from stages.lowering.spread import keep_quantized, quantize_concat, share_quantized
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
@@ -38,6 +38,7 @@ PASSES: dict[str, Pass] = {
         quantize_sigmoid,
         softmax_last,
         pad_image_channels,
+        fold_image,
     )
 }
 
@@ -63,7 +64,15 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "softmax_last",
         "pad_image_channels",
     ),
-    "openvino": (*_COMMON, "mean_to_pool", "free_silu", "share_quantized", "quantize_concat", "keep_quantized"),
+    "openvino": (
+        *_COMMON,
+        "mean_to_pool",
+        "free_silu",
+        "share_quantized",
+        "quantize_concat",
+        "keep_quantized",
+        "fold_image",
+    ),
     "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from stages.lowering.graph import Graph
-from stages.lowering.layout import pad_image_channels, softmax_last
+from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
 from stages.lowering.recipes import RECIPES, lower
 from stages.lowering.weights import fold_weights
 from tests.stages.qdq import Build, count, run, two_convs
@@ -80,6 +80,43 @@ def test_an_image_that_fills_a_dot_product_is_left_alone() -> None:
     padded, _ = pad_image_channels(fold_weights(two_convs())[0])
     _, report = pad_image_channels(padded)
     assert report.counts == {}
+
+
+def stem(channels: int = 3, size: tuple[int, int] = (16, 12), **attributes: list[int]) -> onnx.ModelProto:
+    """A quantized image with a zero point -> a quantized convolution of 3x3 with stride 2, as detectors begin."""
+    rng = np.random.default_rng(3)
+    b = Build(("image", [2, channels, *size]))
+    weight = rng.standard_normal((8, channels, 3, 3)).astype(np.float32)
+    scale = np.abs(weight).max(axis=(1, 2, 3)) / 127
+    w = b.qdq(b.const(weight), scale, axis=0)
+    x = b.qdq("image", 0.02, zero=100, kind=np.uint8)
+    plain = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+    y = b.node("Conv", x, w, b.int32(rng.integers(-300, 300, 8), scale * np.float32(0.02)), **{**plain, **attributes})
+    b.node("Identity", b.qdq(y, 0.05), out="out")
+    half = [2, 8, (size[0] + 1) // 2, (size[1] + 1) // 2]
+    return fold_weights(b.model(out=half))[0]
+
+
+@pytest.mark.parametrize("channels", [3, 1, 4])
+def test_a_folded_image_gives_the_same_outputs(channels: int) -> None:
+    model = stem(channels)
+    folded, report = fold_image(model)
+    assert report.counts == {"images_folded": 1}
+    (conv,) = Graph(folded).of_type("Conv")
+    assert {a.name: list(a.ints) for a in conv.attribute} == {
+        "kernel_shape": [2, 2], "strides": [1, 1], "pads": [1, 1, 0, 0],
+    }  # fmt: skip
+    (before,), (after,) = run(model), run(folded)
+    assert before.shape == after.shape == (2, 8, 8, 6) and np.abs(before).max() > 1
+    # The same products, added in another order: no more than a rounding may tip over.
+    assert np.abs(before - after).max() <= 0.05 + 1e-6 and np.mean(before != after) < 0.01
+
+
+def test_only_a_first_convolution_that_halves_is_folded() -> None:
+    odd = stem(size=(15, 12))
+    other = stem(pads=[0, 0, 2, 2])
+    for model in (odd, other, fold_weights(two_convs())[0]):
+        assert fold_image(model)[1].counts == {}
 
 
 def test_the_padded_convolution_still_runs_in_integers(tmp_path: Path) -> None:
