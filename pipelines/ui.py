@@ -25,6 +25,7 @@ from pipelines.redact import redact_text
 from pipelines.tracking_mlflow import VIEW, VIEW_TAG
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import artifact_location, store_uri
+from pipelines.ui_auth import PASSWORD, USER, Login, login, prepare
 from stages.errors import DetpressError, InputError
 
 START_SECONDS = 120.0  # it takes about 8 on an idle machine
@@ -43,30 +44,47 @@ def main(arguments: Sequence[str]) -> int:
         "--host", default="127.0.0.1", help="interface to listen on (default: %(default)s, this machine)"
     )
     parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument(
+        "--allowed-hosts",
+        metavar="NAMES",
+        help="names that browsers may reach it under, comma-separated (default: this machine and private addresses)",
+    )
+    parser.epilog = (
+        f"Beyond this machine it asks for a password: set {PASSWORD} (and {USER}; default: admin). It is sent in "
+        "clear, so put TLS in front, or use a tunnel: ssh -L 5000:127.0.0.1:5000 HOST."
+    )
     given = parser.parse_args(arguments)
-    return run_ui(TrackingOptions(uri=given.uri, folder=str(Path(given.artifacts) / "mlflow")), given.host, given.port)
+    options = TrackingOptions(uri=given.uri, folder=str(Path(given.artifacts) / "mlflow"))
+    return run_ui(options, given.host, given.port, names=given.allowed_hosts)
 
 
-def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000) -> int:
+def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, *, names: str | None = None) -> int:
     """Serve the runs until Ctrl-C or SIGTERM; returns the exit code.
 
     Where ``tracking.uri`` names a server there is nothing to start: its address is shown.
 
+    Args:
+        names: hosts that browsers may ask for, comma-separated.
+
     Raises:
-        InputError: the port is taken.
+        InputError: the port is taken, or others would reach the server without a password.
         DetpressError: the server did not start; the message ends with its last lines.
     """
     if store_uri(options).startswith(("http://", "https://")):
         _say(f"the runs are on the server that tracking.uri names: {redact_text(store_uri(options))}/#/?{MODE}")
         return 0
+    who = login(os.environ)
+    if who is None and not _is_loopback(host):
+        raise InputError(
+            f"--host {host}: others would reach the runs there, and could change them; set {PASSWORD} to a password of "
+            "at least 12 characters, or leave --host out and use a tunnel (ssh -L)"
+        )
     _require_free(host, port)
-    if not _is_loopback(host):
-        _say(f"warning: whoever reaches {host}:{port} can read and change all runs; there is no password")
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, _interruptible():
-        process = _start(options, host, port, log)
+        process = _start(options, host, port, log, who=who, names=names)
         try:
             _await(process, host, port, log)
-            _say(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port)}\n")
+            _say(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n")
             code = process.wait()
             raise DetpressError(f"the MLflow server ended by itself with exit code {code}:\n{_tail(log)}")
         except KeyboardInterrupt:
@@ -75,13 +93,13 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000) 
             _stop(process)
 
 
-def link(host: str, port: int) -> str:
+def link(host: str, port: int, who: Login | None = None) -> str:
     """The page to open: the experiment of the newest run, or the list of experiments if there is none."""
     base = f"http://{_browser_host(host)}:{port}"
-    experiments = _post(base, "experiments/search", {"max_results": 1000}).get("experiments", [])
+    experiments = _post(base, "experiments/search", {"max_results": 1000}, who).get("experiments", [])
     ids = [e["experiment_id"] for e in experiments]
     newest = {"filter": "tags.node = 'pipeline'", "order_by": ["attributes.start_time DESC"], "max_results": 1}
-    runs = _post(base, "runs/search", {"experiment_ids": ids, **newest}).get("runs", [])
+    runs = _post(base, "runs/search", {"experiment_ids": ids, **newest}, who).get("runs", [])
     if not runs:
         return f"{base}/#/experiments?{MODE}"
     experiment = next(e for e in experiments if e["experiment_id"] == runs[0]["info"]["experiment_id"])
@@ -90,13 +108,26 @@ def link(host: str, port: int) -> str:
     return f"{base}/#/experiments/{experiment['experiment_id']}/runs?{MODE}{view}"
 
 
-def _start(options: TrackingOptions, host: str, port: int, log: IO[str]) -> subprocess.Popen[str]:
+def _start(
+    options: TrackingOptions,
+    host: str,
+    port: int,
+    log: IO[str],
+    *,
+    who: Login | None = None,
+    names: str | None = None,
+) -> subprocess.Popen[str]:
     location = artifact_location(options)
     assert location is not None, "only a server's own store has no location"
     Path(options.folder).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--default-artifact-root", location, "--uvicorn-opts", "--log-level warning"]
     env = telemetry.off(dict(os.environ))
+    if names is not None:
+        command += ["--allowed-hosts", names]
+    if who is not None:
+        command += ["--app-name", "basic-auth"]
+        env |= prepare(Path(options.folder), who)
     env["MLFLOW_BACKEND_STORE_URI"] = store_uri(options)  # not an argument: a password would show in `ps`
     env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # language model jobs: eight processes nobody needs here
     env["PYTHONSAFEPATH"] = "1"
@@ -174,10 +205,9 @@ def _browser_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _post(base: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{base}/api/2.0/mlflow/{what}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def _post(base: str, what: str, body: dict[str, Any], who: Login | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"} | ({} if who is None else {"Authorization": who.header})
+    request = urllib.request.Request(f"{base}/api/2.0/mlflow/{what}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
