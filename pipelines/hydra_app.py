@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import hydra
@@ -19,6 +21,7 @@ from pipelines.composing import CONFIG_MODULE, VERSION_BASE, Command, group_choi
 from pipelines.config_load import load
 from pipelines.failures import tell
 from pipelines.problems import check_command
+from pipelines.redact import redact_text
 from pipelines.schema import PipelineConfig
 from stages.errors import InputError
 
@@ -90,12 +93,24 @@ def run(
                 codes.append(tell(error, debug=debug))
 
     debugging = ["--debug"] if debug else []
-    with sweep_ray.sweep([name, *own_flags, *debugging, *folders]) as launched:
+    shown = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
+    with shown, sweep_ray.sweep([name, *own_flags, *debugging, *folders]) as launched:
         _with_hydra(name, flags, job)
         codes += launched.codes
     if errors:
         raise errors[0]
     return worst(codes)
+
+
+@contextlib.contextmanager
+def _redacted() -> Iterator[None]:
+    """What Hydra prints of a config, without the secrets in it: such output ends up in tickets and logs."""
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            yield
+    finally:
+        print(redact_text(shown.getvalue()), end="")
 
 
 def worst(codes: Sequence[int]) -> int:
