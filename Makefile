@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor demo-checkpoint lock clean
+.PHONY: help schedule-demo bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ ui: $(READY) ## Open the experiment tracking UI on this folder's runs
 
 doctor: $(READY) ## Say what this machine can run, and why not
 	@$(RUN)/detpress doctor
+
+schedule-demo: $(READY) ## Retrain by the clock on drawn shapes: a champion, "no change", new images, a challenger
+	@$(RUN)/python -m tests.bench.schedule_demo $(ARGS)
 
 bench-orchestrator: $(READY) ## Measure what the orchestrator itself costs (two minutes; the last line is JSON)
 	@$(RUN)/python -m tests.bench.orchestrator
