@@ -244,6 +244,21 @@ class Bundle(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageSummary(Artifact):
+    """What images are like, ``images.npz``, and beside earlier ones, ``drift.json`` (see ``stages/drift.py``)."""
+
+    count: int
+    drifted: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Artifact):
+    """Whether a challenger may be promoted: ``promotion.json`` (see ``stages/judge.py``) and ``promotion.md``."""
+
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Artifact):
     """Files ``report.json`` (schema version inside), ``report.md``, ``report.html`` and ``report-*.png``."""
 

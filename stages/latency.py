@@ -15,7 +15,8 @@ from a decoded image and ends with detections in the pixels of that image; readi
                                     "host_to_device_ms", "compute_ms", "device_to_host_ms"},  # on a GPU, one by one
                           "memory": {"peak_mb", "engine_mb"}},                     # of the engine's process
                  "int8": {...}},
-     "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}}}  # absent without both
+     "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}},  # absent without both
+     "against": {name: as "speedup"}}                     # with ``names``: of the last engine against each other one
 
 The speed-up is INT8's against FP32, with a 95 % confidence interval. Times are per run, that is per batch;
 ``engine_mb`` is what opening and running the engine added. ``samples.npz`` holds the raw seconds, float64,
@@ -99,7 +100,7 @@ class Latency:
         self.launch = launch
 
     def run(self, inputs: LatencyInputs, context: StageContext) -> LatencyResult:
-        o, first = self.options, _check(inputs.engines)
+        o, first = self.options, _check(inputs.engines, self.options.names)
         threads = int(first.options.get("threads", 1))
         images = _images(inputs.images, max(o.images, first.batch))
         try:
@@ -109,7 +110,7 @@ class Latency:
         if not cpus:
             context.warn("this operating system cannot pin a process to CPUs; the timings drift more")
         setups = [Setup(engine, images, o.nms, threads, cpus) for engine in inputs.engines]
-        names = [str(engine.precision) for engine in inputs.engines]
+        names = o.names or [str(engine.precision) for engine in inputs.engines]
         with tempfile.TemporaryDirectory() as scratch, self.launch(setups, Path(scratch)) as engines:
             plan = Plan(o.warmup, o.runs, o.rounds, o.max_seconds, o.warmup_seconds)
             # Engine next to engine, mode after mode: what is compared is timed close together.
@@ -155,12 +156,21 @@ class Latency:
         }
         base, other = str(Precision.FP32), str(Precision.INT8)
         if base in found and other in found:
-            result["speedup"] = {m: speedup(series[base, m], series[other, m]) for m in (RUNTIME, END2END)}
+            result["speedup"] = _speedups(series, base, other)
+        if self.options.names:
+            *others, last = self.options.names
+            result["against"] = {name: _speedups(series, name, last) for name in others}
+            if base in result["against"]:
+                result["speedup"] = result["against"][base]
         return result
 
 
-def _check(engines: list[Engine]) -> Engine:
-    """The first engine, after making sure that all are of one backend and thread count, one per precision."""
+def _speedups(series: dict[tuple[str, str], Series], base: str, other: str) -> dict[str, Any]:
+    return {mode: speedup(series[base, mode], series[other, mode]) for mode in (RUNTIME, END2END)}
+
+
+def _check(engines: list[Engine], names: list[str]) -> Engine:
+    """The first engine, after making sure that all are of one backend and thread count, and can be told apart."""
     if not engines:
         raise StageError("latency got no engine; build one first (see the failed stages above)")
     different = {
@@ -171,7 +181,9 @@ def _check(engines: list[Engine]) -> Engine:
     for what, values in different.items():
         if len(values) > 1:
             raise StageError(f"the engines differ in {what}, so timing them against each other means nothing")
-    if len({e.precision for e in engines}) < len(engines):
+    if names and (len(names) != len(engines) or len(set(names)) < len(names)):
+        raise StageError(f"{len(engines)} engines need as many different names, not {', '.join(names)}")
+    if not names and len({e.precision for e in engines}) < len(engines):
         raise StageError("two engines have the same precision; time one per precision")
     return engines[0]
 

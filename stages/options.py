@@ -316,6 +316,9 @@ class LatencyOptions(LatencySettings):
     """Options of stage ``latency``; NMS is the one that scoring uses."""
 
     nms: NmsOptions = field(default_factory=NmsOptions)
+    names: list[str] = field(default_factory=list)
+    """What to call the engines, in their order, where their precisions do not tell them apart; the last one's speed-up
+    against each other is told then."""
 
 
 @dataclass
@@ -388,6 +391,22 @@ class AgreementSettings(AgreementOptions):
 
 
 @dataclass
+class ChampionGateOptions:
+    """What a challenger has to reach beside the champion (``gate.champion``); ``None``: not asked for."""
+
+    max_map_drop: float | None = 2.0
+    """Points of mAP below the champion, on the same images."""
+    max_class_drop: float | None = None
+    """The same for the worst class."""
+    min_speedup: float | None = 0.9
+    """Runtime of the champion / Runtime of the challenger, timed alternately."""
+    min_end2end_speedup: float | None = None
+    """The same for End2End."""
+    max_size_ratio: float | None = None
+    """Size of the challenger / size of the champion, all files of the engine."""
+
+
+@dataclass
 class GateOptions:
     """What a run has to reach (``conf/gate``); ``None``: not asked for. Judged on every engine of reduced precision.
 
@@ -414,6 +433,34 @@ class GateOptions:
     """Share of multiply-adds that really run in INT8, 0 to 1."""
     require_valid: bool = False
     """Gates on speed fail where the timing's verdict is not ``valid``."""
+    champion: ChampionGateOptions = field(default_factory=ChampionGateOptions)
+    """What a promotion asks for beside this, if there is a champion."""
+
+
+@dataclass
+class DriftOptions:
+    """What images are like under an engine (stage ``drift``)."""
+
+    images: int = 200
+    """How many are looked at."""
+    nms: NmsOptions = field(default_factory=NmsOptions)
+
+
+@dataclass
+class JudgeOptions:
+    """Whether a challenger may be promoted (stage ``judge``)."""
+
+    gate: GateOptions = field(default_factory=GateOptions)
+    names: list[str] = field(default_factory=list)
+    """What the engines are, in their order, the challenger last: ``[fp32, champion, challenger]``; without a champion
+    their precisions."""
+    run_id: str = ""
+    """The challenger's run."""
+    champion: dict[str, Any] = field(default_factory=dict)
+    """``version`` and ``run_id`` of the champion; empty: there is none."""
+    hardware: str = ""
+    images_digest: str = ""
+    """The validation images that the engines were scored on."""
 
 
 @dataclass

@@ -19,6 +19,8 @@ STAGES: dict[str, str] = {
     "detect": "stages.detect:Detect",
     "agreement": "stages.agreement:AgreementStage",
     "report": "stages.report:ReportStage",
+    "drift": "stages.drift:Drift",
+    "judge": "stages.judge:Judge",
     "bundle": "stages.bundle:BundleStage",
 }
 

@@ -34,7 +34,8 @@ def judge(rows: list[Row], options: GateOptions, *, require_all: bool = False) -
         reason    why it fails although the number would pass, or why there is none; else null
     """
     judged = [row for row in rows if row["precision"] != BASE] or rows
-    found = [_verdict(name, limit, row, options) for row in judged for name, limit in _wanted(options)]
+    wanted = list(_wanted(options, _READINGS))
+    found = [_verdict(n, limit, row, _READINGS, options.require_valid) for row in judged for n, limit in wanted]
     if not require_all:
         unavailable = {(row["backend"], row["precision"]) for row in rows if row["status"] == "unavailable"}
         for each in found:
@@ -43,21 +44,33 @@ def judge(rows: list[Row], options: GateOptions, *, require_all: bool = False) -
     return found
 
 
-def _wanted(options: GateOptions) -> Iterator[tuple[str, float]]:
-    for f in fields(options):
+def judge_beside(row: Row, options: GateOptions) -> list[dict[str, Any]]:
+    """The verdicts of a challenger beside the champion, named ``champion.GATE``.
+
+    Args:
+        row: the challenger's, in which ``difference``, ``class_differences``, ``speedup``, ``speedup_interval`` and
+            ``validity`` are those against the champion, and ``size_ratio`` is its size / the champion's.
+    """
+    wanted = _wanted(options.champion, _BESIDE)
+    verdicts = [_verdict(n, limit, row, _BESIDE, options.require_valid) for n, limit in wanted]
+    return [{**verdict, "gate": f"champion.{verdict['gate']}"} for verdict in verdicts]
+
+
+def _wanted(options: object, readings: Readings) -> Iterator[tuple[str, float]]:
+    for f in fields(options):  # type: ignore[arg-type]
         limit = getattr(options, f.name)
-        if f.name in _READINGS and limit is not None:
+        if f.name in readings and limit is not None:
             yield f.name, float(limit)
 
 
-def _verdict(name: str, limit: float, row: Row, options: GateOptions) -> dict[str, Any]:
-    reading = _READINGS[name](row)
+def _verdict(name: str, limit: float, row: Row, readings: Readings, require_valid: bool) -> dict[str, Any]:
+    reading = readings[name](row)
     margin = reason = None
     if reading.value is None:
         reason = "not measured"
     else:
         margin = limit - reading.value if name.startswith("max_") else reading.value - limit
-        if name in _TIMED and options.require_valid:
+        if name in _TIMED and require_valid:
             reason = _invalid(row, _TIMED[name])
     return {
         "gate": name,
@@ -86,14 +99,14 @@ def _size_drop(row: Row) -> Reading:
 
 
 def _largest(candidates: list[tuple[str, dict[str, Any] | None]]) -> Reading:
-    """The largest drop against FP32, by the worse bound: the lower one of the difference."""
+    """The largest drop, by the worse bound: the lower one of the difference."""
     found = [
         Reading(-(told["value"] if told["low"] is None else told["low"]),
                 f"{name}, {'no interval' if told['low'] is None else 'upper bound of the drop'}")
         for name, told in candidates
         if told is not None and told["value"] is not None
     ]  # fmt: skip
-    return max(found, key=lambda reading: reading.value or 0.0, default=Reading(None, "mAP against FP32"))
+    return max(found, key=lambda reading: reading.value or 0.0, default=Reading(None, "drop of mAP"))
 
 
 def _speedup(mode: str) -> Callable[[Row], Reading]:
@@ -128,7 +141,9 @@ def _invalid(row: Row, mode: str) -> str | None:
     return None if verdict == "valid" else f"timing {verdict}"
 
 
-_READINGS: dict[str, Callable[[Row], Reading]] = {
+Readings = dict[str, Callable[[Row], Reading]]
+
+_READINGS: Readings = {
     "max_map_drop": _drop,
     "max_class_drop": _class_drop,
     "max_size_drop": _size_drop,
@@ -138,6 +153,13 @@ _READINGS: dict[str, Callable[[Row], Reading]] = {
     "max_end2end_ms": _median("end2end"),
     "max_engine_mb": _size,
     "min_int8_share": _share,
+}
+_BESIDE: Readings = {
+    "max_map_drop": _drop,
+    "max_class_drop": _class_drop,
+    "min_speedup": _speedup("runtime"),
+    "min_end2end_speedup": _speedup("end2end"),
+    "max_size_ratio": lambda row: Reading(row["size_ratio"], "size / the champion's"),
 }
 _TIMED = {
     "min_speedup": "runtime",
