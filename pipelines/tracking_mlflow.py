@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.tracking_datasets import as_dataset, as_input
+from pipelines.tracking_models import Engines
 from pipelines.tracking_names import flat, metric_name, numbers, readable, results_view, run_note, small_files
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import artifact_location, store_uri
@@ -27,6 +28,8 @@ BATCH = 500  # metrics per request; MLflow takes at most 1000
 VIEW = "results"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # what MLflow's own "share" button writes
 TRAINING = ("finetune", "distill")
+SUMMARIES = ("report", "judge", "drift")
+"""Stages whose metrics are the whole run's."""
 
 
 class MlflowWriter:
@@ -49,6 +52,7 @@ class MlflowWriter:
         self._named: set[tuple[str, str]] = set()  # node and name of what was reported as a metric
         self._comparable: list[str] = []  # names of the metrics that compare whole runs
         self._monitors: dict[str, Any] = {}
+        self._engines = Engines(client)
 
     def apply(self, record: Record) -> None:
         """Write one record. Whatever MLflow raises passes through."""
@@ -109,7 +113,7 @@ class MlflowWriter:
         folder = Path(record["report_dir"]) if record["report_dir"] else None
         self._client.set_tag(self._parent, "mlflow.note.content", run_note(self._run, record, folder))
         if folder:
-            for path in sorted(folder.glob("report*")):
+            for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))
         self.flush()
         self._show_columns()
@@ -186,7 +190,7 @@ class MlflowWriter:
             self._metric(run_id, event["name"], event["value"], step, at)
             if step is not None:
                 self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
-            elif self._stages[node]["backend"] or node == "report":  # their names carry the backend: they compare runs
+            elif self._stages[node]["backend"] or node in SUMMARIES:  # their names carry the backend: they compare runs
                 self._metric(self._parent, event["name"], event["value"], None, at)
                 self._comparable.append(event["name"])
         elif kind == "progress":
@@ -209,6 +213,8 @@ class MlflowWriter:
             self._inputs[artifact["digest"]] = dataset
             self._client.log_inputs(run_id, [as_input(dataset, "made")])
             self._client.log_inputs(self._parent, [as_input(dataset, node.rpartition(".")[2])])
+        if artifact["type"] == "Engine" and self._stages[node]["stage"] == "build":
+            self._engines.add(self._run, self._experiment_id, self._parent, node, artifact)
         self._end(node, "FINISHED", at)
 
     def _stage_failed(self, record: Record, at: int) -> None:
@@ -234,7 +240,8 @@ class MlflowWriter:
         from mlflow.entities import Metric
 
         held = self._metrics.setdefault(run_id, [])
-        held.append(Metric(metric_name(name), readable(float(value)), at, step or 0))
+        model = self._engines.measured(name) if run_id == self._parent else None
+        held.append(Metric(metric_name(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
         if len(held) >= BATCH:
             self.flush()
 
