@@ -55,16 +55,7 @@ def bundle(arguments: Sequence[str]) -> int:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
     folder = find_run(names[0], artifacts).resolve()
     made = _make(folder, artifacts, values)
-    name = f"{folder.name}-{values['backend']}-{values['precision']}"
-    target = Path(values["out"] or artifacts / "bundles" / f"{name}.zip")
-    _zip(made, target)
-    digest = sha256_of(target)
-    # gc keeps what the run refers to as long as this record is there.
-    record = artifacts / "bundles" / f"{name}.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    history.write_text(
-        record, json.dumps({"run_id": folder.name, "file": str(target.resolve()), "sha256": digest}, indent=1)
-    )
+    target, digest = pack(made, artifacts, folder.name, Path(values["out"]) if values["out"] else None)
     print(f"{size(target.stat().st_size)}, sha256 {digest}", file=sys.stderr)
     print(target)
     return 0
@@ -129,12 +120,28 @@ def predict(arguments: Sequence[str]) -> int:
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     """Run the bundle stage on what the run left in the store."""
+    store = open_store(artifacts, (history.read_state(folder) or {}).get("store"))
+    store.prepare()
+    node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
+    runner = Runner(Store(artifacts), NullObserver(), seed=0, logs=folder / "logs", run_id=folder.name)
+    results = runner.run([node])
+    for failure in results.failures.values():
+        raise failure
+    made = results.artifacts[node.id]
+    assert isinstance(made, Bundle)
+    return made
+
+
+def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int) -> Node:
+    """The bundle stage on what the run in ``folder`` left in the store.
+
+    Raises:
+        InputError: the run has no such engine.
+        StoreError: what it left is gone.
+    """
     state = history.read_state(folder)
     if state is None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
-    store = open_store(artifacts, state.get("store"))
-    store.prepare()
-    backend, precision = values["backend"], values["precision"]
     stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
     built = [name.removeprefix("build.").replace(".", " ") for name in stages if name.startswith("build.")]
     if f"build.{backend}.{precision}" not in stages:
@@ -155,7 +162,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     options = BundleOptions(
         run_id=state["run_id"],
         model=config["model"]["name"],
-        golden=int(values["golden"]),
+        golden=golden,
         nms=NmsOptions(**config["accuracy"]["nms"]),
         promised=_promised(folder, backend, precision),
         hardware=state["hardware"],
@@ -163,7 +170,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
         requirements=["numpy", "opencv-python-headless", *backends.get(backend).fingerprint()],
         config={name: part for name, part in config.items() if name not in history.NOT_RESULTS},
     )
-    node = Node(
+    return Node(
         id=f"bundle.{backend}.{precision}",
         stage="bundle",
         options=options,
@@ -171,13 +178,20 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
         threads=int(engine.options.get("threads", 1)),
         fingerprint=backends.get(backend).fingerprint(),
     )
-    runner = Runner(Store(artifacts), NullObserver(), seed=0, logs=folder / "logs", run_id=state["run_id"])
-    results = runner.run([node])
-    for failure in results.failures.values():
-        raise failure
-    made = results.artifacts[node.id]
-    assert isinstance(made, Bundle)
-    return made
+
+
+def pack(made: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
+    """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
+    name = f"{run_id}-{made.backend}-{made.precision}"
+    target = target or artifacts / "bundles" / f"{name}.zip"
+    _zip(made, target)
+    digest = sha256_of(target)
+    record = artifacts / "bundles" / f"{name}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    history.write_text(
+        record, json.dumps({"run_id": run_id, "file": str(target.resolve()), "sha256": digest}, indent=1)
+    )
+    return target, digest
 
 
 def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:

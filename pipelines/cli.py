@@ -22,6 +22,9 @@ Usage: detpress COMMAND [ARGUMENTS]
 Commands
   compress    distil to INT8, build an engine per backend, measure latency and mAP, report
   retrain     the run-once form of scheduled retraining: changed? compress, gate against the champion, promote or keep
+  promote     make a run's engine the champion of MLflow's registry if it holds against the present one
+  rollback    make the champion's predecessor the champion again
+  champion    the champion, the challenger, and how it came to that
   plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
   report      show the report of a run again
@@ -225,6 +228,24 @@ def _predict(arguments: list[str], debug: bool) -> int:
     return bundle.predict(arguments)
 
 
+def _promote(arguments: list[str], debug: bool) -> int:
+    from pipelines import promote
+
+    return promote.promote(arguments)
+
+
+def _rollback(arguments: list[str], debug: bool) -> int:
+    from pipelines import promote
+
+    return promote.rollback(arguments)
+
+
+def _champion(arguments: list[str], debug: bool) -> int:
+    from pipelines import promote
+
+    return promote.champion(arguments)
+
+
 def _ui(arguments: list[str], debug: bool) -> int:
     from pipelines import ui
 
@@ -242,6 +263,9 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "plan": _plan,
     "finetune": _finetune,
     "retrain": _retrain,
+    "promote": _promote,
+    "rollback": _rollback,
+    "champion": _champion,
     "report": _report,
     "runs": _runs,
     "reproduce": _reproduce,

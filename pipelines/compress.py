@@ -15,7 +15,7 @@ from pipelines.events import Observer
 from pipelines.graph import compress_graph, data_nodes, finetune_nodes
 from pipelines.plan import ANY, AUTO, FRESH
 from pipelines.remote_store import open_store
-from pipelines.run import Outcome, Run, exit_code, open_run, publish
+from pipelines.run import Outcome, Run, default_observers, exit_code, open_run, publish
 from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.schema import PipelineConfig
 from pipelines.show import print_tables
@@ -40,14 +40,27 @@ def run_compress(
     source = user_model(config)
     threads = config.threads or provenance.available_cores()
     nodes = compress_graph(config, source, threads=threads)
+    registers = config.registry.register
+    if registers and not config.tracking.enabled:
+        raise ConfigError(["registry.register: the registry is MLflow's; set tracking.enabled=true"])
+    if observers is None:
+        observers = default_observers(config, hand_over=not registers)
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
         runner = runner_for(config, run)
         runner.run(nodes, run.results)
         path, content = reported(config, run, runner, nodes)
         code = exit_code(run.results, content, require_all=config.run.require_all_backends)
+        registers &= code in (0, 3)
+        if registers:
+            from pipelines import registering
+
+            made = registering.bundle(config, run, runner)
+            images = registering.described(config, run, runner)
         run.observer.run_finished(run_status(code), content, path.parent)
         print_tables(content)
-        return Outcome(code, path)
+    if registers:
+        registering.register(config, registering.registry_of(config), run, made, source, [images] if images else [])
+    return Outcome(code, path)
 
 
 def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +33,21 @@ def load(config: DictConfig, *, finetune_only: bool = False) -> PipelineConfig:
         ConfigError: with every problem.
     """
     loaded, problems = examine(config, finetune_only=finetune_only)
+    if problems:
+        raise ConfigError([str(problem) for problem in problems])
+    return loaded
+
+
+def reload(file: Path, overrides: Sequence[str]) -> PipelineConfig:
+    """The config that a run wrote down, with ``overrides`` (``key=value``); files it names may be gone by now.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    config = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    assert isinstance(config, DictConfig)
+    loaded, problems = examine(config, inputs=False)
+    problems += check_values(loaded)
     if problems:
         raise ConfigError([str(problem) for problem in problems])
     return loaded

@@ -11,19 +11,22 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipelines import registering, watching
 from pipelines import retrain_journal as journal
-from pipelines import watching
-from pipelines.compress import require_a_backend, run_compress, user_model, with_labels
+from pipelines.challenge import Verdict, challenge
+from pipelines.compress import require_a_backend, user_model, with_labels
 from pipelines.events import Observer
 from pipelines.failures import tell
 from pipelines.locking import exclusive
 from pipelines.redact import redact, redact_text
+from pipelines.registry import Registry, Version
 from pipelines.retrain_journal import Journal, Outcome
 from pipelines.retrain_state import State, days_since
 from pipelines.schema import PipelineConfig
-from stages.errors import ConfigError, DetpressError
+from stages.errors import ConfigError
+from stages.reporting import promotion
 
-UNCHANGED_CODE = 5
+UNCHANGED_CODE, GATE_CODE = 5, 3
 
 
 def run_retrain(
@@ -68,13 +71,62 @@ def recorded(
 def dry_run(config: PipelineConfig) -> int:
     """Print what changed; 0 if there is a reason to retrain, 5 if there is none."""
     config = _checked(config)
+    registry = registering.registry_of(config)
     state, now = _look(config)
-    reasons = _reasons(config, state, now)
+    reasons = _reasons(config, state, now, registry.champion())
     for reason in reasons:
         print(reason)
     if not reasons:
         print(_nothing(state))
     return 0 if reasons else UNCHANGED_CODE
+
+
+def _attempt(
+    config: PipelineConfig, outcome: Outcome, command: Sequence[str], observers: Sequence[Observer] | None
+) -> None:
+    """Fill in ``outcome``."""
+    config = _checked(config)
+    registry = registering.registry_of(config)
+    champion = registry.champion()
+    outcome.name, outcome.champion = registry.name, champion.number if champion else None
+    state, now = _look(config)
+    reasons = _reasons(config, state, now, champion)
+    if not reasons:
+        outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
+        return
+    _say(f"retraining: {watching.describe(reasons)}")
+    outcome.more["changes"] = reasons
+    verdict = challenge(config, registry, champion, state, now, outcome, command=command, observers=observers)
+    _decide(config, registry, champion, verdict, outcome)
+    state.consider(now, outcome.outcome, outcome.run_id)
+
+
+def _decide(
+    config: PipelineConfig, registry: Registry, champion: Version | None, verdict: Verdict, outcome: Outcome
+) -> None:
+    """Promote or keep, and say why."""
+    if verdict.version is None:
+        outcome.outcome, outcome.exit_code = journal.UNCHANGED, UNCHANGED_CODE
+        outcome.reason = f"the new engine is the champion's (version {outcome.champion}), bit for bit"
+        return
+    outcome.version = verdict.version.number
+    said = promotion.verdict(verdict.evidence)
+    if not verdict.evidence["passed"]:
+        outcome.outcome, outcome.exit_code = journal.KEPT, GATE_CODE
+        outcome.reason = f"{said} {_stays(champion)}"
+        outcome.more["failed_gates"] = verdict.evidence["failed"]
+    elif not config.retrain.promote:
+        outcome.outcome, outcome.exit_code = journal.KEPT, 0
+        outcome.reason = f"{said} retrain.promote=false: `detpress promote {outcome.version}` promotes it"
+    else:
+        registry.promote(verdict.version, over=outcome.champion)
+        beside = f"takes the place of version {champion.number}" if champion else "is the first champion"
+        outcome.outcome, outcome.exit_code = journal.PROMOTED, 0
+        outcome.reason, outcome.champion = f"{said} Version {outcome.version} {beside}", outcome.version
+
+
+def _stays(champion: Version | None) -> str:
+    return f"Version {champion.number} stays the champion" if champion else "There is no champion yet"
 
 
 def _checked(config: PipelineConfig) -> PipelineConfig:
@@ -85,49 +137,27 @@ def _checked(config: PipelineConfig) -> PipelineConfig:
 
 
 def _look(config: PipelineConfig) -> tuple[State, watching.Snapshot]:
-    artifacts = Path(config.run.artifacts).resolve()
-    state = State(artifacts / "retrain" / (config.registry.name or config.model.name))
+    state = State(registering.folder_of(config))
     before = (state.considered() or {}).get("snapshot") or state.accepted()
     return state, watching.snapshot(config, user_model(config), before)
 
 
-def _reasons(config: PipelineConfig, state: State, now: watching.Snapshot) -> list[str]:
+def _reasons(config: PipelineConfig, state: State, now: watching.Snapshot, champion: Version | None) -> list[str]:
     before = state.considered()
     if before is None:
         return ["there is no retraining that came to an end yet"]
     found = watching.changed(before["snapshot"], now, config.retrain)
+    if champion is None and before["outcome"] == journal.PROMOTED:
+        found.append("the champion is gone from MLflow's registry")
     limit = config.retrain.watch.max_age_days
     if limit is not None and (age := days_since(before["at"])) > limit:
-        found.append(f"the last look at the champion is {age:.1f} days old (retrain.watch.max_age_days={limit:g})")
+        found.append(f"the champion was last challenged {age:.1f} days ago (retrain.watch.max_age_days={limit:g})")
     return found
 
 
 def _nothing(state: State) -> str:
     before = state.considered() or {}
-    return f"no change since {before.get('at')} ({before.get('run_id')}, {before.get('outcome')})"
-
-
-def _attempt(
-    config: PipelineConfig, outcome: Outcome, command: Sequence[str], observers: Sequence[Observer] | None
-) -> None:
-    config = _checked(config)
-    state, now = _look(config)
-    reasons = _reasons(config, state, now)
-    if not reasons:
-        outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
-        return
-    _say(f"retraining: {watching.describe(reasons)}")
-    outcome.more["changes"] = reasons
-    made = run_compress(config, command=command, observers=observers)
-    outcome.run_id = made.path.parent.name if made.path else None
-    outcome.exit_code = made.exit_code
-    if made.exit_code == 0:
-        outcome.outcome, outcome.reason = journal.PROMOTED, "every gate holds"
-    elif made.exit_code == 3:
-        outcome.outcome, outcome.reason = journal.KEPT, "a gate failed"
-    else:
-        raise DetpressError("a stage failed; see the report")
-    state.consider(now, outcome.outcome, outcome.run_id)
+    return f"no change since {before.get('at')} (run {before.get('run_id')}, {before.get('outcome')})"
 
 
 def _say(text: str) -> None:

@@ -197,13 +197,13 @@ class _StateWriter(NullObserver):
         self._run.save_state("RUNNING")
 
 
-def default_observers(config: PipelineConfig) -> list[Observer]:
-    """The console, and MLflow unless it is switched off."""
+def default_observers(config: PipelineConfig, *, hand_over: bool = True) -> list[Observer]:
+    """The console, and MLflow unless it is switched off; ``hand_over``: see `MlflowObserver`."""
     observers: list[Observer] = [ConsoleObserver()]
     if config.tracking.enabled:
         from pipelines.tracking import MlflowObserver
 
-        observers.append(MlflowObserver(config.tracking, hand_over=True))
+        observers.append(MlflowObserver(config.tracking, hand_over=hand_over))
     return observers
 
 

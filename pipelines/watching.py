@@ -3,7 +3,7 @@
 A snapshot is plain data::
 
     images        split -> {file, relative to its folder: [size, mtime_ns, sha256]}
-    labels        split -> {"sha256", "classes": [...], "images": count, "boxes": count}
+    labels        split -> {"sha256", "classes": [...], "images", "boxes", "boxed": images with a box}
     checkpoint    digest of the model that the config names; null: random weights
     packages      distribution or part of a backend's fingerprint -> version
     driver        {"driver", "hardware"}
@@ -80,11 +80,12 @@ def image_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[li
 
 def label_summary(path: Path) -> dict[str, Any]:
     """What a COCO file says in short; a file that is no COCO is left to the stage that tells what is wrong with it."""
-    found: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0}
+    found: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
         found |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
+        found["boxed"] = len({a["image_id"] for a in content["annotations"]})
     except (ValueError, KeyError, TypeError):
         pass
     return found
