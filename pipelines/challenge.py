@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import drops, provenance, registering
+from pipelines import drops, provenance, registering, trend
 from pipelines.compress import reported, runner_for, stop_on_input, user_model
 from pipelines.duel import ENGINE, JUDGE, Champion, duel_nodes, fetch_champion, given
 from pipelines.events import Observer
@@ -85,6 +85,7 @@ def challenge(
         others = [node.id for node in nodes if node.backend not in (None, backend_of(config))]
         _stop(run, but=others)
         _require_agreement(config, content)
+        trend.leave(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
         if there is not None and _same_engine(config, run, there):
             run.observer.run_finished("FINISHED", content, path.parent)
             return Verdict(None, {})

@@ -25,6 +25,7 @@ Commands
   promote     make a run's engine the champion of MLflow's registry if it holds against the present one
   rollback    make the champion's predecessor the champion again
   champion    the champion, the challenger, and how it came to that
+  trend       mAP, latency and size from run to run, with their noise
   plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
   report      show the report of a run again
@@ -228,6 +229,12 @@ def _predict(arguments: list[str], debug: bool) -> int:
     return bundle.predict(arguments)
 
 
+def _trend(arguments: list[str], debug: bool) -> int:
+    from pipelines import trend
+
+    return trend.main(arguments)
+
+
 def _promote(arguments: list[str], debug: bool) -> int:
     from pipelines import promote
 
@@ -266,6 +273,7 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "promote": _promote,
     "rollback": _rollback,
     "champion": _champion,
+    "trend": _trend,
     "report": _report,
     "runs": _runs,
     "reproduce": _reproduce,
