@@ -14,6 +14,8 @@ _SECTIONS = {
     "export": "export",
     "latency": "latency",
     "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "float_blocks": "sensitivity",
 }
 """Stage -> the section of the config that its options come from."""
 _ABSENT = object()
@@ -66,7 +68,11 @@ def _option(stage: str, path: str, before: Any, after: Any, options: Mapping[str
         key = path
     elif stage == "build":
         key = f"backend.{options.get('backend')}.{path.removeprefix('options.')}"
-    elif stage == "latency" and path.startswith("nms."):
+    elif stage == "float_blocks" and path in ("max_map_drop", "min_speedup"):
+        key = f"compression.{path}"
+    elif stage in ("float_blocks", "sensitivity") and path.startswith("options."):
+        key = f"backend.{options.get('backend')}.{path.removeprefix('options.')}"
+    elif stage in ("latency", "float_blocks", "sensitivity") and path.startswith("nms."):
         key = f"accuracy.{path}"
     else:
         key = f"{_SECTIONS[stage]}.{path}" if stage in _SECTIONS else path

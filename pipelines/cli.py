@@ -28,6 +28,7 @@ Commands
   trend       mAP, latency and size from run to run, with their noise
   plan        what `compress` would do with the same arguments: cached or to run, why, how long
   finetune    train the FP32 detector on a labelled set and write its checkpoint
+  sensitivity which blocks lose accuracy in INT8, on the built engine
   report      show the report of a run again
   runs        the runs of this folder: status, mAP, speed-up, size
   reproduce   the exact command of a run, what changed since, and whether the same comes out
@@ -175,6 +176,19 @@ def _retrain(arguments: list[str], debug: bool) -> int:
         return _ended(*retrain_errors.refused(rest, error, debug=debug))
 
 
+def _sensitivity(arguments: list[str], debug: bool) -> int:
+    from pipelines import hydra_app
+    from pipelines.schema import PipelineConfig
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        from pipelines.sensitivity import run_sensitivity
+
+        outcome = run_sensitivity(config, command=command)
+        return _ended(outcome.exit_code, outcome.path)
+
+    return hydra_app.run("sensitivity", arguments, task, debug=debug)
+
+
 def _report(arguments: list[str], debug: bool) -> int:
     from pipelines import show
 
@@ -274,6 +288,7 @@ _COMMANDS: dict[str, Callable[[list[str], bool], int]] = {
     "rollback": _rollback,
     "champion": _champion,
     "trend": _trend,
+    "sensitivity": _sensitivity,
     "report": _report,
     "runs": _runs,
     "reproduce": _reproduce,

@@ -220,6 +220,7 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         "accuracies": "accuracy",
         "comparisons": "compare",
         "agreements": "agreement",
+        "mixtures": "float_blocks",
     }
     return Node(
         id="report",

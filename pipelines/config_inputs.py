@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config_keys import Problem
+from pipelines.float_graph import NONE, TRAIN, VAL, has_set, judged_by, judged_on
 from pipelines.scheduling.checking import check_schedule
 from pipelines.schema import PipelineConfig
+from stages import backends
 from stages.finetune import STRIDE, check_input_size
 from stages.options import DataOptions
 
@@ -36,6 +38,8 @@ def check_inputs(config: PipelineConfig, *, finetune_only: bool = False) -> list
     else:
         problems += _data(config, finetune_only)
     problems += check_schedule(config.schedule)
+    if not finetune_only:
+        problems += _blocks(config)
     if not finetune_only and not config.backend:
         problems.append(Problem("backend", "none is chosen; name at least one, e.g. backend=[onnxruntime]"))
     return problems
@@ -74,6 +78,32 @@ def _model(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
         yield from _weights(model.weights)
     if model.inference_dir is not None:
         yield from _frozen(Path(model.inference_dir))
+
+
+def _blocks(config: PipelineConfig) -> Iterator[Problem]:
+    """What judging single blocks needs: images with labels, and a backend."""
+    labels, backend = config.sensitivity.labels, config.sensitivity.backend
+    if backend is not None and backend not in backends.names():
+        yield Problem("sensitivity.backend", f"there is no backend {backend} (there are {', '.join(backends.names())})")
+    asked = config.compression.max_map_drop is not None
+    if labels in (TRAIN, VAL) and not has_set(config, labels):
+        yield Problem(
+            "sensitivity.labels",
+            f"there are no labelled images of {labels}; give data.{labels}_annotations and data.{labels}_images, "
+            "or set it to auto",
+        )
+    elif asked and judged_on(config) == NONE:
+        yield Problem(
+            "compression.max_map_drop",
+            "is judged on labelled images; give data.val_annotations and data.val_images (or data.train_annotations "
+            "and data.train_images) and sensitivity.labels=auto, or set it to null",
+        )
+    if asked and config.compression.method == "none":
+        yield Problem("compression.max_map_drop", "compression=none quantizes nothing; choose ptq or qat_distill")
+    if asked and backend in backends.names() and judged_by(config) not in config.backend:
+        yield Problem(
+            "sensitivity.backend", f"{backend} is none of the run's backends ({', '.join(config.backend)}); choose one"
+        )
 
 
 def _weights(weights: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.devices import device_of
+from pipelines.float_graph import TRAIN, float_blocks_node, judged_on, sensitivity_node
 from pipelines.runner import Input, Node, Ref
 from pipelines.schema import PipelineConfig, stage_options
 from stages import backends
@@ -38,13 +39,34 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
             may then train).
         threads: CPU threads of training and compression.
     """
+    nodes = model_nodes(config, source, threads=threads)
+    exports = {Precision.FP32: Ref("export.fp32")}
+    if config.compression.method != "none":
+        exports[Precision.INT8] = Ref("export.int8")
+        if config.compression.max_map_drop is not None:
+            nodes += [*_judged(config, nodes), float_blocks_node(config, threads)]
+            exports[Precision.INT8] = Ref("float_blocks")
+    for name, options in config.backend.items():
+        nodes += _backend_nodes(config, name, options, exports, threads)
+    if config.agreement.images:
+        nodes += _agreement_nodes(config, exports, threads)
+    return nodes
+
+
+def sensitivity_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
+    """The compression up to the INT8 model, and the analysis of its blocks; arguments as of ``compress_graph``."""
+    nodes = model_nodes(config, source, threads=threads)
+    return [*nodes, *_judged(config, nodes), sensitivity_node(config, threads)]
+
+
+def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
+    """From the user's data and model to the exported models; arguments as of ``compress_graph``."""
     nodes = data_nodes(config)
     if config.finetune.enabled:
         nodes += finetune_nodes(config, source, threads=threads)
     model: Input = Ref("finetune") if config.finetune.enabled else source
     images = Ref("images.unlabeled")
     nodes.append(_export(config, Precision.FP32, model, images, threads))
-    exports = {Precision.FP32: Ref("export.fp32")}
     if config.compression.method != "none":
         nodes.append(
             Node(
@@ -57,12 +79,13 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
             )
         )
         nodes.append(_export(config, Precision.INT8, Ref("distill"), images, threads))
-        exports[Precision.INT8] = Ref("export.int8")
-    for name, options in config.backend.items():
-        nodes += _backend_nodes(config, name, options, exports, threads)
-    if config.agreement.images:
-        nodes += _agreement_nodes(config, exports, threads)
     return nodes
+
+
+def _judged(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
+    """The labelled training images, where blocks are judged on them and no training has collected them."""
+    wanted = judged_on(config) == TRAIN and all(node.id != "labels.train" for node in nodes)
+    return [_labeled(config, TRAIN)] if wanted else []
 
 
 def data_nodes(config: PipelineConfig) -> list[Node]:

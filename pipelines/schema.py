@@ -25,6 +25,7 @@ from stages.options import (
     GateOptions,
     LatencySettings,
     ModelOptions,
+    SensitivitySettings,
 )
 
 SCHEMA_NAME = "schema"
@@ -73,6 +74,7 @@ class PipelineConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     export: ExportSettings = field(default_factory=ExportSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
+    sensitivity: SensitivitySettings = field(default_factory=SensitivitySettings)
     backend: dict[str, Any] = field(default_factory=dict)
     """Backend name -> its options. Plain dicts while composing; ``config_load`` makes them dataclasses."""
     latency: LatencySettings = field(default_factory=LatencySettings)

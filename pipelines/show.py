@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipelines.config_keys import close_to, suggestion
 from stages.errors import InputError
-from stages.reporting import tables
+from stages.reporting import float_blocks, tables
 
 LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
@@ -54,8 +54,12 @@ def print_tables(report: Mapping[str, Any], console: Console | None = None) -> N
     shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
     if content.get("gates"):
         shown.append(tables.gate_table(content))
+    if content.get("float_blocks") and content["float_blocks"]["blocks"]:
+        shown.append(float_blocks.block_table(content["float_blocks"]))
     for source in shown:
         print_table(source, console)
+    if said := float_blocks.headline(content):
+        console.print(said, soft_wrap=True, markup=False)
     for sentence in tables.invalid_timings(content):
         console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
 

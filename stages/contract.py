@@ -152,7 +152,9 @@ class ExportedModel(Artifact):
     """One precision of a model in the forms engines are built from, without NMS inside.
 
     Files: ``model.pdmodel``, ``model.pdiparams``, ``model.onnx`` (opset 13, batch ``batch``, Q/DQ form for INT8),
-    ``infer_cfg.yml`` (preprocessing, labels, input size, output layout).
+    ``infer_cfg.yml`` (preprocessing, labels, input size, output layout); of FP32 also ``layers.json`` (name of a
+    convolution's weights -> what PaddleDetection calls the layer, empty where that is not known), and of INT8 with
+    blocks left in float ``float_blocks.json`` (see ``stages/float_blocks.py``).
 
     Inputs of the graph: ``image`` float32 [batch, 3, H, W] and, if ``scale_factor`` is true, ``scale_factor`` float32
     [batch, 2] as (scale_y, scale_x). Outputs, in this order: boxes float32 [batch, N, 4] as (x1, y1, x2, y2), in pixels
@@ -168,6 +170,13 @@ class ExportedModel(Artifact):
     boxes_output: str = ""
     scores_output: str = ""
     agreement: dict[str, float] = field(default_factory=dict)  # ONNX against Paddle on real images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Artifact):
+    """What quantizing each block costs: ``sensitivity.json`` (see ``stages/sensitivity.py``), ``.md`` and ``.png``."""
+
+    backend: str
 
 
 @dataclass(frozen=True, kw_only=True)

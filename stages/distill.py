@@ -30,6 +30,7 @@ class Distill:
     name = "distill"
     version = 2  # 2: the box projection stays in float whatever its weights
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
+    unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
     Options = DistillOptions
     Inputs = DistillInputs
     Output = QuantizedModel

@@ -5,6 +5,7 @@ Paddle inference model, ONNX, and the sidecar; and the proof that ONNX and Paddl
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from stages.paddle.freeze import Frozen
 
 Array = npt.NDArray[Any]
+LAYERS = "layers.json"
+"""File of an FP32 model: name of a convolution's weights -> what PaddleDetection calls the layer; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Export:
     """See the module's docstring and ``stages.contract.ExportedModel``."""
 
     name = "export"
-    version = 2  # 2: random weights come with statistics that belong to them
+    version = 3  # 3: layers.json
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddledet", "paddle2onnx", "onnx")
     Options = ExportOptions
     Inputs = ExportInputs
@@ -78,6 +81,8 @@ class Export:
         }
         sidecar = Sidecar.from_model(self.options.model, **names)
         sidecar.write(context.out / "infer_cfg.yml")
+        if self.options.precision == Precision.FP32:
+            (context.out / LAYERS).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
         agreement = self._agreement(frozen, sidecar, inputs.images, context)
         return ExportedModel(
             root=context.out,
@@ -105,7 +110,12 @@ class Export:
         if isinstance(model, InferenceModel):
             program, params = model.program, model.params
         return freeze_program(
-            model.path(program), model.path(params), context.out, model=options.model, batch=options.batch
+            model.path(program),
+            model.path(params),
+            context.out,
+            model=options.model,
+            batch=options.batch,
+            named=isinstance(model, InferenceModel),
         )
 
     def _agreement(self, frozen: Frozen, sidecar: Any, images: ImageList, context: StageContext) -> dict[str, float]:

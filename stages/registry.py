@@ -12,6 +12,8 @@ STAGES: dict[str, str] = {
     "finetune": "stages.finetune:Finetune",
     "export": "stages.export:Export",
     "distill": "stages.distill:Distill",
+    "sensitivity": "stages.sensitivity:SensitivityStage",
+    "float_blocks": "stages.float_blocks:FloatBlocks",
     "build": "stages.build:Build",
     "latency": "stages.latency:Latency",
     "accuracy": "stages.accuracy:Accuracy",

@@ -4,8 +4,8 @@ It works with whatever there is: a backend that failed is a row with a status, n
 ``report.json`` holds ``schema_version``, ``status`` ("ok": every row is; "partial": some; "failed": none), ``run_id``,
 ``model``, ``data``, ``command``, ``commit``, ``hardware``, ``method``, ``seed``, ``rows`` (see
 ``stages/reporting/rows.py``), ``gates`` (see ``stages/reporting/gates.py``), ``agreement`` of the engines (see
-``stages/agreement.py``; null if they were not compared), ``tables`` (the words of the two main tables) and ``failures``
-as given.
+``stages/agreement.py``; null if they were not compared), ``float_blocks`` (see ``stages/float_blocks.py``; null where
+``compression.max_map_drop`` is not set), ``tables`` (the words of the two main tables) and ``failures`` as given.
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``.
 """
@@ -21,6 +21,7 @@ from stages.contract import (
     Agreement,
     Comparison,
     Engine,
+    ExportedModel,
     LatencyResult,
     Report,
     StageContext,
@@ -39,7 +40,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id",)  # a repeated run takes the report and puts its own id in
     Options: ClassVar[type] = ReportOptions
@@ -52,6 +53,7 @@ class ReportStage:
         accuracies: list[AccuracyResult] = field(default_factory=list)
         comparisons: list[Comparison] = field(default_factory=list)
         agreements: list[Agreement] = field(default_factory=list)
+        mixtures: list[ExportedModel] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -79,6 +81,7 @@ class ReportStage:
             "rows": rows,
             "gates": judge(rows, o.gate, require_all=o.require_all_backends),
             "agreement": agreement,
+            "float_blocks": _float_blocks(inputs.mixtures),
             "failures": o.failures,
         }
         report["tables"] = {mode: asdict(latency_table(report, mode)) for mode in MODES}
@@ -88,6 +91,8 @@ class ReportStage:
         for row in rows:
             if row["map_drop"] is not None:
                 context.metric(f"map_drop.{row['backend']}.{row['precision']}", row["map_drop"])
+        if report["float_blocks"] is not None:
+            context.metric("float_blocks", len(report["float_blocks"]["blocks"]))
         for gate in report["gates"]:
             if gate["margin"] is not None:
                 context.metric(f"gate.{gate['gate']}.{gate['backend']}.{gate['precision']}.margin", gate["margin"])
@@ -96,11 +101,13 @@ class ReportStage:
     def _write_page(self, report: dict[str, Any], inputs: Inputs, context: StageContext) -> None:
         import yaml
 
-        from stages.reporting import figures, page
+        from stages.reporting import figures, page, sensitivity
 
         samples = figures.samples_of([(r.backend, r.path("samples.npz")) for r in inputs.latencies
                                       if "samples.npz" in r.files])  # fmt: skip
         drawn = figures.draw(report["rows"], samples)
+        if report["float_blocks"] and report["float_blocks"]["ranking"]:
+            drawn["sensitivity"] = sensitivity.draw(report["float_blocks"]["ranking"])
         for name, figure in drawn.items():
             figures.write_png(figure, context.out / f"report-{name}.png")
         compared = [(json.loads(c.path("compare.json").read_text(encoding="utf-8")), c.root)
@@ -113,6 +120,13 @@ class ReportStage:
             self.options.versions,
         )
         (context.out / "report.html").write_text(text, encoding="utf-8")
+
+
+def _float_blocks(mixtures: list[ExportedModel]) -> dict[str, Any] | None:
+    from stages.float_blocks import FILE
+
+    found = [json.loads(m.path(FILE).read_text(encoding="utf-8")) for m in mixtures]
+    return found[0] if found else None
 
 
 def _agreement(agreements: list[Agreement], rows: list[Row]) -> dict[str, Any] | None:

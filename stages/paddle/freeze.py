@@ -8,7 +8,7 @@ fixed batch and input size. What came in is only read.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import paddle
 
 from stages.errors import WeightsError
 from stages.options import ModelOptions
+from stages.paddle import layer_names
 from stages.paddle.models import build_detector, load_weights
 from stages.paddle.program import EXPORT_HINT, Program, fresh_scope, load_program
 
@@ -35,6 +36,7 @@ class Frozen:
     anchors: int
     image_input: str
     scale_input: str  # empty if the graph does not take it
+    layers: dict[str, str] = field(default_factory=dict)  # see ``layer_names``; empty where they are not known
 
     @property
     def scale_factor(self) -> bool:
@@ -68,9 +70,10 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
     with tempfile.TemporaryDirectory(prefix="detpress-") as folder:
         prefix = Path(folder) / "model"
         paddle.jit.save(paddle.jit.to_static(layer, input_spec=[spec]), str(prefix))
-        return freeze_program(
+        frozen = freeze_program(
             prefix.with_suffix(".pdmodel"), prefix.with_suffix(".pdiparams"), out, model=model, batch=batch
         )
+    return replace(frozen, layers=layer_names.of_layer(layer))
 
 
 def _settle(layer: Any, height: int, width: int) -> None:
@@ -90,8 +93,13 @@ def _settle(layer: Any, height: int, width: int) -> None:
         norm.eval()
 
 
-def freeze_program(program: Path, params: Path, out: Path, *, model: ModelOptions, batch: int) -> Frozen:
+def freeze_program(
+    program: Path, params: Path, out: Path, *, model: ModelOptions, batch: int, named: bool = False
+) -> Frozen:
     """Bring an inference model into the form above: ``model.pdmodel`` and ``model.pdiparams`` in the folder ``out``.
+
+    Args:
+        named: find out what PaddleDetection calls its layers (builds the architecture once more, which takes seconds).
 
     Raises:
         WeightsError: it is no detector of the expected form, or not of this input size, batch or number of classes; the
@@ -105,8 +113,9 @@ def freeze_program(program: Path, params: Path, out: Path, *, model: ModelOption
         pruned.feeds = [image, scale] if scale else [image]
         pruned.set_shapes({image: [batch, 3, height, width], **({scale: [batch, 2]} if scale else {})})
         anchors, classes = _layout(pruned, batch, model, program)
+        layers = layer_names.of_program(pruned, model) if named else {}
         pruned.save(out / "model")
-    return Frozen(batch, (height, width), classes, anchors, image, scale)
+    return Frozen(batch, (height, width), classes, anchors, image, scale, layers)
 
 
 def _skip_identities(program: Program, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stages.reporting import float_blocks
 from stages.reporting.tables import (
     COLUMNS,
     METHODS,
@@ -29,6 +30,8 @@ def render(report: dict[str, Any]) -> str:
     parts = [f"# {report['model'] or 'Detector'}: measured engines"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in about if value))
     parts += [f"**{sentence}**" for sentence in _headlines(report)]
+    if said := float_blocks.headline(report):
+        parts.append(said)
     gates = gate_table(report)
     if gates.rows:
         parts += _section(gates, "Where a number has an interval, its worse bound is judged.")
@@ -42,6 +45,8 @@ def render(report: dict[str, Any]) -> str:
         detail_table(report),
         DETAILS,
     )
+    for i, table in enumerate(float_blocks.tables(report)):
+        parts += _section(table, float_blocks.explained(report["float_blocks"]) if i == 0 else "")
     classes = class_table(report)
     if len(classes.header) > 2:
         parts += _section(classes, "Points, over IoU 0.50 to 0.95.")
@@ -65,7 +70,7 @@ EXPLAINED = {
 def _section(table: Table, text: str) -> list[str]:
     if not table.rows:
         return [f"## {table.title}", "Nothing was measured."]
-    return [f"## {table.title}", text, table.markdown()]
+    return [part for part in (f"## {table.title}", text, table.markdown()) if part]
 
 
 def _headlines(report: dict[str, Any]) -> list[str]:

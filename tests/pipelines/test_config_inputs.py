@@ -138,3 +138,31 @@ def test_loading_a_wrong_config_names_every_problem() -> None:
     with pytest.raises(ConfigError, match="the config has 2 problems") as caught:
         load(changed("shapes", ("seed=-1",)))
     assert [text.split(":")[0] for text in caught.value.problems] == ["seed", "model.weights"]
+
+
+def test_a_drop_needs_labels_to_judge_it_on(coco: Path) -> None:
+    given = (RUNS, f"data.root={coco}", f"data.unlabeled_images={coco / 'val'}", "compression.max_map_drop=0.5")
+    assert folder_problems(*given) == []
+    without = ("data.val_annotations=null", "data.val_images=null")
+    assert folder_problems(*given, *without) == []  # the training labels are there
+    (coco / "train.json").unlink()
+    (found,) = folder_problems(*given, *without)
+    assert found.startswith("compression.max_map_drop: is judged on labelled images; give data.val_annotations")
+    (found,) = folder_problems(*given, "sensitivity.labels=train")
+    assert found.startswith("sensitivity.labels: there are no labelled images of train")
+    (found,) = folder_problems(*given, "sensitivity.labels=none")
+    assert found.startswith("compression.max_map_drop: is judged on labelled images")
+    assert folder_problems(*given[:-1], *without) == []
+
+
+def test_a_drop_needs_something_that_is_quantized_and_an_engine_of_the_run(coco: Path) -> None:
+    assert problems(RUNS, "compression.max_map_drop=0.5") == []
+    (found,) = problems(RUNS, "compression.max_map_drop=0.5", "compression.method=none")
+    assert "quantizes nothing" in found
+    (found,) = problems(RUNS, "compression.max_map_drop=0.5", "sensitivity.backend=openvino")
+    assert found == "sensitivity.backend: openvino is none of the run's backends (onnxruntime); choose one"
+    (found,) = problems(RUNS, "sensitivity.backend=cuda")
+    assert "there is no backend cuda" in found
+    assert problems(RUNS, "sensitivity.backend=openvino") == []
+    (found,) = problems(RUNS, "compression.max_map_drop=-1")
+    assert "at least 0" in found

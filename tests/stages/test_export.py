@@ -57,7 +57,7 @@ def outputs(model: ExportedModel, pictures: ImageList, scale: bool = True) -> li
 @pytest.mark.slow
 def test_a_checkpoint_becomes_the_contracts_form(exported: tuple[ExportedModel, Worker]) -> None:
     made, worker = exported
-    assert set(made.files) == {"model.pdmodel", "model.pdiparams", "model.onnx", "infer_cfg.yml"}
+    assert set(made.files) == {"model.pdmodel", "model.pdiparams", "model.onnx", "infer_cfg.yml", "layers.json"}
     graph = onnx.load(str(made.path("model.onnx")))
     assert graph.opset_import[0].version == 13
     shapes = {

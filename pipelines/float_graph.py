@@ -1,0 +1,85 @@
+"""The part of the graph that looks at single blocks: the sensitivity analysis, and the choice of float blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.runner import Node, Ref
+from pipelines.schema import PipelineConfig
+from stages import backends
+from stages.codec import to_json
+from stages.options import FloatBlocksOptions, SensitivityOptions
+
+TRAIN, VAL, NONE = "train", "val", "none"
+
+
+def has_set(config: PipelineConfig, split: str) -> bool:
+    """Whether the labelled set ``split`` is there (of the user's training images: whether the files are)."""
+    data = config.data
+    if data.kind == "shapes":
+        return True
+    annotations, images = getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
+    if annotations is None or images is None:
+        return False
+    return split == VAL or (Path(annotations).is_file() and Path(images).is_dir())
+
+
+def judged_on(config: PipelineConfig) -> str:
+    """``sensitivity.labels`` with ``auto`` resolved: the set that the final score does not use, if there is one."""
+    if config.sensitivity.labels != "auto":
+        return config.sensitivity.labels
+    return next((split for split in (TRAIN, VAL) if has_set(config, split)), NONE)
+
+
+def judged_by(config: PipelineConfig) -> str:
+    """The backend whose engines are measured."""
+    if config.sensitivity.backend is not None:
+        return config.sensitivity.backend
+    return "onnxruntime" if "onnxruntime" in config.backend or not config.backend else next(iter(config.backend))
+
+
+def sensitivity_node(config: PipelineConfig, threads: int) -> Node:
+    """The analysis alone."""
+    return _node("sensitivity", config, threads, SensitivityOptions, {})
+
+
+def float_blocks_node(config: PipelineConfig, threads: int) -> Node:
+    """The choice of blocks for ``compression.max_map_drop``."""
+    c = config.compression
+    more = {
+        "max_map_drop": c.max_map_drop,
+        "min_speedup": c.min_speedup,
+        "verdict_images": config.sensitivity.verdict_images,
+    }
+    validation = Ref("labels.val") if has_set(config, VAL) else None
+    return _node("float_blocks", config, threads, FloatBlocksOptions, more, validation=validation)
+
+
+def _node(stage: str, config: PipelineConfig, threads: int, options: type, more: dict[str, Any], **inputs: Any) -> Node:
+    backend, labels = judged_by(config), judged_on(config)
+    own = backends.get(backend)
+    return Node(
+        id=stage,
+        stage=stage,
+        options=options(
+            backend=backend,
+            options=to_json(config.backend.get(backend, own.Options())),
+            labels=labels if labels != NONE else VAL,
+            images=config.sensitivity.images,
+            nms=config.accuracy.nms,
+            opset=config.export.opset,
+            **more,
+        ),
+        inputs={
+            "base": Ref("export.fp32"),
+            "model": Ref("export.int8"),
+            "images": Ref("images.unlabeled"),
+            "labels": Ref(f"labels.{labels}") if labels != NONE else None,
+            **inputs,
+        },
+        threads=threads,
+        seeded=True,
+        # Chosen by what was measured on this CPU, as kernels are when an engine is built.
+        fingerprint=own.fingerprint(),
+    )

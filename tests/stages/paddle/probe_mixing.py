@@ -1,0 +1,59 @@
+"""Runs in a process that may load Paddle: mixtures of an FP32 and an INT8 model, in both of their forms.
+
+python -m tests.stages.paddle.probe_mixing FP32.json INT8.json OUT BLOCK: writes ``none``, ``one`` (that block in float)
+and ``all`` under OUT, with the outputs of ONNX Runtime and of a Paddle Inference INT8 engine for the same feeds, and
+prints what the engine's audit found in float.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, Any]:
+    from stages.codec import artifact_from_json
+    from stages.contract import ExportedModel, Precision
+    from stages.mixtures import Bench
+    from stages.options import PaddleInferenceOptions, SensitivityOptions
+    from tests.fakes import FakeContext
+
+    base, model = (artifact_from_json(json.loads(f.read_text())) for f in (base_file, model_file))
+    assert isinstance(base, ExportedModel) and isinstance(model, ExportedModel)
+    bench = Bench(base, model, SensitivityOptions(), FakeContext(out / "context"))
+
+    import numpy as np
+    import onnxruntime
+
+    from stages.paddle import engine
+
+    def by_onnx(source: ExportedModel, feeds: dict[str, Any]) -> list[Any]:
+        return list(onnxruntime.InferenceSession(str(source.path("model.onnx"))).run(None, feeds))
+
+    rng = np.random.default_rng(0)
+    feeds = {
+        model.image_input: rng.standard_normal((1, 3, *model.input_size)).astype(np.float32),
+        model.scale_input: np.ones((1, 2), np.float32),
+    }
+    arrays = {f"{name}.{i}": value for name, one in (("fp32", base), ("int8", model))
+              for i, value in enumerate(by_onnx(one, feeds))}  # fmt: skip
+    audits = {}
+    for name, floats in (("none", []), ("one", [block]), ("all", list(bench.blocks))):
+        made = bench.export(floats)
+        arrays |= {f"{name}.onnx.{i}": value for i, value in enumerate(by_onnx(made, feeds))}
+        folder = out / name
+        folder.mkdir()
+        program, params = made.path(engine.PROGRAM), made.path(engine.PARAMS)
+        options = PaddleInferenceOptions()
+        audits[name] = engine.build(program, params, Precision.INT8, options, 1, folder)["audit"]
+        session = engine.Session(folder / engine.PROGRAM, folder / engine.PARAMS, Precision.INT8, options)
+        arrays |= {f"{name}.paddle.{i}": np.array(value) for i, value in enumerate(session.infer(feeds))}
+    np.savez(out / "outputs.npz", **arrays)
+    left = {name: [layer["name"] for layer in audit["float_layers"]] for name, audit in audits.items()}
+    return {"float_layers": left, "block": bench.blocks[block], "blocks": list(bench.blocks)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])))
