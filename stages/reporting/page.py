@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from stages.reporting import float_blocks
 from stages.reporting.elements import badge, digits, name_of, section
 from stages.reporting.markdown import DETAILS, EXPLAINED
 from stages.reporting.page_accuracy import accuracy, agreement, calibration, worst_images
+from stages.reporting.page_blocks import float_blocks
 from stages.reporting.rows import BASE, Row
 from stages.reporting.style import CSS
 from stages.reporting.tables import (
@@ -57,7 +57,7 @@ def render(
         _figures({name: svg for name, svg in figures.items() if name in CAPTIONS}),
         section(detail_table(content), DETAILS),
         _parts(content["rows"]),
-        _float_blocks(content, figures),
+        float_blocks(content, figures),
         accuracy(content, figures),
         calibration(comparisons),
         _audit(content["rows"]),
@@ -156,19 +156,6 @@ def _figures(figures: Mapping[str, str]) -> str:
         for name, svg in figures.items()
     )
     return f'<h2>Latency and accuracy</h2><div class="figures">{made}</div>' if made else ""
-
-
-def _float_blocks(report: dict[str, Any], figures: Mapping[str, str]) -> str:
-    """Which blocks are in float, and why; nothing where no drop was asked for."""
-    content = report.get("float_blocks")
-    if not content:
-        return ""
-    kind, text = ("pass", "met") if content["met"] else ("fail", "not met")
-    said = f"<p>{badge(kind, text)} {escape(float_blocks.headline(report))}</p>"
-    notes = [float_blocks.explained(content)]
-    made = [section(one, notes.pop() if notes else "") for one in float_blocks.tables(report)]
-    plot = f"<figure>{figures['sensitivity']}</figure>" if "sensitivity" in figures else ""
-    return f"<h2>compression.max_map_drop</h2>{said}{''.join(made)}{plot}"
 
 
 def _parts(rows: Sequence[Row]) -> str:

@@ -70,7 +70,7 @@ def draw(content: dict[str, Any]) -> Figure:
     panels[-1].barh(y, [one["distance"] for one in shown], 0.6, color="#2563eb")
     panels[-1].set_xlabel("distance of the outputs from FP32", fontsize=9)
     panels[0].set_yticks(y, [one["block"] for one in shown])
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(shown) - 0.4, -0.6)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from pipelines.show import print_tables
 from stages import float_blocks
-from stages.contract import ExportedModel, Precision
+from stages.contract import ExportedModel, Precision, hash_files
 from stages.errors import ConfigError
 from stages.float_blocks import FloatBlocks, FloatBlocksInputs, Search
 from stages.mixtures import Pictures
-from stages.options import FloatBlocksOptions
+from stages.options import FloatBlocksOptions, ReportOptions
 from stages.ranking import Damage
+from stages.report import ReportStage
 from stages.reporting import float_blocks as words
+from stages.reporting.page_blocks import float_blocks as page_part
+from stages.sensitivity import describe, write
 from tests.fakes import FakeContext
 
 COSTS = {"a": 2.0, "b": 1.0, "c": 0.3, "d": 0.0}
@@ -158,3 +163,50 @@ def test_the_report_says_where_it_was_decided_and_what_the_final_score_says(
     titles = [one.title for one in words.tables({"float_blocks": content})]
     assert titles == ["Blocks left in float", "What was tried", "What each block costs in INT8"]
     assert words.block_table(content).rows[0] == ["a", "1", "25.0%", "+2.00", "+0.26"]
+
+
+def test_json_markdown_page_and_terminal_tell_it(
+    context: FakeContext, ranked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranked += ["a", "b", "c", "d"]
+    content, _ = search(context, 0.5)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / float_blocks.FILE).write_text(json.dumps(content))
+    mixture = ExportedModel(root=folder, files=hash_files(folder), precision=Precision.INT8, input_size=[64, 64])
+    made = ReportStage(ReportOptions(model="m")).run(ReportStage.Inputs(mixtures=[mixture]), context)
+    report = json.loads(made.path("report.json").read_text())
+    assert report["float_blocks"] == content
+    for name in ("report.md", "report.html"):
+        text = made.path(name).read_text()
+        assert "left in float: a, b" in text
+        assert "took no part in the choice" in text
+        assert "Output distance" in text
+    assert "report-sensitivity.png" in made.files
+    assert context.value("float_blocks") == 2
+    print_tables(report)
+    shown = capsys.readouterr().out
+    assert "Blocks left in float" in shown and "left in float: a, b" in shown
+
+
+def test_a_drop_that_was_not_met_is_marked_on_the_page(context: FakeContext, ranked: list[str], tmp_path: Path) -> None:
+    ranked += ["a", "b", "c", "d"]
+    content, _ = search(context, 0.5, floor=1.85)
+    page = page_part({"float_blocks": content, "rows": []}, {})
+    assert "not met" in page and "compression.min_speedup" in page
+    assert page_part({"float_blocks": None}, {}) == ""
+
+
+def test_an_analysis_is_written_as_json_markdown_and_picture(tmp_path: Path) -> None:
+    found = [Damage("worst", 2, 0.5, 0.3, 1.25, 0.5, 2.0), Damage("fine", 1, 0.5, 0.1, -0.5, None, None)]
+    content = describe(found, FloatBlocksOptions(), "train", 7, 44.0)
+    write(content, tmp_path)
+    assert json.loads((tmp_path / "sensitivity.json").read_text()) == content
+    text = (tmp_path / "sensitivity.md").read_text()
+    assert "| worst | 2 | 50.0% | +1.25 | +0.50 to +2.00 | 0.3000 |" in text
+    assert "7 labelled training images" in text and "44.0" in text
+    assert (tmp_path / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    plain = describe([Damage("only", 1, 1.0, 0.2)], FloatBlocksOptions(), None, 7, None)
+    write(plain, tmp_path)
+    text = (tmp_path / "sensitivity.md").read_text()
+    assert "7 unlabeled images" in text and "mAP" not in text
