@@ -61,11 +61,8 @@ class Tried:
     map: float
     drop: float
     speedup: float
-    ms: float
-
-    def plain(self) -> dict[str, Any]:
-        return {"blocks": list(self.blocks), "map": self.map, "map_drop": self.drop, "speedup": self.speedup,
-                "ms": self.ms}  # fmt: skip
+    base_ms: float
+    """FP32's time per run beside it."""
 
 
 class FloatBlocks:
@@ -175,8 +172,8 @@ class Search:
         model = self.bench.export(blocks) if blocks else self.bench.model
         engine = self.bench.build(model, tune=True)
         score = self.bench.look(engine, self.verdict).map
-        ratio, ms = self.bench.speed(self.base, engine, self.verdict)
-        tried = Tried(blocks, model, score, self.fp32_map - score, ratio, ms)
+        ratio, base_ms = self.bench.speed(self.base, engine, self.verdict)
+        tried = Tried(blocks, model, score, self.fp32_map - score, ratio, base_ms)
         self.steps.append(tried)
         self.bench.forget(engine)
         names = ", ".join(blocks) or "no block"
@@ -208,9 +205,17 @@ class Search:
             "int8_speedup": int8.speedup,
             "speedup": chosen.speedup,
             "blocks": [self._cost(chosen, block) for block in chosen.blocks],
-            "steps": [step.plain() for step in self.steps],
+            "steps": [
+                {"blocks": list(s.blocks), "map": s.map, "map_drop": s.drop, "speedup": s.speedup, "ms": self._ms(s)}
+                for s in self.steps
+            ],
             "ranking": ranking,
         }
+
+    def _ms(self, step: Tried) -> float:
+        """A mixture's time per run. Mixtures are timed minutes apart, each beside FP32: so by its ratio to that, and
+        FP32's time when the machine was least disturbed."""
+        return min(s.base_ms for s in self.steps) / step.speedup
 
     def _cost(self, chosen: Tried, block: str) -> dict[str, Any]:
         """What a block brought and cost when it was added to those before it."""
@@ -221,7 +226,7 @@ class Search:
             "layers": len(self.bench.blocks[block]),
             "share": self.bench.share(block),
             "gain": self.steps[i].map - before.map,
-            "ms_lost": self.steps[i].ms - before.ms,
+            "ms_lost": self._ms(self.steps[i]) - self._ms(before),
         }
 
     def _outcome(self, chosen: Tried, met: bool) -> str:

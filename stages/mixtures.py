@@ -166,7 +166,7 @@ class Bench:
         return Seen(outputs, match(truth, gather(found, truth, categories)))
 
     def speed(self, base: Engine, engine: Engine, pictures: Pictures) -> tuple[float, float]:
-        """(times as fast as ``base``, milliseconds per run), both timed in turns in processes of their own."""
+        """(times as fast as ``base``, milliseconds per run of ``base``), timed in turns in processes of their own."""
         threads = int(engine.options.get("threads", 1))
         try:
             cpus = choose_cpus(threads)
@@ -178,7 +178,7 @@ class Bench:
             first, second = measure([process.task(RUNTIME) for process in processes], TIMED)
             for process in processes:
                 process.closing()
-        return float(speedup(first, second)["median"]), 1e3 * float(np.median(second.all()))
+        return float(speedup(first, second)["median"]), 1e3 * float(np.median(first.all()))
 
     def _outputs(self, engine: Engine, sidecar: Sidecar, pictures: Pictures) -> Iterator[tuple[Floats, Floats]]:
         """(boxes [N, 4] in pixels of the picture, scores [classes, N]) of each picture."""

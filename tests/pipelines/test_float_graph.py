@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from pipelines import sensitivity
+from pipelines.events import NullObserver
 from pipelines.float_graph import judged_by, judged_on
 from pipelines.graph import compress_graph, sensitivity_graph
 from pipelines.nodes import Node, Ref
 from pipelines.schema import PipelineConfig
 from stages.distill import Distill
-from stages.options import OnnxRuntimeOptions, OpenVinoOptions
+from stages.errors import ConfigError
+from stages.options import OnnxRuntimeOptions, OpenVinoOptions, SensitivityOptions
 
 
 @pytest.fixture
@@ -100,3 +104,29 @@ def test_a_drop_asked_for_does_not_train_again(config: PipelineConfig) -> None:
         return {k: v for k, v in plain.items() if k not in Distill.unkeyed}
 
     assert options(None) == options(0.5)
+
+
+def test_the_command_leaves_the_analysis_in_the_runs_folder_and_prints_it(
+    config: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def graph(*arguments: object, **more: object) -> list[Node]:
+        stub = "tests.pipelines.stub_sensitivity:StubSensitivity"
+        return [Node(id="sensitivity", stage=stub, options=SensitivityOptions())]
+
+    monkeypatch.setattr(sensitivity, "sensitivity_graph", graph)
+    config.run.artifacts = str(tmp_path)
+    outcome = sensitivity.run_sensitivity(config, command=["detpress", "sensitivity"], observers=[NullObserver()])
+    assert outcome.exit_code == 0 and outcome.path is not None
+    assert json.loads(outcome.path.read_text())["blocks"][0]["block"] == "neck.worst"
+    assert {p.name for p in outcome.path.parent.glob("sensitivity.*")} == set(sensitivity.FILES)
+    assert json.loads((outcome.path.parent / "run.json").read_text())["status"] == "FINISHED"
+    shown = capsys.readouterr().out
+    assert "neck.worst" in shown and "+1.25" in shown and "7 labelled training images" in shown
+
+
+def test_the_command_says_what_it_cannot_look_at(config: PipelineConfig, tmp_path: Path) -> None:
+    config.run.artifacts = str(tmp_path)
+    config.compression.method = "none"
+    with pytest.raises(ConfigError, match="quantizes nothing; choose compression=ptq"):
+        sensitivity.run_sensitivity(config, command=[])
+    assert list(tmp_path.iterdir()) == []
