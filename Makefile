@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor demo-checkpoint lock clean
+.PHONY: help schedule-demo bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor gpu-check demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-measurement: $(READY) ## Measure how good the measuring is, on a quiet mac
 
 bench-backends: $(READY) ## Measure INT8 against FP32 and against other quantizers, on a quiet machine (ten minutes; the last line is JSON)
 	@$(RUN)/python -m tests.bench.backends $(ARGS)
+
+gpu-check: $(READY) ## Build, run, compare and time every GPU backend here; without a GPU it says so (exit code 2)
+	@$(RUN)/python -m tests.bench.gpu_check $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

@@ -14,11 +14,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from stages import backends
+from stages.backends.base import Unavailable
+from stages.build import Build, BuildInputs
 from stages.contract import ExportedModel, ImageList, hash_files
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.distill import DistillInputs, check_settings
 from stages.export import ExportInputs
-from stages.options import CompressionSettings, DistillOptions, ExportOptions
+from stages.options import BuildOptions, CompressionSettings, DistillOptions, ExportOptions
+from tests.fakes import FakeContext
 from tests.stages.detectors import checkpoint, images, make_forms, model
 from tests.stages.workers import Worker
 
@@ -68,6 +72,11 @@ def ranges_of(graph: Any) -> list[float]:
     return [float(value) * 127 for value in found if value.size == 1]
 
 
+@pytest.fixture(scope="module")
+def int8(whole: Worker, fp32: DistillInputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportedModel, Any]:
+    return to_onnx(whole, fp32.images, tmp_path_factory.mktemp("int8"))
+
+
 @pytest.mark.slow
 def test_a_student_is_trained_and_written(whole: Worker, fp32: DistillInputs) -> None:
     result: Any = whole.result
@@ -88,9 +97,9 @@ def test_a_student_is_trained_and_written(whole: Worker, fp32: DistillInputs) ->
 
 @pytest.mark.slow
 def test_every_convolution_but_the_projection_is_quantized_with_observed_ranges(
-    whole: Worker, fp32: DistillInputs, tmp_path: Path
+    int8: tuple[ExportedModel, Any],
 ) -> None:
-    made, content = to_onnx(whole, fp32.images, tmp_path)
+    made, content = int8
     graph = content.graph
     producers = {output: node.op_type for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
@@ -103,6 +112,26 @@ def test_every_convolution_but_the_projection_is_quantized_with_observed_ranges(
     assert 1.0 not in ranges  # the initial value of ranges that nobody observed
     assert all(np.isfinite(value) and value > 0 for value in ranges)
     assert made.agreement["max_rel"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt_rtx"])
+def test_a_pp_yoloe_is_built_in_fp32_and_in_int8_that_is_int8(
+    backend: str, int8: tuple[ExportedModel, Any], fp32: DistillInputs, tmp_path: Path
+) -> None:
+    """NVIDIA's parser and builder need no GPU for this (TensorRT for RTX)."""
+    if isinstance(state := backends.get(backend).availability(), Unavailable):
+        pytest.skip(f"{backend}: {state}")
+    options = {"tune": False} if backend == "onnxruntime" else {}
+    exports = {"fp32": fp32.model, "int8": int8[0]}
+    audits = {}
+    for precision, made in exports.items():
+        stage = Build(BuildOptions(backend=backend, options=options))
+        engine = stage.run(BuildInputs(model=made), FakeContext(tmp_path / precision))
+        audits[precision] = engine.notes["audit"]
+        assert engine.size_bytes > 100_000
+    assert audits["fp32"]["int8_share"] == 0
+    assert audits["int8"]["int8_share"] >= 0.95, audits["int8"]["float_layers"]
 
 
 @pytest.mark.slow
@@ -153,14 +182,14 @@ def test_a_loss_that_is_not_a_number_stops_at_once(fp32: DistillInputs, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["mse"])
 def test_post_training_quantization_gives_the_same_graph(
-    algorithm: str, whole: Worker, fp32: DistillInputs, tmp_path: Path
+    algorithm: str, int8: tuple[ExportedModel, Any], fp32: DistillInputs, tmp_path: Path
 ) -> None:
     worker = Worker(tmp_path / "ptq", "distill", options(method="ptq", ptq_algo=algorithm), fp32)
     result: Any = worker.done()
     assert (result.method, result.steps) == ("ptq", 0)
     assert curve(worker) == []
     _, ours = to_onnx(worker, fp32.images, tmp_path / "ours")
-    _, distilled = to_onnx(whole, fp32.images, tmp_path / "distilled")
+    _, distilled = int8
     assert [n.op_type for n in ours.graph.node] == [n.op_type for n in distilled.graph.node]
     assert 1.0 not in ranges_of(ours.graph)
 

@@ -27,13 +27,13 @@ from tests.stages.paddle.test_models import compose, merge
 
 BATCH = 2
 FAMILIES = {"ppyoloe": "ppyoloe_tiny", "ppyoloe_plus": "ppyoloe_plus_t"}
-COMBINATIONS = [  # family, size, form, batch: with one family and size all of them, else every two values once
-    *(("ppyoloe", 320, form, batch) for form in ("with_nms", "without_nms", "raw") for batch in (1, BATCH)),
-    ("ppyoloe_plus", 320, "with_nms", BATCH),
-    ("ppyoloe_plus", 320, "raw", 1),
-    ("ppyoloe", 640, "raw", BATCH),
+COMBINATIONS = [  # family, size, form, batch; each takes a few seconds of Paddle's, so not all of the 24
+    ("ppyoloe", 320, "with_nms", 1),
+    ("ppyoloe", 320, "without_nms", BATCH),
+    ("ppyoloe", 320, "raw", 1),
+    ("ppyoloe_plus", 640, "with_nms", BATCH),
     ("ppyoloe_plus", 640, "without_nms", 1),
-    ("ppyoloe_plus", 640, "with_nms", 1),
+    ("ppyoloe_plus", 640, "raw", BATCH),
 ]
 MODELS = list(dict.fromkeys((family, size) for family, size, _, _ in COMBINATIONS))
 NMS = NmsOptions(score_threshold=0.0, nms_top_k=100, keep_top_k=30)
@@ -56,7 +56,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.stages.paddle.probe_inputs", str(folder)],
-        input=json.dumps(given), capture_output=True, text=True, timeout=600, cwd=ROOT,
+        input=json.dumps(given), capture_output=True, text=True, timeout=1200, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, json.loads(done.stdout.splitlines()[-1])

@@ -108,6 +108,19 @@ def build(precision: Precision, folder: Path, batch: int = 1, **options: Any) ->
 
 
 @needs_rtx
+def test_every_name_is_one_of_the_module_that_is_installed() -> None:
+    import tensorrt_rtx
+
+    real = set(dir(tensorrt_rtx))
+    for thing in vars(tensorrt_rtx).values():
+        real |= set(dir(thing)) if isinstance(thing, type) else set()
+    folder = ROOT / "stages" / "backends"
+    used = bindings_names(folder / "tensorrt_build.py") | bindings_names(folder / "tensorrt_session.py")
+    used |= {"Runtime", "deserialize_cuda_engine", "create_timing_cache"}
+    assert used - GUARDED - {"split", "version"} <= real
+
+
+@needs_rtx
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("precision", list(Precision))

@@ -1,0 +1,67 @@
+"""A backend of another distribution: an entry point and a YAML are all it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+CODE = """
+from dataclasses import dataclass
+from stages.backends.onnxruntime import OnnxRuntime
+from stages.options import OnnxRuntimeOptions
+
+@dataclass
+class Options(OnnxRuntimeOptions):
+    shade: str = "plain"
+
+class Theirs(OnnxRuntime):
+    name = "theirs"
+    Options = Options
+"""
+YAML = """# @package backend.theirs
+# Theirs:  detpress compress backend=[theirs]
+threads: 1
+provider: cpu
+lowering: null
+tune: true
+shade: dark
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A folder on the path with an installed distribution, and one with its config."""
+    site = tmp_path / "site"
+    (site / "theirs-1.0.dist-info").mkdir(parents=True)
+    (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text("[detpress.backends]\ntheirs = theirs:Theirs\n")
+    (site / "theirs.py").write_text(CODE)
+    (tmp_path / "conf" / "backend").mkdir(parents=True)
+    (tmp_path / "conf" / "backend" / "theirs.yaml").write_text(YAML)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+
+
+def detpress(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_it_is_configured_planned_and_named_by_doctor(tmp_path: Path, environment: dict[str, str]) -> None:
+    own = ["--config-dir", "conf", "model.random_weights=true", "tracking=none", "backend=[theirs,onnxruntime]"]
+    plan = detpress(tmp_path, environment, "plan", *own, "--json")
+    assert plan.returncode == 0, plan.stderr
+    nodes = [stage["id"] for stage in json.loads(plan.stdout)["stages"]]
+    assert {"build.theirs.fp32", "build.theirs.int8", "latency.theirs", "detect.theirs"} <= set(nodes)
+    shown = detpress(tmp_path, environment, "compress", *own, "--cfg", "job")
+    assert "shade: dark" in shown.stdout
+    wrong = detpress(tmp_path, environment, "plan", *own, "backend.theirs.shad=light")
+    assert wrong.returncode == 2 and "did you mean backend.theirs.shade" in wrong.stderr
+    doctor = json.loads(detpress(tmp_path, environment, "doctor", "--json").stdout)
+    assert "theirs" in [check["name"] for check in doctor["checks"] if check["group"] == "backend"]
