@@ -10,10 +10,13 @@ from typing import ClassVar
 
 from stages import backends
 from stages.backends.base import Unavailable, parse_options
-from stages.contract import Engine, ExportedModel, StageContext, hash_files
+from stages.backends.reasons import explain
+from stages.contract import Engine, ExportedModel, Precision, StageContext, hash_files
 from stages.detection.sidecar import FILE_NAME
 from stages.errors import StageError, UnavailableError
 from stages.options import BuildOptions
+
+SHOWN = 5  # layers left in float that are told; the report has them all
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Build:
         shutil.copyfile(model.path(FILE_NAME), context.out / FILE_NAME)
         if not (context.out / built.main).is_file():
             raise StageError(f"backend {backend.name} wrote no {built.main!r}; this is the backend's bug: report it")
+        notes = dict(built.notes)
+        if model.precision is Precision.INT8 and "audit" in notes:
+            notes["audit"] = explain(notes["audit"], model.path("model.onnx"))
         engine = Engine(
             root=context.out,
             files=hash_files(context.out),
@@ -65,7 +71,7 @@ class Build:
             boxes_output=model.boxes_output,
             scores_output=model.scores_output,
             options=dataclasses.asdict(options),
-            notes=built.notes,
+            notes=notes,
             build_seconds=seconds,
         )
         _tell(engine, context)
@@ -80,6 +86,9 @@ def _tell(engine: Engine, context: StageContext) -> None:
     audit = engine.notes.get("audit")
     if audit is not None:
         context.metric(f"{prefix}.int8_share", audit["int8_share"])
+        for layer in audit["float_layers"][:SHOWN]:
+            if "reason" in layer:
+                context.info(f"{layer['name']} stays in {layer['format']} ({layer['share']:.2%}): {layer['reason']}")
     for warning in engine.notes.get("warnings", ()):
         context.warn(warning)
     tuning = engine.notes.get("tuning")

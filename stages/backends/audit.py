@@ -33,7 +33,8 @@ def summarise(layers: list[Layer]) -> dict[str, Any]:
     """The audit as it stands in ``Engine.notes``.
 
     Keys: ``int8_share`` and ``share`` (per format) of multiply-adds, ``multiply_adds`` in total, ``layers`` counted
-    per format, and ``float_layers``: those not in INT8, largest first, with their share.
+    per format, and ``float_layers``: those not in INT8, largest first, with their share
+    (`stages/backends/reasons.py` adds why).
     """
     total = sum(layer.multiply_adds for layer in layers)
     if total == 0:

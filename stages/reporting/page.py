@@ -223,7 +223,7 @@ def _audit(rows: Sequence[Row]) -> str:
         if row["precision"] != BASE and left:
             shown = "".join(
                 f"<tr><td>{escape(x['name'])}</td><td>{escape(x['kind'])}</td><td>{escape(x['format'])}</td>"
-                f"<td class=number>{x['share']:.2%}</td></tr>"
+                f"<td class=number>{x['share']:.2%}</td><td>{escape(x.get('reason') or '')}</td></tr>"
                 for x in left[:20]
             )
             more = (
