@@ -83,7 +83,11 @@ class OnnxRuntime:
                 notes["warnings"] = [SATURATION]
         else:
             shutil.copyfile(source, engine)
-        notes["audit"] = _audit(engine, chosen)
+        if chosen.provider == "tensorrt":
+            # ONNX Runtime cannot write a graph that holds TensorRT's compiled parts, nor does its profile show them.
+            notes.setdefault("warnings", []).append("no audit: ONNX Runtime does not tell what TensorRT runs in INT8")
+        else:
+            notes["audit"] = _audit(engine, chosen)
         return Built(main=ENGINE_FILE, notes=notes)
 
     @contextmanager
@@ -124,6 +128,18 @@ def _audit(engine: Path, options: OnnxRuntimeOptions) -> dict[str, Any]:
         return audit_onnx(Path(scratch) / OPTIMIZED, Path(session.end_profiling()))
 
 
+def chain(engine: Path, provider: str) -> list[Any]:
+    """ONNX Runtime's providers in order: what TensorRT leaves goes to CUDA, what CUDA leaves to the CPU.
+
+    TensorRT takes Q/DQ only with INT8 allowed.
+    """
+    names = list(PROVIDERS)[list(PROVIDERS).index(provider) :: -1]
+    found: list[Any] = [PROVIDERS[name] for name in names]
+    if provider == "tensorrt":
+        found[0] = (found[0], {"trt_int8_enable": b"QuantizeLinear" in engine.read_bytes()})
+    return found
+
+
 def saturates(cpu: str) -> bool:
     """True for an x86 CPU (as `cpu_name` describes it) without an instruction that sums uint8 x int8 in 32 bits."""
     return "avx2" in cpu and "vnni" not in cpu
@@ -160,7 +176,7 @@ def _create(engine: Path, options: OnnxRuntimeOptions, inspect: Path | None = No
     if wanted not in ort.get_available_providers():
         raise UnavailableError(str(OnnxRuntime().availability(options)))
     try:
-        session = ort.InferenceSession(str(engine), settings, providers=[wanted])
+        session = ort.InferenceSession(str(engine), settings, providers=chain(engine, options.provider))
     except Exception as error:  # ORT's exceptions share no base class but Exception
         text = str(error).strip().splitlines()[0]
         raise StageError(f"ONNX Runtime cannot load {engine.name}: {text}; export the model again") from error

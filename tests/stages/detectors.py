@@ -32,7 +32,7 @@ def make_forms(folder: Path) -> Path:
         input=json.dumps(model().__dict__),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -18,7 +18,7 @@ import pytest
 
 from stages import backends
 from stages.backends.base import Available, Unavailable, feeds_for, parse_options
-from stages.backends.onnxruntime import saturates
+from stages.backends.onnxruntime import chain, saturates
 from stages.build import Build, BuildInputs
 from stages.contract import Engine, Precision
 from stages.errors import ConfigError, StageError, UnavailableError
@@ -199,6 +199,17 @@ def test_a_missing_provider_is_unavailable_and_an_unknown_one_a_config_error(tmp
         pytest.skip("this onnxruntime has the CUDA provider")
     with pytest.raises(UnavailableError, match="pip install onnxruntime-gpu"):
         build("onnxruntime", Precision.FP32, tmp_path, provider="cuda")
+
+
+def test_providers_pass_on_what_they_leave(tmp_path: Path) -> None:
+    (tmp_path / "float").write_bytes(b"Conv")
+    (tmp_path / "int8").write_bytes(b"QuantizeLinear")
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    assert chain(tmp_path / "int8", "cpu") == [cpu]
+    assert chain(tmp_path / "int8", "cuda") == [cuda, cpu]
+    for name, int8 in (("int8", True), ("float", False)):
+        first, *others = chain(tmp_path / name, "tensorrt")
+        assert first == ("TensorrtExecutionProvider", {"trt_int8_enable": int8}) and others == [cuda, cpu]
 
 
 def test_the_lowering_can_be_chosen(tmp_path: Path) -> None:

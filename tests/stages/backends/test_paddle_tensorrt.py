@@ -47,7 +47,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     model = exported(folder / "model", Precision.INT8, paddle=True)
     done = subprocess.run(
         [sys.executable, "-m", "tests.stages.paddle.probe_tensorrt", str(model.root), str(folder)],
-        capture_output=True, text=True, timeout=300, cwd=ROOT,
+        capture_output=True, text=True, timeout=900, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
