@@ -25,7 +25,7 @@ from tests.fakes import FakeContext
 from tests.stages.detectors import LABELS, ROOT, images
 from tests.stages.paddle.test_models import compose, merge
 
-BATCH = 2
+BATCH, COUNT = 2, 3
 FAMILIES = {"ppyoloe": "ppyoloe_tiny", "ppyoloe_plus": "ppyoloe_plus_t"}
 COMBINATIONS = [  # family, size, form, batch; each takes a few seconds of Paddle's, so not all of the 24
     ("ppyoloe", 320, "with_nms", 1),
@@ -51,7 +51,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
     folder = tmp_path_factory.mktemp("inputs")
     given = {
         "models": {f"{family}-{size}": tiny(family, size) for family, size in MODELS},
-        "images": to_json(images(folder / "images", count=3)),
+        "images": to_json(images(folder / "images", count=COUNT)),
         "combinations": [(f"{family}-{size}", form, batch) for family, size, form, batch in COMBINATIONS],
     }
     done = subprocess.run(
@@ -85,11 +85,22 @@ def test_a_model_that_is_brought_finds_what_paddle_finds(
             [multiclass_nms(b, s, NMS) for b, s in zip(reference["boxes"], reference["scores"], strict=True)]
         )
     engine = Build(BuildOptions(backend="onnxruntime")).run(BuildInputs(model=model), FakeContext(tmp_path))
-    pictures = [read_image(path) for path in listed_paths(images(tmp_path / "images", count=3))]
-    with open_detector(engine, NMS) as detector:
-        parts = [detector(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
-    found = gathered([each for part in parts for each in part])
-    assert expected.score.size == found.score.size == 3 * NMS.keep_top_k
-    like = likeness(expected, found, score=0.0)
-    assert like.share > 0.97 and like.iou is not None and like.iou > 0.999
-    assert like.score_difference is not None and like.score_difference < 1e-5
+    pictures = [read_image(path) for path in listed_paths(images(tmp_path / "images", count=COUNT))]
+    parts, farthest = [], {"boxes": 0.0, "scores": 0.0}
+    with np.load(folder / name / "reference.npz") as reference, open_detector(engine, NMS) as detector:
+        for start in range(0, COUNT, batch):
+            parts += detector(pictures[start : start + batch])
+            fill = (pictures[start : start + batch] * batch)[:batch]
+            tensors, scales = detector.preprocess.batch(fill)
+            boxes, scores = detector.session.infer(detector.feeds(tensors, scales))
+            if form == "raw":
+                boxes = boxes / scales[:, None, [1, 0, 1, 0]]
+            shown = slice(start, min(start + batch, COUNT))
+            for key, ours in (("boxes", boxes), ("scores", scores)):
+                difference = np.abs(ours[: shown.stop - start] - reference[key][shown]).max()
+                farthest[key] = max(farthest[key], float(difference))
+    assert farthest["boxes"] < 0.05 and farthest["scores"] < 1e-4  # pixels of the image, probability; every anchor
+    found = gathered(parts)
+    assert expected.score.size == found.score.size == COUNT * NMS.keep_top_k
+    like = likeness(expected, found, score=0.0)  # boxes of the same score may change places in NMS
+    assert like.share > 0.97 and like.iou is not None and like.iou > 0.97
