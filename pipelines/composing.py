@@ -14,6 +14,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -89,7 +90,9 @@ def no_schema() -> Iterator[None]:
 
 def group_choices(loader: ConfigLoader, group: str) -> list[str]:
     """The choices of a config group; names with a leading underscore are parts of others, not choices."""
-    return [name for name in loader.get_group_options(group) if not name.startswith("_")]
+    # The loader itself would copy its repository and read the search path anew at every call.
+    repository = getattr(loader, "repository", loader)
+    return [name for name in repository.get_group_options(group, ObjectType.CONFIG) if not name.startswith("_")]
 
 
 @dataclass

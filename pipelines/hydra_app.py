@@ -70,7 +70,7 @@ def run(
         finetune_only=finetune_only,
     )
     shows = bool(flags.help or flags.cfg or flags.info)
-    made: list[DictConfig] = []
+    made: list[PipelineConfig] = []
     if not (flags.hydra_help or flags.shell_completion):
         made = check_command(command, inputs=not shows)
     codes: list[int] = []
@@ -80,7 +80,7 @@ def run(
     plain = not (shows or flags.multirun or flags.hydra_help or flags.shell_completion)
     if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
         # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
-        return task(load(made[0], finetune_only=finetune_only), ["detpress", name, *folders, *flags.overrides])
+        return task(made[0], ["detpress", name, *folders, *flags.overrides])
 
     def job(config: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)

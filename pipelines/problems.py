@@ -15,7 +15,6 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 
 from pipelines.composing import Command, compose_what_works, group_choices, hydra_for, no_schema, origin
 from pipelines.config_keys import close_to, leaf_paths, suggestion, unknown_key
@@ -37,7 +36,7 @@ class _Found:
                 self.problems.append(text)
 
 
-def check_command(command: Command, *, inputs: bool = True) -> list[DictConfig]:
+def check_command(command: Command, *, inputs: bool = True) -> list[PipelineConfig]:
     """Raise ConfigError with every problem of ``command``, or return the config of each job that was looked at.
 
     Args:
@@ -48,17 +47,16 @@ def check_command(command: Command, *, inputs: bool = True) -> list[DictConfig]:
     if command.config_dir is not None and not Path(command.config_dir).is_dir():
         found.add(f"--config-dir: there is no folder {command.config_dir}; check the path")
         command = replace(command, config_dir=None)
+    made: list[PipelineConfig] = []
     with hydra_for(command) as loader:
         usable = _usable(command, loader, found)
         with no_schema():
             for variant in _variants(usable):
-                _examine_variant(command, variant, loader, inputs, found)
-        made: list[DictConfig] = []
-        if not found.problems:
+                loaded = _examine_variant(command, variant, loader, inputs, found)
+                made += [loaded] if loaded is not None else []
+        if not found.problems:  # what is left is for Hydra to refuse
             for variant in _variants(usable):
-                composed = compose_what_works(command, [text for _, text in variant])
-                found.add(*composed.problems)
-                made += [composed.config] if composed.config is not None else []
+                found.add(*compose_what_works(command, [text for _, text in variant]).problems)
     if found.problems:
         raise ConfigError(found.problems)
     return made
@@ -127,8 +125,8 @@ def _values(override: Override) -> list[str]:
 
 def _examine_variant(
     command: Command, variant: Sequence[tuple[Override, str]], loader: ConfigLoader, inputs: bool, found: _Found
-) -> None:
-    """Compose one job without the schema and look at what comes out."""
+) -> PipelineConfig | None:
+    """Compose one job without the schema and look at what comes out; returns it, if it composes."""
     known = set(leaf_paths(PipelineConfig))
     texts: list[str] = []
     typed: list[str] = []
@@ -150,11 +148,12 @@ def _examine_variant(
     composed = compose_what_works(command, texts)
     found.add(*composed.problems)
     if composed.config is None:
-        return
-    _, problems = examine(composed.config, inputs=inputs, finetune_only=command.finetune_only)
+        return None
+    loaded, problems = examine(composed.config, inputs=inputs, finetune_only=command.finetune_only)
     for problem in problems:
         mine = any(_overlap(key, problem.key) for key in typed)
         found.add(f"{problem}{'' if mine else origin(command, composed.kept, problem.key)}")
+    return loaded
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -20,7 +20,6 @@ from typing import Any
 
 from pipelines import telemetry
 from stages.errors import InputError, StageError, UnavailableError
-from stages.worker import die_with_parent
 
 LOST = 4
 """Exit code of a job whose node died more often than it may be started again."""
@@ -204,6 +203,8 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """The job's process: a killed worker must not leave it behind, beside the one that is started anew."""
+    from stages.worker import die_with_parent
+
     die_with_parent()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

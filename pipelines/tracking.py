@@ -57,6 +57,7 @@ class MlflowObserver:
         self._resumed_from: str | None = None
         self._error: Exception | None = None
         self._ended = False
+        self._began, self._clock = time.time(), time.monotonic()
         self._go = threading.Event()  # there is work that is worth the import of MLflow
         self._handed_over = False
         self._lock = threading.Lock()
@@ -137,8 +138,13 @@ class MlflowObserver:
         """The tracking URI as it may be shown."""
         return redact_text(store_uri(self._options))
 
+    def _now(self) -> int:
+        """Milliseconds since the epoch as the run began, and from there by a clock that nobody sets: no stage of it
+        ends before it begins."""
+        return round((self._began + time.monotonic() - self._clock) * 1000)
+
     def _put(self, kind: str, **content: Any) -> None:
-        record = redact({"kind": kind, "at": round(time.time() * 1000), **content})
+        record = redact({"kind": kind, "at": self._now(), **content})
         assert self._spool is not None, "run_started comes first"
         self._spool.append(record)
         self._queue.put(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -15,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import history, store
+from pipelines import history, runs, store
 from pipelines.events import NullObserver
+from pipelines.plan import survey
 from pipelines.runner import Node, Runner
 from pipelines.store import Key, Store
+from pipelines.tracking import MlflowObserver
+from pipelines.tracking_options import TrackingOptions
 from stages.errors import DataError, StageError, StoreError
 from tests.conftest import ROOT
 from tests.pipelines import stub_pipeline
@@ -185,6 +189,45 @@ def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         again = stub_pipeline.run(tmp_path)
         assert again["texts"] == first["texts"] and again["cached"] == ["a", "b", "time"]
     assert all(state["seconds"] >= 0 for f in history.folders(tmp_path) if (state := history.read_state(f)))
+
+
+def test_a_clock_that_jumps_during_a_run_makes_no_duration_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, jumps = time.time, itertools.cycle((400 * 86400, -400 * 86400, 0))
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    # Its records stay on disk, where they can be looked at.
+    monkeypatch.setattr(MlflowObserver, "_work", lambda self: setattr(self, "_error", OSError("nobody is there")))
+    observer = MlflowObserver(TrackingOptions(folder=str(tmp_path / "mlflow")))
+    told = stub_pipeline.run(tmp_path, observers=[observer])
+    assert (told["failures"], told["texts"]) == ({}, WHOLE)
+    (spool,) = tmp_path.glob("runs/*/tracking.jsonl")
+    times = [json.loads(line)["at"] for line in spool.read_text().splitlines()]
+    assert len(times) > 10 and times == sorted(times) and times[-1] - times[0] < 60_000
+    state = history.read_state(history.folders(tmp_path)[0])
+    assert state is not None and 0 <= state["seconds"] < 60
+    assert all(0 <= stage["seconds"] < 60 for stage in state["stages"].values())
+    assert_whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_store_that_can_only_be_read_is_refused_whole(small_disk: Path) -> None:
+    artifacts = small_disk / "artifacts"
+    first = stub_pipeline.run(artifacts)
+    _remount(small_disk, "ro")
+    before = sorted(str(path) for path in artifacts.rglob("*"))
+    with pytest.raises(StoreError, match=r"Read-only file system.*run\.artifacts=FOLDER"):
+        stub_pipeline.run(artifacts)
+    assert sorted(str(path) for path in artifacts.rglob("*")) == before
+    assert all(step.cached for step in survey(stub_pipeline.graph(0.0)[:3], Store(artifacts), 0))  # a plan reads
+    assert runs.main(["--artifacts", str(artifacts)]) == 0
+    _remount(small_disk, "rw")
+    again = stub_pipeline.run(artifacts)
+    assert (again["texts"], again["cached"]) == (first["texts"], ["a", "b", "time"])
+
+
+def _remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
 
 
 def test_temporary_folders_are_swept_unless_somebody_works_on_them(tmp_path: Path) -> None:

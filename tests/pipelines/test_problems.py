@@ -108,7 +108,7 @@ def test_one_mistake_is_one_message(override: str, message: str) -> None:
 
 def test_an_unknown_backend_names_the_known_ones() -> None:
     (message,) = problems(RUNS, "backend=[onnx]")
-    assert message.startswith("backend=onnx: there is no such choice; did you mean onnxruntime? (there are onnxruntime")
+    assert message.startswith("backend=onnx: there is no such choice; did you mean onnxruntime? (there are ")
 
 
 def test_all_problems_come_at_once() -> None:
