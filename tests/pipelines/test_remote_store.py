@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,38 +20,25 @@ from pipelines.runner import Node, Ref, Results, Runner
 from pipelines.store import Store
 from stages.errors import StoreError, UnavailableError
 from tests.conftest import ROOT
+from tests.object_storage import local_s3, use
 from tests.pipelines.stubs import StubOptions
 
-pytest.importorskip("s3fs")
-moto = pytest.importorskip("moto.server")
 pytestmark = pytest.mark.slow
 STUB = "tests.pipelines.stubs:Stub"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with local_s3() as address:
+        yield address
 
 
 @pytest.fixture
 def uri(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A prefix of a bucket of its own."""
-    import fsspec
-
-    for name, value in (
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_ACCESS_KEY_ID", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "y"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("PYTHONPATH", str(ROOT)),
-    ):
-        monkeypatch.setenv(name, value)
-    bucket = f"b{abs(hash(request.node.name))}"
-    fsspec.filesystem("s3").mkdir(bucket)
+    bucket = f"b{zlib.crc32(request.node.name.encode())}"
+    use(endpoint, monkeypatch, bucket)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return f"s3://{bucket}/some/prefix"
 
 
@@ -185,8 +173,7 @@ def test_what_cannot_be_used_is_one_clear_error(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    import s3fs
-
+    s3fs = pytest.importorskip("s3fs")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(StoreError, match=r"cannot be used.*run\.store"):
         open_store(tmp_path, "s3://bucket/x").prepare()

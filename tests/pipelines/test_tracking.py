@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from pipelines.tracking_spool import Spool, leftovers
 from pipelines.tracking_store import connect, store_uri, sweep
 from stages.contract import AccuracyResult, ImageList, Precision, hash_files
 from stages.errors import StageError
+from tests.object_storage import local_s3, use
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -151,6 +153,22 @@ def test_curves_have_steps_in_the_stage_and_in_the_run(store: TrackingOptions, t
         points = [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
         assert points == [(0, 1.0), (10, pytest.approx(1 / 11, rel=1e-5)), (20, pytest.approx(1 / 21, rel=1e-5))]
     assert [m.step for m in client.get_metric_history(nested["distill"].info.run_id, "images_per_s")] == [30]
+
+
+def test_artifacts_may_lie_in_object_storage(
+    store: TrackingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    options = dataclasses.replace(store, experiment="on S3", artifact_location="s3://records/mlflow")
+    with local_s3() as endpoint:
+        use(endpoint, monkeypatch, "records")
+        observer = MlflowObserver(options)
+        observer.run_started(run_info(tmp_path, "on-s3"))
+        observer.run_finished("FAILED", {"error": "it broke"}, None)
+        assert observer.warnings == []
+        parent, _ = parent_and_nested(options, "on-s3")
+        assert parent.info.artifact_uri.startswith("s3://records/mlflow/")
+        assert "config.yaml" in artifact_names(options, parent)
 
 
 def test_data_sets_are_inputs_with_digests(store: TrackingOptions, tmp_path: Path) -> None:
