@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
 
+from pipelines import cli
+from pipelines.hydra_app import worst
 from pipelines.run import exit_code
 from pipelines.runner import Results
 from stages.errors import AgreementError, DataError, DetpressError, StageError, UnavailableError
@@ -36,3 +41,19 @@ def report(*statuses: str, gates: str = "") -> dict[str, Any]:
 def test_exit_codes(errors: list[DetpressError], content: dict[str, Any], require_all: bool, code: int) -> None:
     results = Results(failures={f"stage{i}": error for i, error in enumerate(errors)})
     assert exit_code(results, content, require_all=require_all) == code
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_has_its_own(number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(arguments: list[str], debug: bool) -> int:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        return 0
+
+    monkeypatch.setitem(cli._COMMANDS, "runs", stopped)
+    assert cli.main(["runs"]) == code
+    assert "130 and 143" in " ".join(cli.HELP.split())
+
+
+def test_the_codes_of_a_sweep() -> None:
+    assert [worst(codes) for codes in ([], [0, 0], [0, 4, 3], [5, 5], [5, 0], [5, 3])] == [0, 0, 4, 5, 0, 3]
