@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx import helper
 
 from stages.lowering.graph import Graph
 from stages.lowering.kernels import shift_weights
 
 RUNS = 16
-"""Timed runs of each variant; a layer's time is its fastest, so that a busy machine does not decide."""
+"""Timed runs of each variant; a layer's time is the fastest of its kind, so that a busy machine does not decide."""
 MARGIN = 0.95
 """The matrix product has to be faster by a twentieth: closer than that it is noise, and a wrong choice costs little."""
 ENDING = "_kernel_time"
@@ -44,7 +45,8 @@ def tune(model: onnx.ModelProto, open_profiled: Profiled, scratch: Path) -> tupl
     for _ in range(RUNS + 1):  # in turns, so that a change of the machine's speed meets both; the first run warms up
         for session in sessions:
             session.run(None, _ones(session))
-    direct, product = (fastest(Path(session.end_profiling())) for session in sessions)
+    profiles = [Path(session.end_profiling()) for session in sessions]
+    direct, product = (pooled(fastest(profile), kinds(profile, model)) for profile in profiles)
     both = [name for name in convolutions if name in direct and name in product]
     chosen = {name for name in both if product[name] < MARGIN * direct[name]}
     tuned, _ = shift_weights(model, chosen)
@@ -70,13 +72,40 @@ def name_convolutions(model: onnx.ModelProto) -> onnx.ModelProto:
 def fastest(profile: Path) -> dict[str, float]:
     """Microseconds of each QLinearConv's fastest run, by the name of the convolution it was fused from."""
     times: dict[str, float] = {}
-    for event in json.loads(profile.read_text()):
-        if event.get("args", {}).get("op_name") != "QLinearConv" or not event["name"].endswith(ENDING):
-            continue
-        # Fusing appends "_token_<n>" to make the name unique.
-        name = re.sub(r"(_token_\d+)+$", "", event["name"].removesuffix(ENDING))
+    for name, event in _kernels(profile):
         times[name] = min(times.get(name, float("inf")), float(event["dur"]))
     return times
+
+
+def kinds(profile: Path, model: onnx.ModelProto) -> dict[str, str]:
+    """What decides the time of each convolution, by its name: shapes of weights and activations, strides."""
+    graph = Graph(model)
+    weights = {}
+    for conv in graph.of_type("Conv"):
+        back = graph.producer(conv.input[1])
+        weight = None if back is None else graph.constant(back.input[0])
+        plain = sorted((a.name, helper.get_attribute_value(a)) for a in conv.attribute)
+        weights[conv.name] = f"{None if weight is None else weight.shape} {plain}"
+    found = {}
+    for name, event in _kernels(profile):
+        found[name] = f"{weights.get(name)} {event['args'].get('output_type_shape')}"
+    return found
+
+
+def pooled(times: dict[str, float], kind: dict[str, str]) -> dict[str, float]:
+    """Each convolution's time as that of the fastest of its kind: a busy machine does not disturb all of them."""
+    best: dict[str, float] = {}
+    for name, time in times.items():
+        best[kind[name]] = min(best.get(kind[name], float("inf")), time)
+    return {name: best[kind[name]] for name in times}
+
+
+def _kernels(profile: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The runs of QLinearConv in a profile, each with the name of the convolution it was fused from."""
+    for event in json.loads(profile.read_text()):
+        if event.get("args", {}).get("op_name") == "QLinearConv" and event["name"].endswith(ENDING):
+            # Fusing appends "_token_<n>" to make the name unique.
+            yield re.sub(r"(_token_\d+)+$", "", event["name"].removesuffix(ENDING)), event
 
 
 def _ones(session: Any) -> dict[str, Any]:

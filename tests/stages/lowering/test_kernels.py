@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from stages.backends.onnxruntime_tuning import fastest, name_convolutions, tune
+from stages.backends.onnxruntime_tuning import fastest, kinds, name_convolutions, pooled, tune
 from stages.lowering.graph import Graph
 from stages.lowering.kernels import shift_weights
 from stages.lowering.recipes import RECIPES, lower
@@ -115,6 +115,26 @@ def test_the_fastest_run_counts(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text(json.dumps(events))
     assert fastest(path) == {"a": 5.0}
+
+
+def test_layers_of_a_kind_share_their_fastest_time(tmp_path: Path) -> None:
+    model = lowered()
+    first, second = names(model)
+    shapes = {first: [1, 8, 16, 16], second: [1, 8, 16, 16], "other": [1, 8, 8, 8]}
+    events = [
+        {
+            "name": f"{name}_token_3_kernel_time",
+            "dur": dur,
+            "args": {"op_name": "QLinearConv", "output_type_shape": [{"uint8": shapes[name]}]},
+        }
+        for name, dur in ((first, 9), (second, 5), ("other", 2))
+    ]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(events))
+    kind = kinds(path, model)
+    assert len(set(kind.values())) == 3  # the two differ in their weights
+    assert pooled(fastest(path), kind) == {first: 9, second: 5, "other": 2}
+    assert pooled(fastest(path), {**kind, second: kind[first]}) == {first: 5, second: 5, "other": 2}
 
 
 def test_convolutions_without_names_get_some() -> None:
