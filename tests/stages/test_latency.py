@@ -18,7 +18,7 @@ import pytest
 from stages import backends, timing_process
 from stages.backends.base import Array, Available, Built, Feeds
 from stages.contract import Engine, ExportedModel, ImageList, Precision
-from stages.errors import ConfigError, StageCrashed, StageError
+from stages.errors import ConfigError, StageCrashed, StageError, UnavailableError
 from stages.latency import Latency, LatencyInputs
 from stages.options import BackendOptions, LatencyOptions
 from stages.timed_engine import Setup, TimedEngine, opened
@@ -209,6 +209,11 @@ def timed(engines: list[Engine], images: ImageList, context: FakeContext, **opti
 @pytest.mark.parametrize("name", backends.names())
 def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Path, context: FakeContext) -> None:
     engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
+    state = backends.get(name).availability()
+    if isinstance(state, Available) and not state.can_run:  # TensorRT for RTX is built without a GPU, not run
+        with pytest.raises(UnavailableError, match="cannot run"):
+            timed(engines, unlabeled(tmp_path / "images"), context)
+        return
     told = timed(engines, unlabeled(tmp_path / "images"), context)
     assert told["batch"] == 2
     for found in told["engines"].values():
