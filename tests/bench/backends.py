@@ -99,6 +99,9 @@ def result(timings: Timings, engines: dict[str, Engine], cpus: list[int]) -> dic
         print(f"{name:27} {ms[name]:8.1f} ms  {cpu_ms(own):8.1f} ms of processor time  {verdicts[name]}")
     for name, told in ratios.items():
         print(f"{name:27} {told['median']:.2f} ({told['low']} to {told['high']}), of processor time {told['cpu']}")
+    quiet = all(verdict == VALID for verdict in verdicts.values())
+    if not quiet:
+        print("The machine was not quiet: believe the ratios of processor time before those of the medians.")
     return {
         **{f"{name}_ms": round(value, 1) for name, value in ms.items()},
         "quantize_static_ms": round(ms[static], 1),
@@ -106,7 +109,7 @@ def result(timings: Timings, engines: dict[str, Engine], cpus: list[int]) -> dic
         "best_speedup": max(ratios[name]["median"] or 0.0 for name in ("ort_speedup", "openvino_speedup")),
         "int8_share": min(shares["ort_int8"], shares["openvino_int8"]),
         "int8_shares": shares,
-        "quiet": all(verdict == VALID for verdict in verdicts.values()),
+        "quiet": quiet,
     }
 
 

@@ -50,11 +50,12 @@ def test_the_last_line_says_what_was_asked(capsys: pytest.CaptureFixture[str]) -
     assert "1600.0 ms of processor time" in capsys.readouterr().out
 
 
-def test_a_busy_machine_is_told() -> None:
+def test_a_busy_machine_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     slow = timed(200.0)
     slow.blocks[1] = dataclasses.replace(slow.blocks[1], samples=[0.4] * 4)
     timings = {name: timed(ms) for name, ms in MS.items()} | {"ort_int8": slow}
     assert bench.result(timings, {name: engine(name, 1.0) for name in MS}, [1])["quiet"] is False
+    assert "not quiet" in capsys.readouterr().out
 
 
 @pytest.mark.slow
