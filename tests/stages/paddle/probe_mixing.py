@@ -14,20 +14,19 @@ from typing import Any
 
 
 def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, Any]:
+    from stages import backends
     from stages.codec import artifact_from_json
-    from stages.contract import ExportedModel, Precision
+    from stages.contract import ExportedModel
     from stages.mixtures import Bench
-    from stages.options import PaddleInferenceOptions, SensitivityOptions
+    from stages.options import SensitivityOptions
     from tests.fakes import FakeContext
 
     base, model = (artifact_from_json(json.loads(f.read_text())) for f in (base_file, model_file))
     assert isinstance(base, ExportedModel) and isinstance(model, ExportedModel)
-    bench = Bench(base, model, SensitivityOptions(), FakeContext(out / "context"))
+    bench = Bench(base, model, SensitivityOptions(backend="paddle_inference"), FakeContext(out / "context"))
 
     import numpy as np
     import onnxruntime
-
-    from stages.paddle import engine
 
     def by_onnx(source: ExportedModel, feeds: dict[str, Any]) -> list[Any]:
         return list(onnxruntime.InferenceSession(str(source.path("model.onnx"))).run(None, feeds))
@@ -37,19 +36,19 @@ def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, 
         model.image_input: rng.standard_normal((1, 3, *model.input_size)).astype(np.float32),
         model.scale_input: np.ones((1, 2), np.float32),
     }
-    arrays = {f"{name}.{i}": value for name, one in (("fp32", base), ("int8", model))
-              for i, value in enumerate(by_onnx(one, feeds))}  # fmt: skip
+    arrays = {
+        f"{name}.{i}": value
+        for name, one in (("fp32", base), ("int8", model))
+        for i, value in enumerate(by_onnx(one, feeds))
+    }
     audits = {}
     for name, floats in (("none", []), ("one", [block]), ("all", list(bench.blocks))):
         made = bench.export(floats)
         arrays |= {f"{name}.onnx.{i}": value for i, value in enumerate(by_onnx(made, feeds))}
-        folder = out / name
-        folder.mkdir()
-        program, params = made.path(engine.PROGRAM), made.path(engine.PARAMS)
-        options = PaddleInferenceOptions()
-        audits[name] = engine.build(program, params, Precision.INT8, options, 1, folder)["audit"]
-        session = engine.Session(folder / engine.PROGRAM, folder / engine.PARAMS, Precision.INT8, options)
-        arrays |= {f"{name}.paddle.{i}": np.array(value) for i, value in enumerate(session.infer(feeds))}
+        engine = bench.build(made, tune=False)
+        audits[name] = engine.notes["audit"]
+        with backends.get(engine.backend).open(engine) as session:
+            arrays |= {f"{name}.paddle.{i}": np.array(value) for i, value in enumerate(session.infer(feeds))}
     np.savez(out / "outputs.npz", **arrays)
     left = {name: [layer["name"] for layer in audit["float_layers"]] for name, audit in audits.items()}
     return {"float_layers": left, "block": bench.blocks[block], "blocks": list(bench.blocks)}
