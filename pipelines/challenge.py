@@ -129,8 +129,8 @@ def start_from(config: PipelineConfig, registry: Registry, champion: Version | N
         if weights is None:
             raise ConfigError(
                 [
-                    f"retrain.finetune: the champion (version {champion.number}) was made from an exported model, so "
-                    "there is no checkpoint to go on from; set it to false"
+                    f"retrain.finetune: the champion (version {champion.number}) was made from an exported model or "
+                    "from random weights, so there is no checkpoint to go on from; set it to false"
                 ]
             )
         model = dataclasses.replace(model, weights=str(weights), weights_sha256=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import challenge, history, promote, retrain, watching
+from pipelines import challenge, history, promote, retrain, trend, watching
 from pipelines.registering import registry_of
 from pipelines.tracking_store import connect
 from tests.pipelines import small
@@ -129,6 +129,33 @@ def test_one_as_good_is_promoted_and_drift_is_warned_of(root: Path) -> None:
     assert promote.promote(["v3", "--artifacts", str(root / "artifacts"), "--force"]) == 0
     champion = registry.champion()
     assert champion is not None and champion.number == told["version"] == "3"
+
+
+def test_training_goes_on_from_the_champions_checkpoint(root: Path) -> None:
+    small.weights(root, 9.0, "of the config")
+    config = small.small_config(root)
+    assert challenge.start_from(config, registry_of(config), None, root / "artifacts") is config
+    config.retrain.finetune = True
+    registry = registry_of(config)
+    started = challenge.start_from(config, registry, registry.champion(), root / "artifacts")
+    assert started.finetune.enabled and started.model.weights is not None
+    assert Path(started.model.weights).read_text() == "0.0 second"
+    small.weights(root, 0.0, "second")
+    first = challenge.start_from(config, registry, None, root / "artifacts")
+    assert first.finetune.enabled and first.model.weights == config.model.weights
+
+
+def test_the_trend_shows_runs_and_champions(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert trend.main(["--artifacts", str(root / "artifacts"), "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [point["champion"] for point in points] == [True, False, False]
+    assert [round(point["map"]["value"]) for point in points][::2] == [100, 100]
+    worse = points[1]["map"]
+    assert worse["low"] <= worse["value"] <= worse["high"] and worse["high"] < 98
+    assert all(point["runtime"]["low"] < point["runtime"]["value"] < point["runtime"]["high"] for point in points)
+    run = root / "artifacts" / "runs" / points[-1]["run_id"]
+    page = (run / "report-trend.html").read_text()
+    assert "<svg" in page and points[0]["run_id"] in page and (run / "report-trend.png").stat().st_size > 0
 
 
 def test_rollback_goes_back_and_the_history_stays(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
