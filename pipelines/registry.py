@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.locking import exclusive
 from pipelines.redact import redact_text
+from pipelines.registry_moves import PROMOTE, ROLLBACK, Move, effective, predecessor
 from pipelines.tracking_models import find
 from pipelines.tracking_options import TrackingOptions
 from pipelines.tracking_store import connect, store_uri
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PROMOTE, ROLLBACK = "promote", "rollback"
 BUNDLE, CHECKPOINT, IMAGES = "bundle.zip", "checkpoint.pdparams", "images.npz"
 _HISTORY = "history."
 _DESCRIPTION = 4900  # characters; MLflow keeps 5000
@@ -45,17 +45,6 @@ class Version:
     location: str
     """Where its files are, as MLflow names it."""
     tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Move:
-    """The champion's alias went from one version to another (``None``: from or to nowhere)."""
-
-    action: str
-    before: str | None
-    after: str | None
-    at: str
-    forced: bool = False
 
 
 class Registry:
@@ -99,13 +88,8 @@ class Registry:
 
     def moves(self) -> list[Move]:
         """How the champion came to be, oldest first; moves that were noted and never made are left out."""
-        noted, now = self._noted(), self.champion()
-        known, after = [], now.number if now else None
-        for _, move in reversed(noted):
-            if move.after == after:
-                known.append(move)
-                after = move.before
-        return known[::-1]
+        now = self.champion()
+        return effective([move for _, move in self._noted()], now.number if now else None)
 
     def fetch(self, version: Version, file: str, folder: Path) -> Path | None:
         """Bring a file of a version into ``folder``; ``None`` if the version has no such file."""
@@ -167,13 +151,7 @@ class Registry:
         now = self.champion()
         if now is None:
             raise InputError(f"{self.name} has no champion in MLflow's registry, so there is nothing to roll back")
-        stack: list[str | None] = []
-        for move in self.moves():
-            if move.action == ROLLBACK:
-                stack = stack[:-1]
-            else:
-                stack = [*(stack or [move.before]), move.after]
-        target = stack[-2] if len(stack) > 1 else None
+        target = predecessor(self.moves())
         if target is None:
             raise InputError(
                 f"{self.name}: there is no champion before version {now.number}; `detpress promote VERSION --force` "
