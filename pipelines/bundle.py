@@ -184,7 +184,7 @@ def pack(made: Bundle, artifacts: Path, run_id: str, target: Path | None = None)
     """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
     name = f"{run_id}-{made.backend}-{made.precision}"
     target = target or artifacts / "bundles" / f"{name}.zip"
-    _zip(made, target)
+    write_zip(made, target)
     digest = sha256_of(target)
     record = artifacts / "bundles" / f"{name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,8 @@ def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
     return {}
 
 
-def _zip(made: Bundle, target: Path) -> None:
+def write_zip(made: Bundle, target: Path) -> None:
+    """Write a bundle's folder as a zip; the same content is the same zip."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

@@ -143,7 +143,7 @@ def _look_for_drift(
     """Compare the images with those the champion was made with."""
     if champion is None or config.retrain.drift == "off":
         return
-    folder = runner.store.root / "registry" / f"{champion.version.tags['bundle_sha256'][:20]}-images"
+    folder = registering.home_of(registry, champion.version, runner.store.root)
     file = folder / IMAGES
     if not file.is_file() and registry.fetch(champion.version, IMAGES, folder) is None:
         return  # it was registered with retrain.drift=off

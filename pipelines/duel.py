@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines.graph import has_labels
 from pipelines.nodes import Node, Ref
+from pipelines.registering import home_of
 from pipelines.registry import BUNDLE, Registry, Version
 from pipelines.registry_names import backend_of, precision_of
 from pipelines.run import Run
@@ -51,21 +52,24 @@ def fetch_champion(registry: Registry, version: Version, artifacts: Path) -> Cha
         InputError: it is not what was registered.
         StoreError: MLflow cannot be reached, or its files are gone.
     """
-    digest = version.tags["bundle_sha256"]
-    folder = artifacts / "registry" / digest[:20]
+    home = home_of(registry, version, artifacts)
+    for other in home.parent.glob("*/"):
+        if other != home:
+            shutil.rmtree(other)  # of a champion before; MLflow has it
+    folder = home / "bundle"
     if folder.is_dir():
         with contextlib.suppress(InputError):  # somebody changed it here: fetched again
             return Champion(version, opened(folder, folder))
         shutil.rmtree(folder)
-    zipped = registry.fetch(version, BUNDLE, folder.with_name(f".{folder.name}"))
+    zipped = registry.fetch(version, BUNDLE, home)
     if zipped is None:
         raise InputError(
             f"{registry.name} version {version.number} has no {BUNDLE} in MLflow any more; promote another with "
             "`detpress promote VERSION --force`"
         )
-    made = folder.with_name(f".{folder.name}.unpacked")
+    made = home / ".unpacked"
     shutil.rmtree(made, ignore_errors=True)  # of one that was killed here
-    unpack(zipped, made, digest=digest)
+    unpack(zipped, made, digest=version.tags["bundle_sha256"])
     made.rename(folder)
     zipped.unlink()
     return Champion(version, opened(folder, folder))

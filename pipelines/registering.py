@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.bundle import bundle_node, pack
+from pipelines.bundle import bundle_node, write_zip
 from pipelines.nodes import Node, Ref
 from pipelines.registry import BUNDLE, CHECKPOINT, IMAGES, Registry, Version
 from pipelines.registry_names import backend_of, model_name, precision_of
@@ -35,6 +35,11 @@ def registry_of(config: PipelineConfig) -> Registry:
 def folder_of(config: PipelineConfig) -> Path:
     """What is remembered here of that registered model."""
     return Path(config.run.artifacts).resolve() / "retrain" / model_name(config)
+
+
+def home_of(registry: Registry, version: Version, artifacts: Path) -> Path:
+    """Where a version's files are kept here while it is the champion."""
+    return artifacts / "registry" / registry.name / version.tags["bundle_sha256"][:20]
 
 
 def bundle(config: PipelineConfig, run: Run, runner: Runner, of: Path | None = None) -> Bundle:
@@ -104,11 +109,9 @@ def register(
     """
     artifacts, run_dir = Path(config.run.artifacts).resolve(), run.info.run_dir
     run_id = run_id or run.info.run_id
-    zipped, digest = pack(made, artifacts, run_id)
     tags = {
         "backend": made.backend,
         "precision": str(made.precision),
-        "bundle_sha256": digest,
         "hardware": run.info.hardware,
         "command": run.info.command[:5000],
     }
@@ -120,7 +123,9 @@ def register(
         tags["gates"] = "passed" if content["passed"] else f"failed: {', '.join(content['failed'])}"
         description = promotion.render(content)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".register-") as folder:
-        files = [_placed(zipped, Path(folder) / BUNDLE), *evidence, *more]
+        files = [Path(folder) / BUNDLE, *evidence, *more]
+        write_zip(made, files[0])
+        tags["bundle_sha256"] = sha256_of(files[0])
         if isinstance(checkpoint, Checkpoint):
             source = checkpoint.path(checkpoint.weights)
             files.append(_placed(source, Path(folder) / CHECKPOINT))
@@ -137,15 +142,14 @@ def fetch_checkpoint(registry: Registry, version: Version, artifacts: Path) -> P
     digest = version.tags.get("checkpoint_sha256")
     if digest is None:
         return None
-    target = artifacts / "registry" / f"{digest[:20]}.pdparams"
+    target = home_of(registry, version, artifacts) / CHECKPOINT
     if not target.is_file() or sha256_of(target) != digest:
-        got = registry.fetch(version, CHECKPOINT, artifacts / "registry" / ".fetched")
+        got = registry.fetch(version, CHECKPOINT, target.parent)
         if got is None or sha256_of(got) != digest:
             raise StoreError(
                 f"{registry.name} version {version.number}: its {CHECKPOINT} in MLflow is missing or not what was "
                 "registered; set retrain.finetune=false, or promote another version"
             )
-        got.replace(target)
     return target
 
 

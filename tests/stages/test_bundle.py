@@ -114,7 +114,7 @@ def labeled(images: ImageList) -> LabeledSet:
 @pytest.fixture
 def zipped(made: Bundle, tmp_path: Path) -> Path:
     target = tmp_path / "b.zip"
-    commands._zip(made, target)
+    commands.write_zip(made, target)
     return target
 
 
@@ -128,7 +128,7 @@ def test_a_bundle_holds_all_that_another_machine_needs(made: Bundle, zipped: Pat
     assert bundle.record["run_id"] == "r" and bundle.engine.root == tmp_path / "u" / "engine"
     assert [g["file"] for g in bundle.golden()] == ["000.png", "001.png"]
     again = tmp_path / "again.zip"
-    commands._zip(made, again)
+    commands.write_zip(made, again)
     assert again.read_bytes() == zipped.read_bytes()
 
 
@@ -151,7 +151,7 @@ def test_a_bundle_that_finds_other_boxes_ends_with_3(
     (root / "golden" / "expected.json").write_text(json.dumps(golden))
     write_sums(root)
     other = Bundle(root=root, files=hash_files(root), backend="onnxruntime", precision=Precision.INT8)
-    commands._zip(other, tmp_path / "other.zip")
+    commands.write_zip(other, tmp_path / "other.zip")
     assert commands.verify([str(tmp_path / "other.zip"), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
