@@ -16,6 +16,7 @@ import yaml
 from pipelines import history
 from pipelines.amounts import size
 from pipelines.config_keys import close_to, suggestion
+from pipelines.devices import Turns, device_of
 from pipelines.events import NullObserver
 from pipelines.nodes import Node
 from pipelines.remote_store import open_store
@@ -84,7 +85,10 @@ def verify(arguments: Sequence[str]) -> int:
 
     with tempfile.TemporaryDirectory(prefix="detpress-") as folder:
         opened = unpack(options.bundle, Path(folder), digest=options.sha256)
-        result = check(opened)
+        engine = opened.engine
+        device = device_of(engine.options, backends.get(engine.backend).fingerprint())
+        with Turns().timing(device, lambda message: print(message, file=sys.stderr)):
+            result = check(opened)
         result["ok"] = result["agreement"] >= options.min_agreement
         if options.json:
             print(json.dumps({"schema_version": 1, "bundle": str(options.bundle), **result}))

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{folder} has no run.json that names its command: it was not written by this version")
     words = shlex.split(state["command"])
     if options.fresh:
-        words.append(f"run.artifacts={Path(options.fresh).resolve()}")
+        # Nothing may come from where it was stored, here or for all machines.
+        words += [f"run.artifacts={Path(options.fresh).resolve()}", "run.store=null"]
     print(f"cd {shlex.quote(state['folder'])} && {shlex.join(words)}" if "folder" in state else shlex.join(words))
     for line in differences(state):
         print(f"differs: {line}", file=sys.stderr)

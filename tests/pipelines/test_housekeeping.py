@@ -159,4 +159,11 @@ def test_reproduce_runs_it_and_compares_the_weights(
         (again / "run.json").write_text(json.dumps({"stages": other}))
         assert reproduce.main(["r", "--fresh", str(fresh), "--artifacts", str(tmp_path / "a")]) == code
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["same"] is (code == 0)
-    assert told[0] == [sys.executable, "-m", "pipelines.cli", *command.split()[1:], f"run.artifacts={fresh}"]
+    assert told[0] == [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        *command.split()[1:],
+        f"run.artifacts={fresh}",
+        "run.store=null",
+    ]
