@@ -78,4 +78,5 @@ def _final(report: dict[str, Any], content: dict[str, Any]) -> str:
     over = [f"{drop:.2f} on {name}" for name, drop in drops.items() if drop > limit]
     if over:
         return f" On the validation set it is more than was asked: {', '.join(over)}."
-    return f" On the validation set it is {max(drops.values()):.2f} at most." if drops else ""
+    most = " at most" if len(drops) > 1 else ""
+    return f" On the validation set the drop is {max(drops.values()):.2f}{most}." if drops else ""

@@ -156,7 +156,7 @@ def test_the_report_says_where_it_was_decided_and_what_the_final_score_says(
     ranked += ["a", "b", "c", "d"]
     content, _ = search(context, 0.5)
     held = words.headline({"float_blocks": content, "rows": rows(0.4)})
-    assert held.endswith("On the validation set it is 0.40 at most.")
+    assert held.endswith("On the validation set the drop is 0.40.")
     missed = words.headline({"float_blocks": content, "rows": rows(0.8)})
     assert "On the validation set it is more than was asked: 0.80 on onnxruntime." in missed
     assert "took no part in the choice" in words.explained(content)

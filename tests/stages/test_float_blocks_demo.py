@@ -112,7 +112,7 @@ def test_a_mixture_is_fp32_where_it_is_float_and_int8_elsewhere_in_both_forms(de
 
 @pytest.mark.slow
 def test_the_hurt_block_is_found_and_it_alone_is_left_in_float(demo: Demo, tmp_path: Path) -> None:
-    options = FloatBlocksOptions(max_map_drop=2.5, min_speedup=0.01, images=12, options={"threads": 1, "tune": False})
+    options = FloatBlocksOptions(max_map_drop=1.5, min_speedup=0.01, images=12, options={"threads": 1, "tune": False})
     worker = Worker(
         tmp_path, "float_blocks", options, FloatBlocksInputs(demo.base, demo.model, demo.images, demo.labels)
     )
