@@ -149,7 +149,7 @@ def engines() -> list[Check]:
     for name in backends.names():
         state = backends.get(name).availability()
         if isinstance(state, Available):
-            checks.append(Check("backend", name, OK, state.detail))
+            checks.append(Check("backend", name, OK if state.can_run else WARNING, state.detail))
         else:
             checks.append(Check("backend", name, MISSING, state.reason, state.install))
     return checks

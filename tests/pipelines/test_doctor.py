@@ -79,6 +79,15 @@ def test_a_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     assert not doctor.can_compress([check])
 
 
+def test_a_backend_that_builds_only_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Absent, "availability", lambda self: Available("builds only", can_run=False))
+    monkeypatch.setattr(backends, "names", lambda: ["absent"])
+    monkeypatch.setattr(backends, "get", lambda name: _Absent())
+    (check,) = doctor.engines()
+    assert check == doctor.Check("backend", "absent", doctor.WARNING, "builds only")
+    assert not doctor.can_compress([check])
+
+
 def test_a_cpu_without_int8_instructions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cpu_flags", lambda: {"sse2", "avx2"})
     check = by_name(doctor.machine(Path()))["int8 instructions"]
