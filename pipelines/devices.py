@@ -49,6 +49,8 @@ class Turns:
                 # Who stands in the doorway is next: a stream of other stages could keep a measurement out for ever.
                 held.enter_context(self._held("door", fcntl.LOCK_EX, "another measurement on this host", wait))
                 held.enter_context(self._held("work", fcntl.LOCK_EX, "the stages of other runs on this host", wait))
+            else:
+                held.enter_context(self.working(wait))
             name = device if device != CUDA else f"{CUDA}-{_first_gpu()}"
             held.enter_context(self._held(name, fcntl.LOCK_EX, f"another measurement on {name}", wait))
             yield

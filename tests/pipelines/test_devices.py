@@ -48,7 +48,7 @@ def test_a_device_has_one_timing_at_a_time_and_others_are_not_kept_waiting(tmp_p
 
 def test_a_timing_that_has_the_host_for_itself_waits_for_stages_and_they_for_it(tmp_path: Path) -> None:
     alone, inside, other = Turns(tmp_path, alone=HOST), threading.Event(), threading.Event()
-    with Turns(tmp_path).working(ignore):
+    with Turns(tmp_path).timing(CUDA, ignore):  # no stage of another run, and no timing elsewhere either
         timing = enters(alone.timing(CPU, ignore), inside)
         assert not inside.wait(0.2)
         late = enters(Turns(tmp_path).working(ignore), other)  # it may not slip in before the one that waits
@@ -80,7 +80,7 @@ def test_timings_of_several_processes_do_not_overlap(tmp_path: Path) -> None:
 def test_the_gpu_is_the_one_that_the_process_sees_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     with Turns(tmp_path).timing(CUDA, ignore):
-        assert [p.name for p in tmp_path.iterdir()] == ["cuda-3"]
+        assert {p.name for p in tmp_path.iterdir()} == {"door", "work", "cuda-3"}
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_the_runner_takes_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Node(id="t", stage=stub, options=StubOptions(text="t"), timed=True, device=CUDA),
     ]
     assert runner.run(nodes).failures == {}
-    assert took == ["working", CUDA]
+    assert took == ["working", CUDA, "working"]
