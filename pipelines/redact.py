@@ -24,6 +24,8 @@ _URL_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#'\"]*@")
 # Inside text: `db.password=hunter2`, `?X-Amz-Signature=...`, `"apiKey": "..."`.
 _ASSIGN = re.compile(r"(?<![\w.-])(?P<name>[\w.-]{1,200})['\"]?[ \t]*[=:][ \t]*")
 _VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s&'\",;)}\]]+")
+_NOTHING = ("null", "None", "true", "false")
+"""Values that hide nothing; without them a printed config stays YAML."""
 _FLAG = re.compile(r"(?<![\w-])--?(?P<name>[\w-]{1,200})[ \t]+(?=[^\s-])")
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9+/_.~=-]{8,}")
 
@@ -40,7 +42,7 @@ def _hide_values(text: str, names: re.Pattern[str]) -> str:
         if match.end() < at or not is_secret(match["name"]):
             continue
         value = _VALUE.match(text, match.end())
-        if value:
+        if value and value[0] not in _NOTHING:
             quote = value[0][0] if value[0][0] in "'\"" else ""
             pieces += [text[at : match.end()], quote, HIDDEN, quote]
             at = value.end()
