@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-orchestrator bench-measurement compress test test-fast lint types check ui doctor gpu-check demo-checkpoint lock clean
+.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast lint types check ui doctor gpu-check demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench-backends: $(READY) ## Measure INT8 against FP32 and against other quantize
 
 gpu-check: $(READY) ## Build, run, compare and time every GPU backend here; without a GPU it says so (exit code 2)
 	@$(RUN)/python -m tests.bench.gpu_check $(ARGS)
+
+bench-distill: $(READY) ## Our distillation beside PaddleSlim's own on PP-YOLOE-l (20 minutes; ARGS="model=ppyoloe_tiny": fewer)
+	@$(RUN)/python -m tests.bench.distill $(ARGS)
+
+bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; ARGS="--bccd FOLDER" adds blood cells)
+	@$(RUN)/python -m tests.bench.seeds $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

@@ -10,6 +10,7 @@ from pipelines.float_graph import NONE, TRAIN, VAL, has_set, judged_by, judged_o
 from pipelines.scheduling.checking import check_schedule
 from pipelines.schema import PipelineConfig
 from stages import backends
+from stages.distill import scores_by_labels
 from stages.finetune import STRIDE, check_input_size
 from stages.options import DataOptions
 
@@ -147,7 +148,8 @@ def _data(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
     if data.root is not None and not Path(data.root).is_dir():
         yield Problem("data.root", f"there is no folder {data.root}; check the path")
         return  # the paths under it would say the same again
-    needed = {"unlabeled_images": not finetune_only, "train_annotations": trains, "train_images": trains}
+    labels = trains or (not finetune_only and scores_by_labels(config.compression))
+    needed = {"unlabeled_images": not finetune_only, "train_annotations": labels, "train_images": labels}
     needed |= {"val_annotations": data.val_images is not None, "val_images": data.val_annotations is not None}
     read = [key for key, need in needed.items() if need or key.startswith("val")]
     without_root = [key for key in read if _hangs_on_root(getattr(data, key)) and data.root is None]
@@ -168,8 +170,8 @@ def _data(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
 
 _PURPOSE = {
     "unlabeled_images": "name the folder of images that the compression learns from",
-    "train_annotations": "training needs the COCO file of its images",
-    "train_images": "training needs the folder of its images",
+    "train_annotations": "training, and compression.eval_by=map, need the COCO file of its images",
+    "train_images": "training, and compression.eval_by=map, need the folder of its images",
     "val_annotations": "name the COCO file of data.val_images, or set both to null to measure speed only",
     "val_images": "name the folder that data.val_annotations lists, or set both to null to measure speed only",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from pipelines.events import NullObserver, RunInfo, StageInfo
 from stages.contract import Artifact
 
 _LINE_EVERY_SECONDS = 20.0
-"""Without a terminal (a log file, CI) a bar would print thousands of lines; a line now and then says the same."""
+"""Without a terminal (a log file, CI) a bar would print thousands of lines; a line now and then says the same, and one
+with each point of a training's curve."""
 
 
 class ConsoleObserver(NullObserver):
@@ -30,6 +32,7 @@ class ConsoleObserver(NullObserver):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
+        self._first: tuple[float, int] | None = None  # when a stage's first progress came, and how far it was
 
     def run_started(self, run: RunInfo) -> None:
         text = f"[bold]{escape(run.run_id)}[/]  {escape(run.model)} on {escape(run.data)}, {escape(run.hardware)}"
@@ -37,6 +40,7 @@ class ConsoleObserver(NullObserver):
 
     def stage_started(self, stage: StageInfo) -> None:
         self._last_line = time.monotonic()
+        self._first = None
         if self.console.is_terminal:
             self._progress = Progress(
                 TextColumn("  [cyan]{task.description}"),
@@ -76,9 +80,20 @@ class ConsoleObserver(NullObserver):
         numbers = "  ".join(f"{k} {v:.4g}" for k, v in event.items() if k not in ("event", "done", "total"))
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=event["done"], total=event["total"], numbers=numbers)
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
+        # A training says by itself how often it wants a line (log_every).
+        elif "loss" in event or time.monotonic() - self._last_line >= _LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
-            self.console.print(f"    {stage.id} {event['done']}/{event['total']}  {numbers}", soft_wrap=True)
+            left = self._left(event)
+            self.console.print(f"    {stage.id} {event['done']}/{event['total']}  {numbers}{left}", soft_wrap=True)
+
+    def _left(self, event: Mapping[str, Any]) -> str:
+        """What is left by the pace since the first progress, e.g. "  0:01:30 left"; nothing where it is unknown."""
+        now, done = time.monotonic(), event["done"]
+        if self._first is None or done <= self._first[1]:
+            self._first = (now, done)
+            return ""
+        seconds = (now - self._first[0]) / (done - self._first[1]) * (event["total"] - done)
+        return f"  {timedelta(seconds=round(seconds))} left" if done < event["total"] else ""
 
     def _stop(self) -> None:
         if self._progress is not None:

@@ -15,6 +15,7 @@ from pipelines.schema import PipelineConfig, stage_options
 from stages import backends
 from stages.codec import to_json
 from stages.contract import Precision
+from stages.distill import scores_by_labels
 from stages.options import (
     AccuracyOptions,
     AgreementOptions,
@@ -68,16 +69,7 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     images = Ref("images.unlabeled")
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
-        nodes.append(
-            Node(
-                id="distill",
-                stage="distill",
-                options=stage_options(DistillOptions, config.compression, model=_architecture(config)),
-                inputs={"model": Ref("export.fp32"), "images": images},
-                threads=threads,
-                seeded=True,
-            )
-        )
+        nodes += _distill(config, images, threads, listed=config.finetune.enabled)
         nodes.append(_export(config, Precision.INT8, Ref("distill"), images, threads))
     return nodes
 
@@ -86,6 +78,25 @@ def _judged(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
     """The labelled training images, where blocks are judged on them and no training has collected them."""
     wanted = judged_on(config) == TRAIN and all(node.id != "labels.train" for node in nodes)
     return [_labeled(config, TRAIN)] if wanted else []
+
+
+def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool) -> list[Node]:
+    """The compression; before it the training labels, if they are needed and not ``listed`` yet."""
+    labeled = scores_by_labels(config.compression)
+    more = {"nms": config.accuracy.nms} if labeled else {}
+    node = Node(
+        id="distill",
+        stage="distill",
+        options=stage_options(DistillOptions, config.compression, model=_architecture(config), **more),
+        inputs={
+            "model": Ref("export.fp32"),
+            "images": images,
+            "labeled": Ref("labels.train") if labeled else None,
+        },
+        threads=threads,
+        seeded=True,
+    )
+    return [node] if listed or not labeled else [_labeled(config, "train"), node]
 
 
 def data_nodes(config: PipelineConfig) -> list[Node]:

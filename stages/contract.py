@@ -139,7 +139,8 @@ class InferenceModel(Artifact):
 class QuantizedModel(Artifact):
     """An INT8 Paddle inference model with quantize/dequantize operators (``model.pdmodel``, ``model.pdiparams``).
 
-    File ``history.json`` holds the curve: ``[{"step", "loss", "lr"}, ...]``, empty for post-training quantization.
+    File ``history.json`` holds the curve: ``[{"step", "loss", "lr"}, ...]``, empty for post-training quantization;
+    ``scores.json``, if it was scored: ``{"best": step, "scores": [{"step", "eval_loss" or "eval_map"}, ...]}``.
     """
 
     method: str

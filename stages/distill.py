@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from stages.contract import ExportedModel, ImageList, QuantizedModel, StageContext, hash_files
+from stages.contract import ExportedModel, ImageList, LabeledSet, QuantizedModel, StageContext, hash_files
+from stages.distilling import Progress
 from stages.errors import ConfigError, DataError
 from stages.options import CompressionSettings, DistillOptions
 from stages.ranges import ALGORITHMS
 
-LOSSES = ("soft_label", "l2", "detection")
+if TYPE_CHECKING:
+    from stages.detection.unlabeled import UnlabeledImages
+
+LOSSES = ("soft_label", "l2", "detection", "features")
 METHODS = ("qat_distill", "ptq")
 OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
 
 
 @dataclass(frozen=True)
 class DistillInputs:
-    """The exported FP32 model and the images it is compressed with."""
+    """The exported FP32 model, the images it is compressed with, and labelled ones to score on (``eval_by: map``)."""
 
     model: ExportedModel
     images: ImageList
+    labeled: LabeledSet | None = None
 
 
 class Distill:
@@ -44,31 +50,26 @@ class Distill:
         Raises:
             ConfigError: settings that cannot be used, all of them named.
             DataError: no images.
-            StageError: the loss is not a finite number (with its step), or nothing could be quantized.
+            StageError: the student comes apart again and again (with step and rate), or nothing could be quantized.
         """
         o = self.options
         problems = check_settings(o)
         if problems:
             raise ConfigError(problems)
-        from stages.detection.preprocess import Preprocessor
-        from stages.detection.sidecar import Sidecar
-        from stages.detection.unlabeled import UnlabeledImages, listed_paths
+        from stages.detection.unlabeled import listed_paths
 
         paths = listed_paths(inputs.images)
         if not paths:
             raise DataError("there are no unlabeled images to compress with; check data.unlabeled_images.")
-        sidecar = Sidecar.read(inputs.model.path("infer_cfg.yml"))
-        images = UnlabeledImages(paths, Preprocessor(sidecar), batch=o.batch, seed=context.seed)
-        history: list[dict[str, float]] = []
-        if o.method == "qat_distill":
-            from stages.paddle.qat import distill
-
-            history = distill(inputs.model, images, o, context)
-        else:
-            from stages.paddle.ptq import quantize
-
-            quantize(inputs.model, images, o, context)
-        (context.out / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
+        done = (
+            self._distill(inputs, paths, context)
+            if o.method == "qat_distill"
+            else self._quantize(inputs, paths, context)
+        )
+        (context.out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
+        if done.scores:
+            scores = {"best": done.best, "scores": done.scores}
+            (context.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
         return QuantizedModel(
             root=context.out,
             files=hash_files(context.out),
@@ -77,11 +78,57 @@ class Distill:
             images=len(paths),
         )
 
+    def _quantize(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
+        from stages.paddle.ptq import quantize
+
+        quantize(inputs.model, self._images(inputs, paths, context), self.options, context)
+        return Progress()
+
+    def _distill(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
+        from stages.detection.held_out import chosen_images, held_out
+        from stages.paddle.qat import Exam, distill
+
+        o = self.options
+        exam: Exam | None = None
+        if scores_by_labels(o):
+            if inputs.labeled is None:
+                raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
+            root = Path(inputs.labeled.images_root)
+            coco = chosen_images(inputs.labeled, o.eval_images, context.seed)
+            scored = {(root / image["file_name"]).resolve() for image in coco["images"]}
+            paths = [path for path in paths if path.resolve() not in scored]
+            if not paths:
+                raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
+            exam = Exam(coco=coco, root=root)
+        elif o.eval_every is not None:
+            paths, apart = held_out(paths, o.eval_images, context.seed)
+            if apart:
+                exam = Exam(images=self._images(inputs, apart, context))
+            else:
+                context.warn(
+                    f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported"
+                )
+        return distill(inputs.model, self._images(inputs, paths, context), exam, o, context)
+
+    def _images(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> UnlabeledImages:
+        from stages.detection.preprocess import Preprocessor
+        from stages.detection.sidecar import Sidecar
+        from stages.detection.unlabeled import UnlabeledImages
+
+        preprocess = Preprocessor(Sidecar.read(inputs.model.path("infer_cfg.yml")))
+        return UnlabeledImages(paths, preprocess, batch=self.options.batch, seed=context.seed)
+
+
+def scores_by_labels(o: CompressionSettings) -> bool:
+    """Whether the student is scored on labelled training images while it is trained."""
+    return o.method == "qat_distill" and o.eval_every is not None and o.eval_by == "map"
+
 
 def check_settings(o: CompressionSettings) -> list[str]:
     """What is wrong with the settings, one line each."""
     problems = []
     choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": ALGORITHMS}
+    choices["eval_by"] = ("loss", "map")
     choices["activation_ranges"] = ("moving_average", *ALGORITHMS)
     choices["weight_quantize_type"] = ("channel_wise_abs_max", "abs_max")
     for name, allowed in choices.items():
@@ -90,13 +137,13 @@ def check_settings(o: CompressionSettings) -> list[str]:
     unknown = [name for name in o.quantize_op_types if name not in OPERATORS]
     if unknown or not o.quantize_op_types:
         problems.append(f"compression.quantize_op_types={o.quantize_op_types} has to be some of {', '.join(OPERATORS)}")
-    for name in ("steps", "batch", "checkpoint_every", "log_every", "calibration_images"):
-        if getattr(o, name) < 1:
+    for name in ("steps", "batch", "eval_every", "eval_images", "checkpoint_every", "log_every", "calibration_images"):
+        if getattr(o, name) is not None and getattr(o, name) < 1:
             problems.append(f"compression.{name}={getattr(o, name)} has to be 1 or more")
-    for name in ("warmup_steps", "weight_decay"):
+    for name in ("warmup_steps", "weight_decay", "feature_weight"):
         if getattr(o, name) < 0:
             problems.append(f"compression.{name}={getattr(o, name)} has to be 0 or more")
-    for name in ("lr", "alpha"):
+    for name in ("lr", "alpha", "temperature"):
         if not getattr(o, name) > 0:
             problems.append(f"compression.{name}={getattr(o, name)} has to be above 0")
     return problems

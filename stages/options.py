@@ -141,6 +141,16 @@ class ExportOptions(ExportSettings):
 
 
 @dataclass
+class NmsOptions:
+    """Multi-class NMS, one setting for every backend; the defaults are PP-YOLOE's evaluation settings."""
+
+    score_threshold: float = 0.01
+    nms_threshold: float = 0.7
+    nms_top_k: int = 1000
+    keep_top_k: int = 300
+
+
+@dataclass
 class CompressionSettings:
     """Compression: the part the user sets (``conf/compression``)."""
 
@@ -154,7 +164,12 @@ class CompressionSettings:
     weight_decay: float = 4e-5
     warmup_steps: int = 0
     loss: str = "soft_label"
-    """``soft_label`` and ``l2`` (PaddleSlim's), or ``detection``: class probabilities and box distributions."""
+    """``soft_label`` and ``l2`` (PaddleSlim's), ``detection``: class probabilities and box distributions, or
+    ``features``: the neck's features too."""
+    temperature: float = 1.0
+    """What logits are divided by in ``detection`` and ``features``."""
+    feature_weight: float = 1.0
+    """Of the relative error of the neck's features in ``features``."""
     alpha: float = 1.0
     use_pact: bool = True
     """Trainable clipping of activations (PACT) before their quantizers, while training."""
@@ -172,15 +187,22 @@ class CompressionSettings:
     min_speedup: float = 1.0
     """With ``max_map_drop``: no further block is left in float if the engine were less than this many times as fast as
     FP32."""
+    eval_every: int | None = 500
+    """Steps between two scores of the student; the best one is exported. ``None``: not scored, the last is exported."""
+    eval_by: str = "loss"
+    """``loss``: the distillation loss on images held out of the unlabeled ones; ``map``: mAP on training labels."""
+    eval_images: int = 16
+    """Images for a score; they are not trained on. Of the unlabeled ones a quarter at most."""
     checkpoint_every: int = 100
     log_every: int = 10
 
 
 @dataclass
 class DistillOptions(CompressionSettings):
-    """Options of stage ``distill``."""
+    """Options of stage ``distill``; NMS is the one that scoring uses."""
 
     model: ModelOptions = field(default_factory=ModelOptions)
+    nms: NmsOptions = field(default_factory=NmsOptions)
 
 
 @dataclass
@@ -321,16 +343,6 @@ class BuildOptions:
 
     backend: str = "onnxruntime"
     options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class NmsOptions:
-    """Multi-class NMS, one setting for every backend; the defaults are PP-YOLOE's evaluation settings."""
-
-    score_threshold: float = 0.01
-    nms_threshold: float = 0.7
-    nms_top_k: int = 1000
-    keep_top_k: int = 300
 
 
 @dataclass

@@ -75,10 +75,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
             parameter.stop_gradient = True
     startup = paddle.static.Program()
     with paddle.static.program_guard(desc, startup), paddle.utils.unique_name.guard("distill"):
-        block = desc.global_block()
-        for name in nodes:
-            paddle.static.data(TEACHER + name, list(block.var(name).shape), "float32")
-        loss = distill_loss(desc, nodes, options)
+        loss = _loss(desc, nodes, options)
         optimizer = paddle.optimizer.SGD(learning_rate=options.lr, weight_decay=options.weight_decay)
         optimizer.minimize(loss)
         rate = optimizer._global_learning_rate().name
@@ -105,6 +102,22 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
         state=_changing(train),
         activations=activations,
     )
+
+
+def attach_loss(desc: Any, nodes: list[str], options: CompressionSettings) -> str:
+    """Add the distillation loss to an inference program; returns its name. Teacher outputs are fed as above."""
+    block = desc.global_block()
+    for place in reversed([i for i, op in enumerate(block.ops) if op.type == "feed"]):
+        block._remove_op(place)  # they list the images only; without them everything may be fed
+    with paddle.static.program_guard(desc, paddle.static.Program()), paddle.utils.unique_name.guard("judge"):
+        return str(_loss(desc, nodes, options).name)
+
+
+def _loss(desc: Any, nodes: list[str], options: CompressionSettings) -> Any:
+    block = desc.global_block()
+    for name in nodes:
+        paddle.static.data(TEACHER + name, list(block.var(name).shape), "float32")
+    return distill_loss(desc, nodes, options)
 
 
 def build_inference(program: Program, options: CompressionSettings, scope: Any) -> Program:

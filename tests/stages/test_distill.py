@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 import signal
 from pathlib import Path
@@ -17,20 +18,21 @@ from onnx import numpy_helper
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.build import Build, BuildInputs
-from stages.contract import ExportedModel, ImageList, hash_files
+from stages.contract import ExportedModel, ImageList, LabeledSet, hash_files
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.distill import DistillInputs, check_settings
 from stages.export import ExportInputs
 from stages.options import BuildOptions, CompressionSettings, DistillOptions, ExportOptions
 from tests.fakes import FakeContext
-from tests.stages.detectors import checkpoint, images, make_forms, model
+from tests.stages.detectors import LABELS, checkpoint, images, make_forms, model
 from tests.stages.workers import Worker
 
 STEPS = 10
 
 
 def options(**changes: Any) -> DistillOptions:
-    settings = {"steps": STEPS, "batch": 2, "checkpoint_every": 3, "log_every": 2, "calibration_images": 3, "lr": 1e-3}
+    settings: dict[str, Any] = {"steps": STEPS, "batch": 2, "checkpoint_every": 3, "log_every": 2, "lr": 1e-3}
+    settings |= {"eval_every": 5, "calibration_images": 3}
     return DistillOptions(**{**settings, **changes})
 
 
@@ -80,14 +82,19 @@ def int8(whole: Worker, fp32: DistillInputs, tmp_path_factory: pytest.TempPathFa
 @pytest.mark.slow
 def test_a_student_is_trained_and_written(whole: Worker, fp32: DistillInputs) -> None:
     result: Any = whole.result
-    assert {"model.pdmodel", "model.pdiparams", "history.json"} == set(result.files)
+    assert {"model.pdmodel", "model.pdiparams", "history.json", "scores.json"} == set(result.files)
     assert (result.method, result.steps, result.images) == ("qat_distill", STEPS, fp32.images.count)
     points = curve(whole)
     assert [p["step"] for p in points] == [2, 4, 6, 8, 10]
     assert whole.metrics("loss") == [p["loss"] for p in points]
     assert points[0]["lr"] > points[-1]["lr"] > 0  # half a cosine
-    assert whole.metrics("prepare_s")[0] < 60
+    assert len(whole.metrics("prepare_s")) == len(whole.metrics("calibration_s")) == 1
     assert len(whole.metrics("images_per_s")) == len(points)
+    scores = json.loads((whole.out / "scores.json").read_text())
+    assert [s["step"] for s in scores["scores"]] == [0, 5, 10]
+    assert whole.metrics("eval_loss") == [s["eval_loss"] for s in scores["scores"]]
+    assert whole.metrics("best_step") == [scores["best"]]
+    assert min(scores["scores"], key=lambda s: s["eval_loss"])["step"] == scores["best"]
     nodes = [text for text in whole.said("info") if "distilled nodes" in text]
     assert len(nodes) == 1
     assert nodes[0].count("conv2d") == 6  # class and box, three levels
@@ -171,12 +178,49 @@ def test_clipping_starts_no_lower_than_what_was_observed(fp32: DistillInputs, tm
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_a_number_stops_at_once(fp32: DistillInputs, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_after_two_halvings(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(lr=1e30, use_pact=False, loss="l2"), fp32)
     error = worker.failed()
     assert error["type"] == "StageError"
-    assert "at step" in error["message"]
+    assert "at step" in error["message"] and "learning rate" in error["message"]
+    assert len([text for text in worker.said("warning") if "half the rate" in text]) == 2
     assert "compression.lr" in error["message"]
+
+
+@pytest.mark.slow
+def test_scored_by_labels_it_does_not_train_on_the_images_it_is_scored_on(fp32: DistillInputs, tmp_path: Path) -> None:
+    entries = json.loads(fp32.images.path("images.json").read_text())
+    folder = Path(entries[0]["path"]).parent
+    records = [
+        {"id": i + 1, "file_name": Path(e["path"]).name, "width": e["width"], "height": e["height"]}
+        for i, e in enumerate(entries)
+    ]
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1 + i % 3, "bbox": [2, 2, 40, 30], "area": 1200, "iscrowd": 0}
+        for i in range(1, len(entries) + 1)
+    ]
+    coco = {
+        "images": records,
+        "annotations": boxes,
+        "categories": [{"id": i + 1, "name": n} for i, n in enumerate(LABELS)],
+    }
+    root = tmp_path / "labeled"
+    root.mkdir()
+    (root / "annotations.json").write_text(json.dumps(coco))
+    labeled = LabeledSet(
+        root=root, files=hash_files(root), images_root=str(folder), images=6, boxes=6, images_digest="", labels=LABELS
+    )
+    inputs = dataclasses.replace(fp32, labeled=labeled)
+    settings = options(steps=2, eval_every=2, eval_by="map", eval_images=4, loss="features", temperature=2.0)
+    worker = Worker(tmp_path / "run", "distill", settings, inputs)
+    worker.done()
+    (nodes,) = [text for text in worker.said("info") if "distilled nodes" in text]
+    assert len(nodes.split(", ")) == 9  # class and box logits and the neck's features, three levels
+    assert 0 < worker.metrics("loss")[0] < math.inf
+    assert len(worker.metrics("eval_map")) == 2
+    assert all(0 <= value <= 100 for value in worker.metrics("eval_map"))
+    every = Worker(tmp_path / "every", "distill", options(steps=2, eval_by="map", eval_images=6), inputs)
+    assert "every unlabeled image is one that is scored on" in every.failed()["message"]
 
 
 @pytest.mark.slow
