@@ -71,6 +71,8 @@ class ScheduleOptions:
     """SQLAlchemy URL of the job store; ``$NAME`` comes from the environment; ``None``: SQLite under run.artifacts."""
     keep_logs: int = 50
     """How many logs of ticks are kept."""
+    track: bool = True
+    """Make each tick a run of the experiment ``schedule NAME`` in MLflow."""
     notify: NotifyOptions = field(default_factory=NotifyOptions)
 
 

@@ -15,10 +15,9 @@ from typing import Any
 
 from pipelines import locking
 from pipelines.retrain_journal import now
-from pipelines.scheduling import records
+from pipelines.scheduling import records, tracking
 from pipelines.scheduling.child import Child, end_tree, is_running
 from pipelines.scheduling.jobs import Spec
-from pipelines.scheduling.marking import mark_interrupted
 from pipelines.scheduling.notify import notify
 from pipelines.scheduling.options import FAILED, INTERRUPTED, SKIPPED
 from pipelines.scheduling.records import QUEUED, RUNNING, STOPPED, WAITING, Tick
@@ -89,7 +88,7 @@ class TickRunner:
 
     def _lost(self, tick: Tick) -> dict[str, Any]:
         """A run that left no word: marked as killed, in MLflow too."""
-        problem = mark_interrupted(self.artifacts, self.spec.tracking, Path(self.spec.folder))
+        problem = tracking.mark_interrupted(self.artifacts, self.spec.tracking, Path(self.spec.folder))
         if problem:
             self.say(f"warning: MLflow was not told of the interruption: {problem}; the next run tells it")
         return {"outcome": INTERRUPTED, "reason": "its process was ended from outside, and so was the scheduler"}
@@ -155,8 +154,15 @@ class TickRunner:
         self.say(f"{outcome}{f': {reason}' if reason else ''}")
         for problem in notify(self.options.notify, line):
             self.say(f"warning: {problem}")
+        if self.options.track and outcome != SKIPPED:
+            # MLflow takes seconds to import: the next tick does not wait for that, only the scheduler's end does.
+            threading.Thread(target=self._track, args=(line,), name=f"mlflow {tick.id}").start()
         records.prune_logs(self.artifacts, self.options.keep_logs)
         return line
+
+    def _track(self, line: dict[str, Any]) -> None:
+        if problem := tracking.tell(line, self.spec.tracking, Path(self.spec.folder)):
+            self.say(f"warning: MLflow was not told how this tick ended: {problem}; the history has it")
 
     def _stopped(self, tick: Tick, held: int) -> dict[str, Any]:
         """The scheduler ends: the tick stays open, for the next one."""

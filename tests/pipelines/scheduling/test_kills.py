@@ -74,7 +74,7 @@ class Scheduler:
     def stop(self) -> str:
         """End it in order; what it said."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0, self.log.read_text()
+        assert self.process.wait(180) == 0, self.log.read_text()
         return self.log.read_text()
 
 
@@ -88,6 +88,7 @@ def schedule(artifacts: Path, spec: Spec, due: datetime | None = None) -> None:
 
 def tracked(artifacts: Path, server: str, **options: Any) -> Spec:
     tracking = {"enabled": True, "uri": server}
+    options.setdefault("track", False)
     return spec_for(artifacts, f"tracking.uri={server}", tracking=tracking, **options)
 
 
@@ -121,7 +122,7 @@ def parents(server: str, artifacts: Path) -> dict[str, Any]:
 
 
 def test_scheduler_and_run_killed_the_run_is_marked_and_gone_on_with(artifacts: Path, server: str) -> None:
-    spec = tracked(artifacts, server)
+    spec = tracked(artifacts, server, track=True)
     plan(artifacts, outcomes=["promoted"], seconds=3.0)  # for each of the four stages
     schedule(artifacts, spec)
     first = Scheduler(artifacts)
@@ -150,6 +151,10 @@ def test_scheduler_and_run_killed_the_run_is_marked_and_gone_on_with(artifacts: 
     assert on_server[killed["run_id"]].info.status == "KILLED"
     assert on_server[killed["run_id"]].data.tags["continued_by"] == newest["run_id"]
     assert on_server[newest["run_id"]].info.status == "FINISHED"
+    client = connect(TrackingOptions(uri=server))
+    (ticked,) = client.search_runs([client.get_experiment_by_name("schedule retrain").experiment_id])
+    assert ticked.info.run_name.endswith(" promoted") and ticked.data.tags["tick"] == tick.id
+    assert ticked.data.tags["run_id"] == newest["run_id"]
 
 
 def test_without_resumes_an_interrupted_run_is_marked_and_left(artifacts: Path, server: str) -> None:

@@ -1,0 +1,111 @@
+"""What MLflow is told by the scheduler: each tick's outcome, and which runs were killed. ``python -m`` this.
+
+A process of its own, so that a scheduler that runs for months does not carry MLflow around.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import history
+from pipelines.redact import redact_text
+from pipelines.tracking_options import TrackingOptions
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_SECONDS = 180.0
+_ENDS = {"failed": "FAILED", "refused": "FAILED", "interrupted": "KILLED"}
+
+
+def mark_interrupted(artifacts: Path, tracking: Mapping[str, Any], folder: Path) -> str:
+    """Mark runs as KILLED whose process is gone, in ``run.json`` and MLflow; returns what went wrong, or nothing.
+
+    Where this could not, the next run marks them too.
+    """
+    return _child({"mark": str(artifacts), "tracking": dict(tracking)}, folder)
+
+
+def tell(entry: Mapping[str, Any], tracking: Mapping[str, Any], folder: Path) -> str:
+    """Put a tick's last history line into MLflow, as a run of the experiment ``schedule NAME``.
+
+    A tick that found nothing changed has no other run there; one that retrained links to its run by ``run_id``.
+    Returns what went wrong, or nothing.
+    """
+    return _child({"tick": dict(entry), "tracking": dict(tracking)}, folder)
+
+
+def _child(request: Mapping[str, Any], folder: Path) -> str:
+    if not request["tracking"].get("enabled") and "tick" in request:
+        return ""
+    command = [sys.executable, "-m", "pipelines.scheduling.tracking"]
+    env = {**os.environ, "PYTHONSAFEPATH": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            cwd=folder,
+            env=env,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return redact_text(str(error)).splitlines()[0]
+    if done.returncode == 0:
+        return ""
+    return redact_text((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+
+
+def main() -> int:
+    """Read the request, a JSON object on standard input, and do what it says."""
+    request = json.load(sys.stdin)
+    options = TrackingOptions(**request["tracking"])
+    if "mark" in request:
+        history.mark_killed(Path(request["mark"]))
+        if options.enabled:
+            _sweep(options)
+        return 0
+    from pipelines.tracking_store import connect
+
+    _write(connect(options), options, request["tick"])
+    return 0
+
+
+def _sweep(options: TrackingOptions) -> None:
+    from pipelines.tracking_store import connect, store_uri, sweep
+
+    local = store_uri(options).removeprefix("sqlite:///")
+    if local == store_uri(options) or Path(local).is_file():  # else nothing was ever tracked there
+        sweep(connect(options))
+
+
+def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, Any]) -> None:
+    from pipelines.tracking_store import artifact_location
+
+    name = f"schedule {tick['schedule']}"
+    found = client.get_experiment_by_name(name)
+    experiment = found.experiment_id if found else client.create_experiment(name, artifact_location(options))
+    tags = {key: str(value) for key, value in tick.items() if value is not None}
+    tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
+    tags["mlflow.note.content"] = f"**{tick['outcome']}**: {tick.get('reason') or ''}"
+    began, ended = (_milliseconds(tick[key]) for key in ("started", "ended"))
+    run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"{tick['started']} {tick['outcome']}")
+    client.log_metric(run.info.run_id, "seconds", (ended - began) / 1000)
+    client.set_terminated(run.info.run_id, _ENDS.get(tick["outcome"], "FINISHED"), ended)
+
+
+def _milliseconds(stamp: str) -> int:
+    return round(datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
