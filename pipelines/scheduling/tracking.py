@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import history
 from pipelines.redact import redact_text
+from pipelines.tracking_mlflow import VIEW_TAG
 from pipelines.tracking_options import TrackingOptions
 
 if TYPE_CHECKING:
@@ -94,13 +95,22 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     name = f"schedule {tick['schedule']}"
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else client.create_experiment(name, artifact_location(options))
+    client.set_experiment_tag(experiment, VIEW_TAG, json.dumps(_view()))
     tags = {key: str(value) for key, value in tick.items() if value is not None}
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
     tags["mlflow.note.content"] = f"**{tick['outcome']}**: {tick.get('reason') or ''}"
     began, ended = (_milliseconds(tick[key]) for key in ("started", "ended"))
-    run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"{tick['started']} {tick['outcome']}")
+    run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"{tick['outcome']} {tick['started']}")
     client.log_metric(run.info.run_id, "seconds", (ended - began) / 1000)
     client.set_terminated(run.info.run_id, _ENDS.get(tick["outcome"], "FINISHED"), ended)
+
+
+def _view() -> dict[str, Any]:
+    """The state of MLflow's table of runs that shows what came of each tick."""
+    widths = {"attributes.`Run Name`": 230, "runDateAndNestInfo": 130, "duration": 80}
+    widths |= {"tags.`outcome`": 110, "tags.`champion`": 100, "tags.`reason`": 480}
+    columns = [name for name in widths if name.startswith("tags.")]
+    return {"selectedColumns": columns, "columnOrder": list(widths), "columnWidths": widths}
 
 
 def _milliseconds(stamp: str) -> int:
