@@ -26,6 +26,8 @@ from pipelines.tracking_process import this_process
 _POLL_SECONDS = 0.2
 _AGAIN = (FAILED, INTERRUPTED)
 """Outcomes that another try may change; wrong input and a failed gate stay what they are."""
+_WHOLE = tuple(code for code, outcome in records.BY_EXIT_CODE.items() if outcome not in _AGAIN)
+"""Exit codes of a run that came to its end, although it was just being stopped."""
 _NOT_MET = 127  # a shell's exit code for a program that is not there
 Say = Callable[[str], None]
 
@@ -130,8 +132,8 @@ class TickRunner:
         self.say(f"started (try {tick.attempt}, process {child.pid}, log {tick.log})")
         while (code := child.poll()) is None:
             if self.stop.wait(_POLL_SECONDS):
-                child.end(self.options.grace)
-                return None
+                code = child.end(self.options.grace)
+                return records.told(tick, code) if code in _WHOLE else None
             left = self._left(tick)
             if left is not None and left <= 0:
                 child.end(self.options.grace)

@@ -227,6 +227,7 @@ def test_a_stopped_scheduler_stops_its_run_and_goes_on_later(
     assert store.lookup_job("retrain").next_run_time is None
     before = len(spans(artifacts))
     put(store, artifacts / "schedule", spec_for(artifacts, name="second", at_start=True))
-    wait_for(lambda: len(spans(artifacts)) == before + 2, "the new schedule's run")
+    wait_for(lambda: len(outcomes(artifacts)) == 3, "the new schedule's run")
+    assert len(spans(artifacts)) == before + 2
     second.stop()
     assert outcomes(artifacts) == ["interrupted", "promoted", "promoted"]
