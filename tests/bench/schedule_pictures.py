@@ -25,6 +25,7 @@ def pictures(artifacts: Path, folder: Path) -> list[Path]:
         base = f"http://127.0.0.1:{port}"
 
         def shot(name: str) -> None:
+            page.keyboard.press("Escape")  # what it tells a newcomer about its registry
             page.wait_for_timeout(4000)  # its tables and charts arrive one after another
             for side in ("Close", "Hide banner"):  # the assistant, and a notice above the table
                 for button in page.get_by_role("button", name=side, exact=True).all():
@@ -44,8 +45,10 @@ def pictures(artifacts: Path, folder: Path) -> list[Path]:
         page.get_by_role("link", name="ppyoloe_tiny").first.wait_for()
         shot("runs")
         page.goto(f"{base}/#/models?workflowType=machine_learning")
-        page.locator("a[href*='#/models/']").first.click()
+        model = page.locator("a[href*='#/models/']").first.get_attribute("href")
+        page.goto(f"{base}/{model}?workflowType=machine_learning")
         page.get_by_text("champion").first.wait_for()
+        page.set_viewport_size({"width": WIDTH, "height": 1000})  # both versions
         shot("registry")
     return made
 

@@ -153,7 +153,7 @@ def test_scheduler_and_run_killed_the_run_is_marked_and_gone_on_with(artifacts: 
     assert on_server[newest["run_id"]].info.status == "FINISHED"
     client = connect(TrackingOptions(uri=server))
     (ticked,) = client.search_runs([client.get_experiment_by_name("schedule retrain").experiment_id])
-    assert ticked.info.run_name.startswith("promoted ") and ticked.data.tags["tick"] == tick.id
+    assert ticked.info.run_name.endswith(" promoted") and ticked.data.tags["tick"] == tick.id
     assert ticked.data.tags["run_id"] == newest["run_id"]
 
 
