@@ -8,8 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from stages import contract
 from stages.contract import Artifact
 from stages.errors import StoreError
@@ -50,6 +48,8 @@ def artifact_from_json(data: Mapping[str, Any]) -> Artifact:
 
 def dataclass_from_json(cls: type, data: Mapping[str, Any]) -> Any:
     """An instance of the dataclass ``cls``; nested dataclasses, enums and paths are restored."""
+    from pydantic import TypeAdapter, ValidationError  # a tenth of a second that commands without results save
+
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := sorted(set(data) - known):
         raise StoreError(f"{cls.__name__} has no field {', '.join(unknown)}; it was written by another version")
