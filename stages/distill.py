@@ -34,7 +34,7 @@ class Distill:
     """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
 
     name = "distill"
-    version = 2  # 2: the box projection stays in float whatever its weights
+    version = 3  # 2: the box projection stays in float whatever its weights; 3: roundings in one operator
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
     unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
     Options = DistillOptions

@@ -35,6 +35,7 @@ from paddleslim.common.recover_program import recover_inference_program
 from stages.errors import StageError
 from stages.options import CompressionSettings
 from stages.paddle.anatomy import skip_projections
+from stages.paddle.fuse import fuse_roundings
 from stages.paddle.losses import TEACHER, distill_loss
 from stages.paddle.program import Program
 
@@ -94,7 +95,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
         if op.type == "quantize_linear" and not train.global_block().var(op.input("X")[0]).persistable
     }
     return Student(
-        train=train,
+        train=fuse_roundings(train),
         inference=build_inference(program, options, scope),
         nodes=nodes,
         loss=loss.name,
