@@ -29,6 +29,8 @@ _AGAIN = (FAILED, INTERRUPTED)
 _WHOLE = tuple(code for code, outcome in records.BY_EXIT_CODE.items() if outcome not in _AGAIN)
 """Exit codes of a run that came to its end, although it was just being stopped."""
 _NOT_MET = 127  # a shell's exit code for a program that is not there
+_AWAITED: set[Path] = set()
+"""Artifacts of which an outlived run is waited for: its own tick gets the lock next, before any new one."""
 Say = Callable[[str], None]
 
 
@@ -46,7 +48,7 @@ class TickRunner:
     def run(self) -> dict[str, Any]:
         """A new tick, from its begin to its end; returns the last line that the history got."""
         tick = Tick(self.spec.name, self.artifacts)
-        held = locking.acquire(self.lock)
+        held = None if self.artifacts in _AWAITED else locking.acquire(self.lock)
         if held is None:
             holder = locking.holder(self.lock)
             if self.options.overlap == "skip":
@@ -70,7 +72,11 @@ class TickRunner:
         tick.save()
         if held is None:
             self.say(f"the scheduler was gone, its run was not: waits for {locking.holder(self.lock)}")
-            held = self._await_lock(tick)
+            _AWAITED.add(self.artifacts)
+            try:
+                held = self._await_lock(tick, first=True)
+            finally:
+                _AWAITED.discard(self.artifacts)
             if held is None:
                 return self._given_up(tick)
         if tick.state == RUNNING and tick.attempt:
@@ -201,13 +207,14 @@ class TickRunner:
         """Seconds until the deadline."""
         return None if self.options.deadline is None else tick.began + self.options.deadline - time.time()
 
-    def _await_lock(self, tick: Tick) -> int | None:
+    def _await_lock(self, tick: Tick, *, first: bool = False) -> int | None:
         """The lock once it is free; ``None`` if the scheduler is to stop, or the deadline passes first.
 
         An outlived run is held to its deadline too: it is stopped then, and its tick goes on to its end.
         """
         while not self.stop.wait(_POLL_SECONDS):
-            if (held := locking.acquire(self.lock)) is not None:
+            mine = first or self.artifacts not in _AWAITED
+            if mine and (held := locking.acquire(self.lock)) is not None:
                 return held
             left = self._left(tick)
             if left is not None and left <= 0:
