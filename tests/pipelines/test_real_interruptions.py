@@ -97,6 +97,6 @@ def test_the_real_pipeline_survives_being_killed(tmp_path: Path) -> None:
     assert start(folder).wait(timeout=900) == 0, (folder / "log.txt").read_text()
     again = newest(folder)["stages"]
     computed = [name for name, stage in again.items() if stage["status"] != "cached"]
-    assert computed == ["distill", "export.int8", "report"]
+    assert computed == ["distill", "export.int8"]  # even the report: its numbers, config and command are the same
     for name in ("distill", "export.int8"):
         assert again[name]["files"] == state["stages"][name]["files"], f"{name} has other bits"
