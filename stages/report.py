@@ -40,7 +40,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id",)  # a repeated run takes the report and puts its own id in
     Options: ClassVar[type] = ReportOptions

@@ -14,6 +14,7 @@ from stages.reporting.tables import (
     gate_table,
     invalid_timings,
     latency_table,
+    missing,
 )
 
 
@@ -52,7 +53,7 @@ def render(report: dict[str, Any]) -> str:
         parts += _section(classes, "Points, over IoU 0.50 to 0.95.")
     if report["failures"]:
         parts.append("## What is missing")
-        parts.append("\n".join(f"- {_told(failure)}" for failure in report["failures"]))
+        parts.append("\n".join(f"- {_told(*one)}" for one in missing(report)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,6 +89,5 @@ def _headlines(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def _told(failure: dict[str, Any]) -> str:
-    error = str(failure.get("error", "")).replace("\n", " ")
-    return f"`{failure.get('stage')}` {failure.get('status', 'failed')}: {error}"
+def _told(stages: list[str], status: str, error: str) -> str:
+    return f"{', '.join(f'`{stage}`' for stage in stages)} {status}: {error.replace(chr(10), ' ')}"

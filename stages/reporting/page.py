@@ -21,6 +21,7 @@ from stages.reporting.tables import (
     gate_table,
     invalid_timings,
     latency_table,
+    missing,
 )
 
 FORMAT_COLOURS = {"int8": "#059669", "fp16": "#0891b2", "bf16": "#0891b2", "fp32": "#ea580c"}
@@ -136,13 +137,12 @@ def _cards(rows: Sequence[Row]) -> str:
 
 def _alerts(report: dict[str, Any]) -> str:
     invalid = [f"{escape(s)}" for s in invalid_timings(report)]
-    missing = [
-        f"<code>{escape(str(f.get('stage')))}</code> {escape(str(f.get('status', 'failed')))}: "
-        f"{escape(str(f.get('error', '')))}"
-        for f in report["failures"]
+    lacks = [
+        f"{', '.join(f'<code>{escape(stage)}</code>' for stage in stages)} {escape(status)}: {escape(error)}"
+        for stages, status, error in missing(report)
     ]
     parts = []
-    for title, items in (("Timings that are not valid", invalid), ("What is missing", missing)):
+    for title, items in (("Timings that are not valid", invalid), ("What is missing", lacks)):
         if items:
             parts.append(
                 f'<div class="alert"><b>{title}</b><ul>{"".join(f"<li>{item}</li>" for item in items)}</ul></div>'

@@ -129,6 +129,15 @@ def gate_table(report: dict[str, Any]) -> Table:
     return Table("Gates", ["Verdict", "Gate", "Engine", "Limit", "Measured", "Margin", "What was judged"], rows)
 
 
+def missing(report: dict[str, Any]) -> list[tuple[list[str], str, str]]:
+    """What failed or is unavailable: stages, status, reason; stages that are missing for one reason stand together."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for failure in report["failures"]:
+        reason = (str(failure.get("status", "failed")), str(failure.get("error", "")))
+        found.setdefault(reason, []).append(str(failure.get("stage")))
+    return [(stages, *reason) for reason, stages in found.items()]
+
+
 def invalid_timings(report: dict[str, Any]) -> list[str]:
     """A sentence per timing that is not valid."""
     return [

@@ -183,7 +183,11 @@ def test_failed_and_unavailable_backends_are_rows_with_a_status(tmp_path: Path, 
     ]  # fmt: skip
     assert content["tables"]["runtime"]["rows"][1][2] == "unavailable"
     assert "`build.tensorrt.fp32` unavailable: no GPU here at all" in text
-    assert "`distill` failed: killed" in text
+    stopped = "`distill`, `build.onnxruntime.int8`, `accuracy.onnxruntime.int8` failed: killed"
+    assert stopped in text  # one reason, one line
+    page = Page()
+    page.feed((context.out / "report.html").read_text())
+    assert stopped.replace("`", "") in "".join(page.text)
 
 
 def test_a_failed_timing_concerns_all_of_its_backend_and_keeps_the_map(tmp_path: Path, context: FakeContext) -> None:
