@@ -34,7 +34,7 @@ class Distill:
     """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
 
     name = "distill"
-    version = 3  # 2: the box projection stays in float whatever its weights; 3: roundings in one operator
+    version = 4  # 3: roundings in one operator; 4: random weights are not scored
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
     unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
     Options = DistillOptions
@@ -100,6 +100,9 @@ class Distill:
             if not paths:
                 raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
             exam = Exam(coco=coco, root=root)
+        elif o.eval_every is not None and o.model.random_weights:
+            # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
+            context.info("the weights are random: students are not scored, the last one is exported")
         elif o.eval_every is not None:
             paths, apart = held_out(paths, o.eval_images, context.seed)
             if apart:

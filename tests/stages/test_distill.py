@@ -188,6 +188,15 @@ def test_a_loss_that_is_not_a_number_stops_after_two_halvings(fp32: DistillInput
 
 
 @pytest.mark.slow
+def test_random_weights_are_not_scored(fp32: DistillInputs, tmp_path: Path) -> None:
+    random = dataclasses.replace(model(), random_weights=True)
+    worker = Worker(tmp_path, "distill", options(steps=2, eval_every=1, model=random), fp32)
+    worker.done()
+    assert any("students are not scored" in said for said in worker.said("info"))
+    assert not (worker.out / "scores.json").exists() and worker.metrics("eval_loss") == []
+
+
+@pytest.mark.slow
 def test_scored_by_labels_it_does_not_train_on_the_images_it_is_scored_on(fp32: DistillInputs, tmp_path: Path) -> None:
     entries = json.loads(fp32.images.path("images.json").read_text())
     folder = Path(entries[0]["path"]).parent
