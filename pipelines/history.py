@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelines.locking import held
 from pipelines.redact import redact
 from pipelines.schema import PipelineConfig
 from stages.codec import to_json
@@ -41,14 +42,7 @@ def alive(run_dir: Path) -> Iterator[None]:
 
 def is_alive(run_dir: Path) -> bool:
     """Whether the process of the run still works on it."""
-    try:
-        with (run_dir / _LOCK).open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return held(run_dir / _LOCK)
 
 
 def mark_killed(artifacts: Path) -> list[str]:

@@ -52,6 +52,18 @@ def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Ite
         yield
 
 
+def held(path: Path) -> bool:
+    """Whether a process holds the lock on the file ``path``; it is not taken, and a missing file is held by nobody."""
+    try:
+        with path.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def acquire(path: Path) -> int | None:
     """A descriptor that holds the lock, to be handed to a child, or ``None`` if somebody else has it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ import dataclasses
 import shutil
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from stages import backends
 from stages.backends.base import Unavailable, parse_options
@@ -14,7 +15,7 @@ from stages.backends.reasons import explain
 from stages.contract import Engine, ExportedModel, Precision, StageContext, hash_files
 from stages.detection.sidecar import FILE_NAME
 from stages.errors import StageError, UnavailableError
-from stages.options import BuildOptions
+from stages.options import BackendOptions, BuildOptions
 
 SHOWN = 5  # layers left in float that are told; the report has them all
 
@@ -57,26 +58,43 @@ class Build:
         notes = dict(built.notes)
         if model.precision is Precision.INT8 and "audit" in notes:
             notes["audit"] = explain(notes["audit"], model.path("model.onnx"))
-        engine = Engine(
-            root=context.out,
-            files=hash_files(context.out),
-            backend=backend.name,
-            precision=model.precision,
-            main=built.main,
-            input_size=list(model.input_size),
-            batch=model.batch,
-            scale_factor=model.scale_factor,
-            image_input=model.image_input,
-            scale_input=model.scale_input,
-            boxes_output=model.boxes_output,
-            scores_output=model.scores_output,
-            options=dataclasses.asdict(options),
-            notes=notes,
-            build_seconds=seconds,
+        engine = engine_of(
+            model, context.out, backend.name, model.precision, built.main, options, notes, build_seconds=seconds
         )
         _tell(engine, context)
         context.progress(1, 1)
         return engine
+
+
+def engine_of(
+    model: ExportedModel,
+    folder: Path,
+    backend: str,
+    precision: Precision,
+    main: str,
+    options: BackendOptions,
+    notes: dict[str, Any],
+    *,
+    build_seconds: float = 0.0,
+) -> Engine:
+    """The engine whose files lie in ``folder``, with the inputs and outputs of the ``model`` it was made of."""
+    return Engine(
+        root=folder,
+        files=hash_files(folder),
+        backend=backend,
+        precision=precision,
+        main=main,
+        input_size=list(model.input_size),
+        batch=model.batch,
+        scale_factor=model.scale_factor,
+        image_input=model.image_input,
+        scale_input=model.scale_input,
+        boxes_output=model.boxes_output,
+        scores_output=model.scores_output,
+        options=dataclasses.asdict(options),
+        notes=notes,
+        build_seconds=build_seconds,
+    )
 
 
 def _tell(engine: Engine, context: StageContext) -> None:

@@ -155,14 +155,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def serving(folder: Path) -> bool:
     """Whether a scheduler serves the store."""
-    try:
-        with (folder / ".serving").open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return locking.held(folder / ".serving")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ engine that the latency harness opens as it opens ours.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stages.backends.base import feeds_for
-from stages.contract import Engine, ExportedModel, ImageList, Precision, StageContext, hash_files
+from stages.build import engine_of
+from stages.contract import Engine, ExportedModel, ImageList, Precision, StageContext
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.options import OnnxRuntimeOptions, OpenVinoOptions
 
@@ -136,19 +136,4 @@ def _feeds(inputs: RivalInputs) -> Iterator[dict[str, Any]]:
 
 def _engine(model: ExportedModel, out: Path, backend: str, main: str, options: Any, audit: dict[str, Any]) -> Engine:
     shutil.copyfile(model.path(FILE_NAME), out / FILE_NAME)
-    return Engine(
-        root=out,
-        files=hash_files(out),
-        backend=backend,
-        precision=Precision.INT8,
-        main=main,
-        input_size=list(model.input_size),
-        batch=model.batch,
-        scale_factor=model.scale_factor,
-        image_input=model.image_input,
-        scale_input=model.scale_input,
-        boxes_output=model.boxes_output,
-        scores_output=model.scores_output,
-        options=dataclasses.asdict(options),
-        notes={"audit": audit},
-    )
+    return engine_of(model, out, backend, Precision.INT8, main, options, {"audit": audit})
