@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,9 @@ from stages.detection.unlabeled import listed_paths
 from stages.detector import open_detector
 from stages.options import BuildOptions, ModelOptions, NmsOptions
 from tests.fakes import FakeContext
-from tests.stages.detectors import LABELS, ROOT, images
+from tests.stages.detectors import LABELS, images
 from tests.stages.paddle.test_models import compose, merge
+from tests.stages.workers import probed
 
 BATCH, COUNT = 2, 3
 FAMILIES = {"ppyoloe": "ppyoloe_tiny", "ppyoloe_plus": "ppyoloe_plus_t"}
@@ -54,12 +52,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
         "images": to_json(images(folder / "images", count=COUNT)),
         "combinations": [(f"{family}-{size}", form, batch) for family, size, form, batch in COMBINATIONS],
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_inputs", str(folder)],
-        input=json.dumps(given), capture_output=True, text=True, timeout=1200, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, json.loads(done.stdout.splitlines()[-1])
+    return folder, probed("tests.stages.paddle.probe_inputs", str(folder), given=given, timeout=1200)
 
 
 def gathered(found: list[Any]) -> Detections:

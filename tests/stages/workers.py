@@ -16,6 +16,16 @@ from stages.contract import Artifact
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def probed(module: str, *arguments: str, given: object = None, timeout: float = 300) -> Any:
+    """The JSON on the last line that ``python -m module`` prints; ``given`` goes to its standard input, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        input=json.dumps(given), capture_output=True, text=True, timeout=timeout, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 class Worker:
     """One worker; its folders stay, so that a second one can go on from the first."""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -15,8 +12,8 @@ from stages.backends.base import Available, Unavailable
 from stages.contract import Precision
 from stages.errors import ConfigError
 from stages.options import PaddleTensorRtOptions
-from tests.conftest import ROOT
 from tests.stages.engines import SIZE, exported
+from tests.stages.workers import probed
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,12 +42,7 @@ def test_wrong_options_are_all_named() -> None:
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("paddle_tensorrt")
     model = exported(folder / "model", Precision.INT8, paddle=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_tensorrt", str(model.root), str(folder)],
-        capture_output=True, text=True, timeout=900, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = probed("tests.stages.paddle.probe_tensorrt", str(model.root), str(folder), timeout=900)
     return result
 
 

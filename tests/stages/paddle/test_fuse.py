@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from tests.stages.workers import ROOT
+from tests.stages.workers import probed
 
 
 @pytest.mark.slow
 def test_one_operator_rounds_like_two() -> None:
-    command = [sys.executable, "-m", "tests.stages.paddle.probe_fuse"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = probed("tests.stages.paddle.probe_fuse")
     assert sorted(found["types"]) == [
         "fake_channel_wise_quantize_dequantize_abs_max",
         "fake_quantize_dequantize_moving_average_abs_max",

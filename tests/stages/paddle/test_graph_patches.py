@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.stages.workers import ROOT
+from tests.stages.workers import probed
 
 pytestmark = pytest.mark.slow
 
 
 def probe(mode: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_passes", mode],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = probed("tests.stages.paddle.probe_passes", mode)
     return result
 
 

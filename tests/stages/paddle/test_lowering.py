@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.stages.workers import probed
 
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_lowering", str(tmp_path_factory.mktemp("lowering"))],
-        capture_output=True, text=True, timeout=900, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    folder = str(tmp_path_factory.mktemp("lowering"))
+    result: dict[str, Any] = probed("tests.stages.paddle.probe_lowering", folder, timeout=900)
     return result
 
 
