@@ -34,7 +34,7 @@ class Distill:
     """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
 
     name = "distill"
-    version = 4  # 3: roundings in one operator; 4: random weights are not scored
+    version = 5  # 3: roundings in one operator; 4: random weights are not scored; 5: convolutions in oneDNN
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
     unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
     Options = DistillOptions

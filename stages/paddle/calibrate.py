@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
+from stages.paddle.execution import Runner
 from stages.paddle.program import Program
 from stages.ranges import BINS, HISTOGRAMS, from_histogram, from_maxima
 
@@ -22,29 +23,31 @@ Feeds = Mapping[str, Array]
 
 
 def find_ranges(
-    program: Program, names: Sequence[str], batches: Callable[[], Iterable[Feeds]], algorithm: str
+    program: Program, names: Sequence[str], batches: Callable[[], Iterable[Feeds]], algorithm: str, threads: int
 ) -> dict[str, float]:
     """Name -> range by one of ``stages.ranges.ALGORITHMS``; histograms take a second pass."""
-    maxima = observe(program, names, batches())
+    maxima = observe(program, names, batches(), threads)
     if algorithm not in HISTOGRAMS:
         return {name: from_maxima(values, algorithm) for name, values in maxima.items()}
     largest = {name: float(values.max()) for name, values in maxima.items()}
-    counts = _histograms(program, largest, batches())
+    counts = _histograms(program, largest, batches(), threads)
     return {name: from_histogram(counts[name], largest[name], algorithm) for name in names}
 
 
-def observe(program: Program, names: Sequence[str], batches: Iterable[Feeds]) -> dict[str, Array]:
+def observe(program: Program, names: Sequence[str], batches: Iterable[Feeds], threads: int) -> dict[str, Array]:
     """Name -> largest absolute value in each image, float32 [images], in the order of the batches."""
 
     def maximum(name: str, magnitude: Any) -> Any:
         axes = list(range(1, len(magnitude.shape)))
         return paddle.max(magnitude, axis=axes) if axes else magnitude
 
-    seen = _run(program, names, maximum, batches)
+    seen = _run(program, names, maximum, batches, threads)
     return {name: np.concatenate([np.atleast_1d(v) for v in values]) for name, values in seen.items()}
 
 
-def _histograms(program: Program, largest: Mapping[str, float], batches: Iterable[Feeds]) -> dict[str, Array]:
+def _histograms(
+    program: Program, largest: Mapping[str, float], batches: Iterable[Feeds], threads: int
+) -> dict[str, Array]:
     """Name -> counts int64 [BINS] of absolute values between 0 and the given largest one."""
 
     def histogram(name: str, magnitude: Any) -> Any:
@@ -52,21 +55,25 @@ def _histograms(program: Program, largest: Mapping[str, float], batches: Iterabl
         scale = BINS / largest[name] if largest[name] > 0 else 1.0
         return paddle.histogram(magnitude * scale, bins=BINS, min=0, max=BINS)
 
-    seen = _run(program, list(largest), histogram, batches)
+    seen = _run(program, list(largest), histogram, batches, threads)
     return {name: np.sum(values, axis=0) for name, values in seen.items()}
 
 
 def _run(
-    program: Program, names: Sequence[str], statistic: Callable[[str, Any], Any], batches: Iterable[Feeds]
+    program: Program,
+    names: Sequence[str],
+    statistic: Callable[[str, Any], Any],
+    batches: Iterable[Feeds],
+    threads: int,
 ) -> dict[str, list[Array]]:
     """Name -> the statistic of its absolute values in each batch."""
     pruned = program.prune(names)
     with paddle.static.program_guard(pruned.desc):
         results = [statistic(name, paddle.abs(pruned.block.var(name))) for name in names]
-    executor = paddle.static.Executor(paddle.CPUPlace())
+    runner = Runner(pruned.desc, threads)
     seen: dict[str, list[Array]] = {name: [] for name in names}
     for feeds in batches:
-        values = executor.run(pruned.desc, feed={name: feeds[name] for name in pruned.feeds}, fetch_list=results)
+        values = runner.run({name: feeds[name] for name in pruned.feeds}, results)
         for name, value in zip(names, values, strict=True):
-            seen[name].append(np.asarray(value))
+            seen[name].append(value)
     return seen

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import paddle
 
 from stages.accuracy import class_to_category, gather
 from stages.contract import ExportedModel, StageContext
@@ -26,6 +25,7 @@ from stages.detection.sidecar import Sidecar
 from stages.detection.unlabeled import UnlabeledImages
 from stages.options import DistillOptions, NmsOptions
 from stages.paddle import slim
+from stages.paddle.execution import Runner
 from stages.paddle.teacher import Teacher
 
 Stopped = Callable[[], bool]
@@ -38,13 +38,18 @@ class HeldOutLoss:
     higher_is_better = False
 
     def __init__(
-        self, student: slim.Student, teacher: Teacher, images: UnlabeledImages, options: DistillOptions, scope: Any
+        self,
+        student: slim.Student,
+        teacher: Teacher,
+        images: UnlabeledImages,
+        options: DistillOptions,
+        scope: Any,
+        threads: int,
     ) -> None:
         self._inference, self._scope = student.inference, scope
         pruned = student.inference.prune(student.nodes)
         self._loss = slim.attach_loss(pruned.desc, student.nodes, options)
-        self._program = pruned.desc
-        self._executor = paddle.static.Executor(paddle.CPUPlace())
+        self._runner = Runner(pruned.desc, threads)
         groups = [range(len(images))[i : i + options.batch] for i in range(0, len(images), options.batch)]
         self._groups = [(len(group), teacher.feeds(images, group)) for group in groups]
 
@@ -55,8 +60,8 @@ class HeldOutLoss:
         for count, feeds in self._groups:
             if stopped():
                 return None
-            (loss,) = self._executor.run(self._program, feed=feeds, fetch_list=[self._loss])
-            total += count * float(np.asarray(loss).reshape(-1)[0])
+            (loss,) = self._runner.run(feeds, [self._loss])
+            total += count * float(loss.reshape(-1)[0])
         return total / sum(count for count, _ in self._groups)
 
 
@@ -77,13 +82,13 @@ class LabeledMap:
         context: StageContext,
     ) -> None:
         self._inference, self._scope, self._model = student.inference, scope, model
-        self._program = student.inference.prune(student.inference.fetches)
+        program = student.inference.prune(student.inference.fetches)
+        self._runner, self._outputs = Runner(program.desc, context.threads), program.fetches
         sidecar = Sidecar.read(model.path("infer_cfg.yml"))
         self._preprocess = Preprocessor(sidecar)
         self._images, self._root, self._nms = coco["images"], root, nms
         self._categories = class_to_category(list(sidecar.labels), coco["categories"], context)
         self._truth = Truth.from_coco(coco)
-        self._executor = paddle.static.Executor(paddle.CPUPlace())
 
     def score(self, stopped: Stopped) -> float | None:
         slim.set_weight_scales(self._inference, self._scope)
@@ -95,10 +100,7 @@ class LabeledMap:
             feeds = {self._model.image_input: image}
             if self._model.scale_factor:
                 feeds[self._model.scale_input] = scale
-            boxes, scores = (
-                np.asarray(value)[0]
-                for value in self._executor.run(self._program.desc, feed=feeds, fetch_list=self._program.fetches)
-            )
+            boxes, scores = (value[0] for value in self._runner.run(feeds, self._outputs))
             if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
                 return float("nan")
             own = boxes if self._model.scale_factor else boxes / scale[0][[1, 0, 1, 0]]

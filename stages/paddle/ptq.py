@@ -39,6 +39,7 @@ def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOpti
             sorted({*inputs, *outputs}),
             lambda: calibration(images, count, model),
             options.ptq_algo,
+            context.threads,
         )
         context.metric("calibration_s", time.perf_counter() - started)
         context.progress(count, count)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import paddle
 
@@ -18,6 +17,7 @@ from stages.distilling import Judge, Loop, Progress
 from stages.options import DistillOptions
 from stages.paddle import anatomy, slim
 from stages.paddle.calibrate import find_ranges
+from stages.paddle.execution import Runner
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.judging import HeldOutLoss, LabeledMap
 from stages.paddle.losses import distilled_nodes
@@ -60,9 +60,10 @@ def distill(
         context.metric("prepare_s", time.perf_counter() - started)
 
         def calibrated(names: list[str]) -> dict[str, float]:
-            return find_ranges(
-                program, names, lambda: calibration(images, options.calibration_images, model), algorithm
-            )
+            def batches() -> Iterator[dict[str, Array]]:
+                return calibration(images, options.calibration_images, model)
+
+            return find_ranges(program, names, batches, algorithm, context.threads)
 
         started = time.perf_counter()
         algorithm = "avg" if options.activation_ranges == "moving_average" else options.activation_ranges
@@ -70,12 +71,11 @@ def distill(
         context.metric("calibration_s", time.perf_counter() - started)
         judge: Judge | None = None
         if exam is not None and exam.images is not None:
-            judge = HeldOutLoss(student, teacher, exam.images, options, scope)
+            judge = HeldOutLoss(student, teacher, exam.images, options, scope, context.threads)
         elif exam is not None and exam.coco is not None:
             judge = LabeledMap(student, model, exam.coco, exam.root, options.nms, scope, context)
-        done = Loop(
-            _Student(student, scope), lambda step: teacher.feeds(images, images.indices(step)), judge, options, context
-        ).run()
+        trainee = _Student(student, scope, context.threads)
+        done = Loop(trainee, lambda step: teacher.feeds(images, images.indices(step)), judge, options, context).run()
         started = time.perf_counter()
         # ``program`` is the student without quantizers: it has the trained weights, which are in the scope.
         ranges = calibrated(anatomy.observed_outputs(program, options.quantize_op_types))
@@ -102,15 +102,14 @@ def _initial_ranges(student: slim.Student, ranges: dict[str, float], scope: Any)
 class _Student:
     """What the loop trains (see ``stages.distilling.Trainee``): the training program and its variables."""
 
-    def __init__(self, student: slim.Student, scope: Any) -> None:
+    def __init__(self, student: slim.Student, scope: Any, threads: int) -> None:
         self._student, self._scope = student, scope
-        self._program = _compiled(student.train)
-        self._executor = paddle.static.Executor(paddle.CPUPlace())
+        self._runner = Runner(student.train, threads)
 
     def step(self, feeds: Mapping[str, Array], rate: float) -> float:
         slim.write(self._scope, self._student.learning_rate, rate)
-        (loss,) = self._executor.run(self._program, feed=dict(feeds), fetch_list=[self._student.loss])
-        return float(np.asarray(loss).reshape(-1)[0])
+        (loss,) = self._runner.run(feeds, [self._student.loss])
+        return float(loss.reshape(-1)[0])
 
     def state(self) -> dict[str, Array]:
         return {name: slim.read(self._scope, name) for name in self._student.state}
@@ -119,10 +118,3 @@ class _Student:
         values = [(name, state[name]) for name in self._student.state]  # all are there, or none is changed
         for name, value in values:
             slim.write(self._scope, name, value)
-
-
-def _compiled(program: Any) -> Any:
-    strategy = paddle.static.BuildStrategy()
-    strategy.memory_optimize = False
-    strategy.enable_inplace = False  # quantizers read what an in-place operator would overwrite
-    return paddle.static.CompiledProgram(program, build_strategy=strategy)

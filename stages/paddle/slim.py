@@ -37,6 +37,7 @@ from stages.options import CompressionSettings
 from stages.paddle.anatomy import skip_projections
 from stages.paddle.fuse import fuse_roundings
 from stages.paddle.losses import TEACHER, distill_loss
+from stages.paddle.pact import clip
 from stages.paddle.program import Program
 
 Array = npt.NDArray[Any]
@@ -164,7 +165,7 @@ def _quantize(
         activation_quantize_type="moving_average_abs_max",
         weight_quantize_type=options.weight_quantize_type,
         quantizable_op_type=list(options.quantize_op_types),
-        act_preprocess_func=quanter.pact if pact else None,
+        act_preprocess_func=clip if pact else None,
         optimizer_func=quanter.get_pact_optimizer if pact else None,
         executor=executor if pact else None,
         is_test=not training,
