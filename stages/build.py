@@ -31,7 +31,7 @@ class Build:
     """The stage: lower the model for the backend, build, and audit what was built."""
 
     name: ClassVar[str] = "build"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("onnx",)
     Options: ClassVar[type] = BuildOptions
     Inputs: ClassVar[type] = BuildInputs

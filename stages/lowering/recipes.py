@@ -52,6 +52,8 @@ _COMMON = (
     "drop_duplicate_qdq",
 )
 
+_OPENVINO = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "fold_image")
+
 RECIPES: dict[str, tuple[str, ...]] = {
     "onnxruntime": (
         *_COMMON,
@@ -64,15 +66,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
         "softmax_last",
         "pad_image_channels",
     ),
-    "openvino": (
-        *_COMMON,
-        "mean_to_pool",
-        "free_silu",
-        "share_quantized",
-        "quantize_concat",
-        "keep_quantized",
-        "fold_image",
-    ),
+    "openvino": (*_COMMON, "mean_to_pool", *_OPENVINO),
+    "openvino_uint8": (*_COMMON, "mean_to_pool", "activations_to_uint8", *_OPENVINO),
     "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }
 
