@@ -57,3 +57,17 @@ def test_no_download_is_ever_started() -> None:
     done = run(code)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-2:] == ["refused True", "refused True"]
+
+
+def test_mkl_takes_avx2_on_cpus_that_are_not_intels() -> None:
+    code = (
+        "import os; os.environ['MKL_DEBUG_CPU_TYPE'] = 'mine'\n"
+        "from stages.paddle import _widen_mkl\n"
+        "kept = os.environ.pop('MKL_DEBUG_CPU_TYPE')\n"
+        "seen = []\n"
+        "for text in ('vendor_id: GenuineIntel flags: avx2', 'vendor_id: AuthenticAMD flags: sse2',"
+        " 'vendor_id: AuthenticAMD flags: avx2'):\n"
+        "    _widen_mkl(text); seen.append(os.environ.get('MKL_DEBUG_CPU_TYPE'))\n"
+        "print(kept, seen)\n"
+    )
+    assert run(code).stdout == "mine [None, None, '5']\n"
