@@ -5,7 +5,8 @@ settings of ``experiment=demo`` and ``experiment=bccd``. The seed draws the batc
 detector is the same throughout. It prints a table, and last one JSON object:
 
 - ``worst_drop``: largest FP32 - INT8 of ``qat_distill`` over all data sets and seeds, in points of mAP.
-- ``qat_minus_ptq``: data set -> mean over the seeds, and its 95 % interval (Student's t).
+- ``qat_minus_ptq``: data set -> mean over the seeds, and its 95 % interval (Student's t); ``features_minus_qat`` with
+  ``--methods qat_distill qat_distill_features ptq``.
 
 ``ARGS="--bccd FOLDER"`` adds the blood cells; their FP32 detector is trained first, unless ``--weights`` names it.
 Finished runs are taken from the store under ``--folder``, so an interrupted table is gone on with.
@@ -30,6 +31,7 @@ QUICK = (  # only mAP counts here
     *("latency.warmup_seconds=0", "latency.images=1", "backend=[onnxruntime]", "backend.onnxruntime.tune=false"),
     "tracking=none",
 )
+PAIRS = {"qat_minus_ptq": ("qat_distill", "ptq"), "features_minus_qat": ("qat_distill_features", "qat_distill")}
 STUDENT_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile by number of seeds
 
 
@@ -86,7 +88,7 @@ def main() -> None:
     options.folder = options.folder.resolve()
     options.folder.mkdir(parents=True, exist_ok=True)
     drops: list[float] = []
-    against: dict[str, Any] = {}
+    against: dict[str, dict[str, Any]] = {}
     print("| data | seed | FP32 | " + " | ".join(f"{m} (INT8 - FP32, 95 %)" for m in options.methods) + " |")
     print("| --- " * (3 + len(options.methods)) + "|", flush=True)
     for data, experiment in experiments(options).items():
@@ -99,16 +101,18 @@ def main() -> None:
                 cells.append(
                     f"{found['int8']:.2f} ({found['value']:+.2f}, {found['low']:+.2f} to {found['high']:+.2f})"
                 )
-                if method != "ptq":
+                if method == "qat_distill":
                     drops.append(-found["value"])
             print(f"| {data} | {seed} | {found['fp32']:.2f} | {' | '.join(cells)} |", flush=True)
         means = [f"{m:.2f} ± {h:.2f}" for m, h in (mean_interval(scores[method]) for method in options.methods)]
         print(f"| {data} | mean | | {' | '.join(means)} |", flush=True)
-        if {"qat_distill", "ptq"} <= set(scores):
-            pairs = zip(scores["qat_distill"], scores["ptq"], strict=True)
-            mean, half = mean_interval([ours - other for ours, other in pairs])
-            against[data] = {"mean": round(mean, 3), "low": round(mean - half, 3), "high": round(mean + half, 3)}
-    print(json.dumps({"worst_drop": round(max(drops), 3), "qat_minus_ptq": against, "seeds": options.seeds}))
+        for name, (ours, other) in PAIRS.items():
+            if {ours, other} <= set(scores):
+                mean, half = mean_interval([a - b for a, b in zip(scores[ours], scores[other], strict=True)])
+                interval = {"mean": round(mean, 3), "low": round(mean - half, 3), "high": round(mean + half, 3)}
+                against.setdefault(name, {})[data] = interval
+    worst = {"worst_drop": round(max(drops), 3)} if drops else {}
+    print(json.dumps({**worst, **against, "seeds": options.seeds}))
 
 
 if __name__ == "__main__":
