@@ -160,8 +160,8 @@ class CompressionSettings:
     batch: int = 4
     """Images of a step, in each process."""
     processes: int = 1
-    """Processes that train one student together on the CPU (``qat_distill``), each with its share of the threads. A
-    step takes ``batch`` images in each."""
+    """Processes that train one student together (``qat_distill``): on a GPU each, or on the CPU with a share of the
+    threads. A step takes ``batch`` images in each."""
     images: int | None = None
     """How many unlabeled images to sample; ``None``: all."""
     lr: float = 3e-5

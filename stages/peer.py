@@ -1,7 +1,7 @@
 """One more process of a distillation: ``python -m stages.peer REQUEST``, started by ``stages.peers``.
 
-``REQUEST`` is a JSON file: ``{"rank", "processes", "model", "paths", "options", "seed", "threads", "folder"}``. The
-process makes the same student, says ``{"ready": DIGEST}``, and then does what the lines on its standard input say
+``REQUEST`` is a JSON file: ``{"rank", "processes", "model", "paths", "options", "seed", "threads", "gpu", "folder"}``.
+The process makes the same student, says ``{"ready": DIGEST}``, and then does what the lines on its standard input say
 (``stages.paddle.team.follow``). It decides nothing and keeps nothing. If it fails, its last line is
 ``{"error": MESSAGE}``; whatever it prints goes to standard error, which is the stage's log.
 """

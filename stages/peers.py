@@ -33,13 +33,17 @@ class Peers:
 
     Args:
         requests: what each is asked for, from rank 1 on (see ``stages.peer``).
+        environments: what the environment of each has that this one's has not.
         folder: where the requests are written.
-        threads: CPU threads of each.
         module: what is run; it gets the request's path.
     """
 
     def __init__(
-        self, requests: Sequence[Mapping[str, Any]], folder: Path, threads: int, module: str = "stages.peer"
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        environments: Sequence[Mapping[str, str]],
+        folder: Path,
+        module: str = "stages.peer",
     ) -> None:
         self.count = len(requests) + 1
         """How many processes there are with this one."""
@@ -48,7 +52,7 @@ class Peers:
         self._said: dict[int, dict[str, Any]] = {}
         """Rank -> the last that was heard of it."""
         folder.mkdir(parents=True, exist_ok=True)
-        for rank, request in enumerate(requests, start=1):
+        for rank, (request, own) in enumerate(zip(requests, environments, strict=True), start=1):
             file = folder / f"request-{rank}.json"
             file.write_text(json.dumps(request), encoding="utf-8")
             self._processes.append(
@@ -56,7 +60,7 @@ class Peers:
                     [sys.executable, "-m", module, str(file)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                    env={**os.environ, **own},
                     text=True,
                     encoding="utf-8",
                 )

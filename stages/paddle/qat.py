@@ -16,7 +16,7 @@ from stages.contract import ExportedModel, StageContext
 from stages.detection.unlabeled import UnlabeledImages
 from stages.distilling import Judge, Loop, Progress, Trainee
 from stages.options import DistillOptions
-from stages.paddle import anatomy, slim, team
+from stages.paddle import anatomy, place, slim, team
 from stages.paddle.calibrate import find_ranges
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.judging import HeldOutLoss, LabeledMap
@@ -52,7 +52,9 @@ def distill(
         started = time.perf_counter()
         peers, threads = None, context.threads
         if options.processes > 1:
-            peers = stack.enter_context(closing(team.start_peers(model, images, options, context)))
+            gpus = place.gpus_for(options.processes)
+            place.settle(bool(gpus))
+            peers = stack.enter_context(closing(team.start_peers(model, images, gpus, options, context)))
             threads = team.share_of_threads(context.threads, options.processes)
         made = prepare(model, options, scope, context.work / "teacher", threads, context.warn)
         program, student, teacher = made.program, made.student, made.teacher

@@ -15,6 +15,7 @@ from stages.paddle import anatomy, slim
 from stages.paddle.execution import Runner
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.losses import distilled_nodes
+from stages.paddle.place import move_here
 from stages.paddle.program import Program, load_program
 from stages.paddle.teacher import Teacher
 
@@ -46,6 +47,7 @@ def prepare(
     program.set_shapes(anatomy.open_batch(model))
     nodes = distilled_nodes(program, options.loss)
     teacher = Teacher(program, nodes, model, folder, threads)
+    move_here(program.desc, scope)
     with fast_graph_passes(warn):
         student = slim.build_student(program, nodes, options, scope)
     return Prepared(program, nodes, teacher, student)

@@ -33,7 +33,7 @@ from stages.detection.unlabeled import UnlabeledImages, images_for
 from stages.distilling import Trainee
 from stages.errors import StageError
 from stages.options import DistillOptions
-from stages.paddle import slim
+from stages.paddle import place, slim
 from stages.paddle.program import fresh_scope
 from stages.paddle.quiet import silent_bars
 from stages.paddle.student import Learner, prepare
@@ -60,7 +60,7 @@ class Shared:
         """Give every variable the mean of its values in all processes; that of ``loss`` (a float32's) is returned."""
         values = [np.array([loss], np.float32), *(slim.read(self._scope, name) for name in self._averaged)]
         flat = np.concatenate([value.reshape(-1) for value in values])
-        with guard(paddle.CPUPlace()):
+        with guard(place.here()):
             tensor = paddle.to_tensor(flat)
             paddle.distributed.all_reduce(tensor)
             flat = tensor.numpy() / np.float32(paddle.distributed.get_world_size())
@@ -74,7 +74,7 @@ class Shared:
         """Give every variable rank 0's value."""
         values = [slim.read(self._scope, name) for name in self._names]
         flat = np.frombuffer(b"".join(value.tobytes() for value in values), np.uint8)
-        with guard(paddle.CPUPlace()):
+        with guard(place.here()):
             tensor = paddle.to_tensor(flat)
             paddle.distributed.broadcast(tensor, src=0)
             flat = tensor.numpy()
@@ -123,8 +123,13 @@ class Team:
         self._peers.wait_for(self._shared.spread)
 
 
-def start_peers(model: ExportedModel, images: UnlabeledImages, options: DistillOptions, context: StageContext) -> Peers:
-    """Start the processes of rank 1, 2, ..., which make their student while this one makes its own."""
+def start_peers(
+    model: ExportedModel, images: UnlabeledImages, gpus: list[str], options: DistillOptions, context: StageContext
+) -> Peers:
+    """Start the processes of rank 1, 2, ..., which make their student while this one makes its own.
+
+    ``gpus`` are those of all processes (see ``place.gpus_for``).
+    """
     threads = share_of_threads(context.threads, options.processes)
     if options.processes > context.threads:
         context.warn(f"{options.processes} processes train on {context.threads} threads: each takes a whole one")
@@ -136,9 +141,19 @@ def start_peers(model: ExportedModel, images: UnlabeledImages, options: DistillO
         "options": to_json(options),
         "seed": context.seed,
         "threads": threads,
+        "gpu": bool(gpus),
     }
     ranks = range(1, options.processes)
-    return Peers([{**request, "rank": r, "folder": str(folder / str(r))} for r in ranks], folder, threads)
+    return Peers(
+        [{**request, "rank": rank, "folder": str(folder / str(rank))} for rank in ranks],
+        [_environment(threads, gpus[rank] if gpus else None) for rank in ranks],
+        folder,
+    )
+
+
+def _environment(threads: int, gpu: str | None) -> dict[str, str]:
+    """What a process of its own has to find when it starts: later Paddle no longer looks."""
+    return {"OMP_NUM_THREADS": str(threads), **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
 
 
 def share_of_threads(threads: int, processes: int) -> int:
@@ -159,6 +174,7 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
     rank, threads = int(request["rank"]), int(request["threads"])
     paths = [Path(path) for path in request["paths"]]
     images = images_for(model, paths, batch=options.batch, seed=request["seed"])
+    place.settle(request["gpu"])
     paddle.seed(request["seed"])
     with fresh_scope() as scope, silent_bars():
         made = prepare(
@@ -203,9 +219,10 @@ def _join(rank: int, endpoints: list[str]) -> None:
         PADDLE_TRAINERS_NUM=str(len(endpoints)),
         PADDLE_TRAINER_ENDPOINTS=",".join(endpoints),
         PADDLE_CURRENT_ENDPOINT=endpoints[rank],
-        PADDLE_DISTRI_BACKEND="gloo",
+        PADDLE_DISTRI_BACKEND="nccl" if place.on_gpu() else "gloo",
+        FLAGS_selected_gpus="0",
     )
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else it asks what the host's own name stands for
-    with guard(paddle.CPUPlace()):
+    with guard(place.here()):
         paddle.distributed.init_parallel_env()

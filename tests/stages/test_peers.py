@@ -24,7 +24,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
         def begin(*says: dict[str, Any]) -> Peers:
             requests = [{"says": said} for said in says]
-            return stack.enter_context(closing(Peers(requests, tmp_path, 1, module="tests.stages.fake_peer")))
+            return stack.enter_context(closing(Peers(requests, [{}] * len(says), tmp_path, "tests.stages.fake_peer")))
 
         yield begin
 
