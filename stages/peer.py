@@ -29,10 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     said = claim_stdout()
     die_with_parent(signal.SIGKILL)
-    # Whoever stops a whole group of processes stops the first one too, which then still needs the others for the step
-    # that it saves.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    _hear_no_stop()
 
     def say(what: dict[str, Any]) -> None:
         said.write(json.dumps(what) + "\n")
@@ -42,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         from stages.paddle.team import follow
 
+        _hear_no_stop()  # again: Paddle takes SIGTERM for itself when it is loaded
         follow(request, map(json.loads, sys.stdin), say)
     except Exception as error:
         with contextlib.suppress(OSError):  # the log's disk is full, or nobody listens any more
@@ -49,6 +47,15 @@ def main(argv: list[str] | None = None) -> int:
             say({"error": str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"})
         return 4
     return 0
+
+
+def _hear_no_stop() -> None:
+    """Leave stopping to the first process, which still needs the others for the step that it saves.
+
+    Whoever stops a whole group of processes sends the signal to all of them.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

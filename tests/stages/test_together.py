@@ -125,7 +125,7 @@ def test_a_killed_one_goes_on_where_it_was(whole: Worker, fp32: DistillInputs, t
 @pytest.mark.slow
 def test_one_that_is_asked_to_stop_saves_its_work(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(steps=1000), fp32)
-    began = FirstStep()
+    began = FirstStep(lambda: [peer.terminate() for peer in peers_of(worker)])  # as who stops a whole group does
     assert worker.wait(kill_at=1, how=signal.SIGTERM, also=began) == 128 + signal.SIGTERM
     assert began.seconds_ago() < 5
     assert any("stopped at step" in text for text in worker.said("info"))
