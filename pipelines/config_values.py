@@ -81,6 +81,7 @@ RULES: dict[str, Rule] = {
     "compression.method": one_of("qat_distill", "ptq", "none"),
     "compression.steps": POSITIVE,
     "compression.batch": POSITIVE,
+    "compression.processes": POSITIVE,
     "compression.images": POSITIVE,
     "compression.lr": above(0),
     "compression.weight_decay": COUNT,

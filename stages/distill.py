@@ -114,12 +114,9 @@ class Distill:
         return distill(inputs.model, self._images(inputs, paths, context), exam, o, context)
 
     def _images(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> UnlabeledImages:
-        from stages.detection.preprocess import Preprocessor
-        from stages.detection.sidecar import Sidecar
-        from stages.detection.unlabeled import UnlabeledImages
+        from stages.detection.unlabeled import images_for
 
-        preprocess = Preprocessor(Sidecar.read(inputs.model.path("infer_cfg.yml")))
-        return UnlabeledImages(paths, preprocess, batch=self.options.batch, seed=context.seed)
+        return images_for(inputs.model, paths, batch=self.options.batch, seed=context.seed)
 
 
 def scores_by_labels(o: CompressionSettings) -> bool:
@@ -140,7 +137,8 @@ def check_settings(o: CompressionSettings) -> list[str]:
     unknown = [name for name in o.quantize_op_types if name not in OPERATORS]
     if unknown or not o.quantize_op_types:
         problems.append(f"compression.quantize_op_types={o.quantize_op_types} has to be some of {', '.join(OPERATORS)}")
-    for name in ("steps", "batch", "eval_every", "eval_images", "checkpoint_every", "log_every", "calibration_images"):
+    counts = ("steps", "batch", "processes", "eval_every", "eval_images", "checkpoint_every", "log_every")
+    for name in (*counts, "calibration_images"):
         if getattr(o, name) is not None and getattr(o, name) < 1:
             problems.append(f"compression.{name}={getattr(o, name)} has to be 1 or more")
     for name in ("warmup_steps", "weight_decay", "feature_weight"):

@@ -39,8 +39,8 @@ APART = 2.0  # a score this many times worse than the untrained student's says t
 class Trainee(Protocol):
     """What is trained."""
 
-    def step(self, feeds: Mapping[str, Array], rate: float) -> float:
-        """One step at this learning rate; the loss before it."""
+    def step(self, step: int, feeds: Mapping[str, Array], rate: float) -> float:
+        """Step ``step`` (from 0) at this learning rate; the loss before it."""
 
     def state(self) -> dict[str, Array]:
         """Copies of everything that steps change."""
@@ -144,12 +144,12 @@ class Loop:
         with closing(prefetch(self.batch, p.step, o.steps)) as batches:
             for feeds in batches:
                 rate = self.rate(p.step)
-                loss = self.trainee.step(feeds, rate)
+                loss = self.trainee.step(p.step, feeds, rate)
                 p.step += 1
                 if not math.isfinite(loss):
                     raise _Failed(f"the distillation loss became {loss} at step {p.step} of {o.steps}", rate)
                 p.recent.append(loss)
-                images += o.batch
+                images += o.batch * o.processes
                 if p.step % o.log_every == 0 or p.step == o.steps:
                     self._report(rate, images / (time.perf_counter() - started))
                     started, images = time.perf_counter(), 0

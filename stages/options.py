@@ -158,6 +158,10 @@ class CompressionSettings:
     """``qat_distill``, ``ptq`` or ``none`` (FP32 only)."""
     steps: int = 5000
     batch: int = 4
+    """Images of a step, in each process."""
+    processes: int = 1
+    """Processes that train one student together (``qat_distill``): on a GPU each, or on the CPU with a share of the
+    threads. A step takes ``batch`` images in each."""
     images: int | None = None
     """How many unlabeled images to sample; ``None``: all."""
     lr: float = 3e-5

@@ -100,15 +100,15 @@ def claim_stdout() -> IO[str]:
     return os.fdopen(own, "w", encoding="utf-8")
 
 
-def die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the orchestrator dies, so that no orphan goes on computing beside its successor."""
+def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
+    """Ask Linux for a signal when the parent dies, so that no orphan goes on computing beside its successor."""
     if sys.platform != "linux":
         return
     parent = os.getppid()
     pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
     if os.getppid() != parent:  # it died in between
-        raise SystemExit(128 + signal.SIGTERM)
+        raise SystemExit(128 + how)
 
 
 def _terminate(number: int, frame: object) -> None:

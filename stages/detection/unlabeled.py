@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.contract import ImageList
+from stages.contract import ExportedModel, ImageList
 from stages.detection.images import read_image
 from stages.detection.preprocess import Preprocessor, Tensor
+from stages.detection.sidecar import Sidecar
 
 CACHE_BYTES = 1 << 29  # of preprocessed images kept in memory; a small set is decoded once
 
@@ -29,7 +30,7 @@ class UnlabeledImages:
     """Preprocessed images by index, and which of them make up a step's batch."""
 
     def __init__(self, paths: list[Path], preprocessor: Preprocessor, *, batch: int, seed: int) -> None:
-        self._paths = paths
+        self.paths = paths
         self._preprocessor = preprocessor
         self._batch = batch
         self._seed = seed
@@ -38,11 +39,11 @@ class UnlabeledImages:
         self._room = CACHE_BYTES
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def indices(self, step: int) -> list[int]:
         """The images of step ``step`` (from 0): each once per pass, reshuffled in each pass."""
-        places = [divmod(step * self._batch + i, len(self._paths)) for i in range(self._batch)]
+        places = [divmod(step * self._batch + i, len(self.paths)) for i in range(self._batch)]
         return [int(self._order(epoch)[place]) for epoch, place in places]
 
     def some(self, count: int) -> list[int]:
@@ -57,11 +58,17 @@ class UnlabeledImages:
     def _one(self, index: int) -> tuple[Tensor, Tensor]:
         if index in self._kept:
             return self._kept[index]
-        pair = self._preprocessor(read_image(self._paths[index]))
+        pair = self._preprocessor(read_image(self.paths[index]))
         if pair[0].nbytes <= self._room:
             self._kept[index] = pair
             self._room -= pair[0].nbytes
         return pair
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._paths))
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self.paths))
+
+
+def images_for(model: ExportedModel, paths: list[Path], *, batch: int, seed: int) -> UnlabeledImages:
+    """These images, as ``model`` wants them."""
+    preprocess = Preprocessor(Sidecar.read(model.path("infer_cfg.yml")))
+    return UnlabeledImages(paths, preprocess, batch=batch, seed=seed)

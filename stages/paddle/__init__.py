@@ -46,7 +46,7 @@ os.environ.setdefault("GLOG_v", "0")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # Lines printed at import which say nothing about the job; all else is passed on to stderr. Paddle warns of
-# more than one thread because of data-parallel training, which does not happen here.
+# more than one thread because of data-parallel training, where the processes here share the threads themselves.
 _NOISE = ("Unable to use numba in PP-Tracking", "OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
+from stages.paddle.place import here, on_gpu
+
 Array = npt.NDArray[Any]
 
 _CONVOLUTIONS = ("conv2d", "conv2d_grad")
@@ -31,11 +33,12 @@ class Runner:
     run makes the same sums, besides.
 
     Args:
-        program: ``paddle.static.Program``; its convolutions are marked for oneDNN, where Paddle was built with it.
+        program: ``paddle.static.Program``; its convolutions are marked for oneDNN, where they run on the CPU and Paddle
+            was built with it.
     """
 
     def __init__(self, program: Any, threads: int) -> None:
-        if core.is_compiled_with_mkldnn():
+        if core.is_compiled_with_mkldnn() and not on_gpu():
             _convolve_with_onednn(program)
         strategy = paddle.static.BuildStrategy()
         strategy.memory_optimize = False
@@ -44,7 +47,7 @@ class Runner:
         # image on.
         strategy.enable_inplace = False
         self._program = paddle.static.CompiledProgram(program, build_strategy=strategy)
-        self._executor = paddle.static.Executor(paddle.CPUPlace())
+        self._executor = paddle.static.Executor(here())
         self._threads = threads
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[Any]) -> list[Array]:

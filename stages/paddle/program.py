@@ -14,6 +14,7 @@ import numpy as np
 import paddle
 
 from stages.errors import WeightsError
+from stages.paddle.place import here
 
 EXPORT_HINT = "Export the model again with PaddleDetection's tools/export_model.py."
 _PLUMBING = ("feed", "fetch")
@@ -75,7 +76,7 @@ class Program:
             str(prefix),
             [self.block.var(name) for name in self.feeds],
             [self.block.var(name) for name in self.fetches],
-            paddle.static.Executor(paddle.CPUPlace()),
+            paddle.static.Executor(here()),
             program=self.desc,
             clip_extra=True,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,16 @@ import paddle
 
 from stages.contract import ExportedModel, StageContext
 from stages.detection.unlabeled import UnlabeledImages
-from stages.distilling import Judge, Loop, Progress
+from stages.distilling import Judge, Loop, Progress, Trainee
 from stages.options import DistillOptions
-from stages.paddle import anatomy, slim
+from stages.paddle import anatomy, place, slim, team
 from stages.paddle.calibrate import find_ranges
-from stages.paddle.execution import Runner
 from stages.paddle.graph_patches import fast_graph_passes
 from stages.paddle.judging import HeldOutLoss, LabeledMap
-from stages.paddle.losses import distilled_nodes
-from stages.paddle.program import fresh_scope, load_program
+from stages.paddle.program import fresh_scope
 from stages.paddle.ptq import calibration
 from stages.paddle.quiet import silent_bars
-from stages.paddle.teacher import Teacher
+from stages.paddle.student import Learner, prepare
 
 Array = npt.NDArray[Any]
 
@@ -47,16 +46,19 @@ def distill(
         StageError: the student comes apart (see ``stages.distilling``), or nothing can be quantized.
     """
     paddle.seed(context.seed)
-    with fresh_scope() as scope, silent_bars():
+    with ExitStack() as stack:
+        scope = stack.enter_context(fresh_scope())
+        stack.enter_context(silent_bars())
         started = time.perf_counter()
-        loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
-        program = anatomy.fold_batch_norm(loaded, scope)
-        program.set_shapes(anatomy.open_batch(model))
-        nodes = distilled_nodes(program, options.loss)
-        context.info(f"distilled nodes: {', '.join(nodes)}")
-        teacher = Teacher(program, nodes, model, context.work / "teacher", context.threads)
-        with fast_graph_passes(context.warn):
-            student = slim.build_student(program, nodes, options, scope)
+        peers, threads = None, context.threads
+        if options.processes > 1:
+            gpus = place.gpus_for(options.processes)
+            place.settle(bool(gpus))
+            peers = stack.enter_context(closing(team.start_peers(model, images, gpus, options, context)))
+            threads = team.share_of_threads(context.threads, options.processes)
+        made = prepare(model, options, scope, context.work / "teacher", threads, context.warn)
+        program, student, teacher = made.program, made.student, made.teacher
+        context.info(f"distilled nodes: {', '.join(made.nodes)}")
         context.metric("prepare_s", time.perf_counter() - started)
 
         def calibrated(names: list[str]) -> dict[str, float]:
@@ -74,8 +76,16 @@ def distill(
             judge = HeldOutLoss(student, teacher, exam.images, options, scope, context.threads)
         elif exam is not None and exam.coco is not None:
             judge = LabeledMap(student, model, exam.coco, exam.root, options.nms, scope, context)
-        trainee = _Student(student, scope, context.threads)
-        done = Loop(trainee, lambda step: teacher.feeds(images, images.indices(step)), judge, options, context).run()
+        trainee: Trainee = Learner(student, scope, threads)
+        if peers is not None:
+            trainee = team.Team(trainee, team.Shared(student, scope), peers)
+
+        def batch(step: int) -> Mapping[str, Array]:
+            return teacher.feeds(images, images.indices(team.batch_number(step, 0, options.processes)))
+
+        done = Loop(trainee, batch, judge, options, context).run()
+        if peers is not None:
+            peers.close()
         started = time.perf_counter()
         # ``program`` is the student without quantizers: it has the trained weights, which are in the scope.
         ranges = calibrated(anatomy.observed_outputs(program, options.quantize_op_types))
@@ -97,24 +107,3 @@ def _initial_ranges(student: slim.Student, ranges: dict[str, float], scope: Any)
         slim.write(scope, state, 1.0)
         if scope.find_var(name + slim.PACT) is not None and value > float(slim.read(scope, name + slim.PACT)[0]):
             slim.write(scope, name + slim.PACT, value)
-
-
-class _Student:
-    """What the loop trains (see ``stages.distilling.Trainee``): the training program and its variables."""
-
-    def __init__(self, student: slim.Student, scope: Any, threads: int) -> None:
-        self._student, self._scope = student, scope
-        self._runner = Runner(student.train, threads)
-
-    def step(self, feeds: Mapping[str, Array], rate: float) -> float:
-        slim.write(self._scope, self._student.learning_rate, rate)
-        (loss,) = self._runner.run(feeds, [self._student.loss])
-        return float(loss.reshape(-1)[0])
-
-    def state(self) -> dict[str, Array]:
-        return {name: slim.read(self._scope, name) for name in self._student.state}
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        values = [(name, state[name]) for name in self._student.state]  # all are there, or none is changed
-        for name, value in values:
-            slim.write(self._scope, name, value)

@@ -30,7 +30,7 @@ class Student:
         self.weights = np.full(4, 5.0)
         self.rates: list[float] = []
 
-    def step(self, feeds: Mapping[str, Any], rate: float) -> float:
+    def step(self, step: int, feeds: Mapping[str, Any], rate: float) -> float:
         self.rates.append(rate)
         loss = float(np.sum((self.weights - feeds["point"]) ** 2))
         self.weights = self.weights - 2 * rate * (self.weights - feeds["point"])
@@ -106,7 +106,7 @@ def test_a_kill_at_any_point_changes_nothing(place: str, at: int, tmp_path: Path
 
     if place == "step":
         usual = student.step
-        student.step = lambda feeds, rate: (count(), usual(feeds, rate))[1]  # type: ignore[method-assign]
+        student.step = lambda number, feeds, rate: (count(), usual(number, feeds, rate))[1]  # type: ignore[method-assign]
     elif place == "batch":
         loop.batch = lambda step: (count(), batch(step))[1]
     else:
@@ -163,10 +163,10 @@ def test_going_back_survives_a_kill(tmp_path: Path) -> None:
     loop, student, _ = make(tmp_path / "killed", lr=1.5)
     usual = student.step
 
-    def step(feeds: Mapping[str, Any], rate: float) -> float:
+    def step(number: int, feeds: Mapping[str, Any], rate: float) -> float:
         if loop.progress.retries == 1 and loop.progress.step == 1:
             raise Killed
-        return usual(feeds, rate)
+        return usual(number, feeds, rate)
 
     student.step = step  # type: ignore[method-assign]
     with pytest.raises(Killed):

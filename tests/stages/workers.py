@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,18 @@ class Worker:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
-    def wait(self, kill_at: int | None = None, how: signal.Signals = signal.SIGKILL) -> int:
-        """Read events to the end; on the progress event of step ``kill_at`` or later, send the signal."""
+    def wait(
+        self,
+        kill_at: int | None = None,
+        how: signal.Signals = signal.SIGKILL,
+        also: Callable[[dict[str, Any]], None] = lambda event: None,
+    ) -> int:
+        """Read events to the end and give each to ``also``; at the progress of step ``kill_at``, send the signal."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             event = json.loads(line)
             self.events.append(event)
+            also(event)
             if kill_at is not None and event["event"] == "progress" and event["done"] >= kill_at:
                 self._process.send_signal(how)
                 kill_at = None
