@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 
 from stages.contract import Checkpoint, ImageList, InferenceModel, hash_files, sha256_of
-from stages.options import ModelOptions
+from stages.distill import DistillInputs
+from stages.export import ExportInputs
+from stages.options import ExportOptions, ModelOptions
 from tests.stages.paddle.test_models import compose, merge
-from tests.stages.workers import ROOT
+from tests.stages.workers import ROOT, Worker
 
 SIZE = 96
 LABELS = ["circle", "square", "star"]
@@ -65,3 +67,11 @@ def images(folder: Path, count: int = 6) -> ImageList:
     root.mkdir()
     (root / "images.json").write_text(json.dumps(entries))
     return ImageList(root=root, files=hash_files(root), count=count)
+
+
+def to_distill(folder: Path) -> DistillInputs:
+    """The detector, exported as the product does it, and images to distil it on."""
+    pictures = images(folder / "images")
+    inputs = ExportInputs(model=checkpoint(make_forms(folder)), images=pictures)
+    exported = Worker(folder / "export", "export", ExportOptions(model=model()), inputs).done()
+    return DistillInputs(model=exported, images=pictures)

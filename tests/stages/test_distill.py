@@ -24,7 +24,7 @@ from stages.distill import DistillInputs, check_settings
 from stages.export import ExportInputs
 from stages.options import BuildOptions, CompressionSettings, DistillOptions, ExportOptions
 from tests.fakes import FakeContext
-from tests.stages.detectors import LABELS, checkpoint, images, make_forms, model
+from tests.stages.detectors import LABELS, model, to_distill
 from tests.stages.workers import Worker
 
 STEPS = 10
@@ -38,11 +38,7 @@ def options(**changes: Any) -> DistillOptions:
 
 @pytest.fixture(scope="module")
 def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
-    folder = tmp_path_factory.mktemp("fp32")
-    pictures = images(folder / "images")
-    inputs = ExportInputs(model=checkpoint(make_forms(folder)), images=pictures)
-    exported = Worker(folder / "export", "export", ExportOptions(model=model()), inputs).done()
-    return DistillInputs(model=exported, images=pictures)
+    return to_distill(tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,8 @@ import pytest
 from stages.distill import DistillInputs, check_settings
 from stages.distilling import CHECKPOINT
 from stages.errors import StageError
-from stages.export import ExportInputs
-from stages.options import CompressionSettings, DistillOptions, ExportOptions
-from tests.stages.detectors import checkpoint, images, make_forms, model
+from stages.options import CompressionSettings, DistillOptions
+from tests.stages.detectors import to_distill
 from tests.stages.workers import Worker
 
 Array = npt.NDArray[Any]
@@ -35,11 +34,7 @@ def options(**changes: Any) -> DistillOptions:
 
 @pytest.fixture(scope="module")
 def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
-    folder = tmp_path_factory.mktemp("fp32")
-    pictures = images(folder / "images")
-    inputs = ExportInputs(model=checkpoint(make_forms(folder)), images=pictures)
-    exported = Worker(folder / "export", "export", ExportOptions(model=model()), inputs).done()
-    return DistillInputs(model=exported, images=pictures)
+    return to_distill(tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")
