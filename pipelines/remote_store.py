@@ -60,12 +60,12 @@ class RemoteStore(Store):
                 marker.unlink(missing_ok=True)
 
     @contextmanager
-    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[bool]:
+    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[None]:
         with self._reachable():
             turn = lease(self._fs, f"{self._prefix}/leases/{key.stage}-{key.digest}", wait)
-            waited = turn.__enter__()
+            turn.__enter__()
         try:
-            yield waited
+            yield
         finally:
             turn.__exit__(None, None, None)
 

@@ -166,8 +166,9 @@ class Runner:
         """Compute, unless another machine was at it and has finished; also whether that was so."""
         if fresh:  # this run's own: nobody waits for it
             return self._compute_or_retry(node, inputs, key, info), False
-        with self.store.claim(key, lambda message: self._inform(info, message)) as waited:
-            entry = self._find(key, info, results) if waited else None
+        with self.store.claim(key, lambda message: self._inform(info, message)):
+            # Looked for again even if nobody held it: another may have finished between our look and our claim.
+            entry = self._find(key, info, results)
             return entry or self._compute_or_retry(node, inputs, key, info), entry is not None
 
     def _inform(self, info: StageInfo, message: str) -> None:

@@ -100,9 +100,9 @@ class Store:
             yield
 
     @contextmanager
-    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[bool]:
-        """Hold the key against other machines while it is computed; yields whether one of them had it before."""
-        yield False
+    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the key against other machines while it is computed; what one of them made is there by then."""
+        yield
 
     def refer(self, run_id: str, entries: list[str]) -> None:
         """Tell what a run refers to so far, where that is not plain from the runs' folders beside the store."""

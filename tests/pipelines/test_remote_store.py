@@ -8,7 +8,9 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +132,23 @@ def test_two_machines_at_once_compute_once(tmp_path: Path, uri: str) -> None:
     assert "a" in found[0][0] or "a" in found[1][0]
     assert len(found[0][0]) + len(found[1][0]) == 2  # each of the two stages was taken from the other once
     assert [starts for _, starts in found] == ["1", "1"]
+
+
+def test_what_another_machine_ends_between_our_look_and_our_claim_is_not_computed_again(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = RemoteStore(tmp_path / "here", uri), RemoteStore(tmp_path / "elsewhere", uri)
+    claim = here.claim
+
+    @contextmanager
+    def late(*arguments: Any) -> Iterator[None]:
+        run(elsewhere)
+        with claim(*arguments):
+            yield
+
+    monkeypatch.setattr(here, "claim", late)
+    results = run(here)
+    assert results.cached == {"a", "b"} and results.artifacts["a"].path("starts").read_text() == "1"
 
 
 def test_a_lost_lease_is_taken_over(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
