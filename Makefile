@@ -42,25 +42,25 @@ doctor: $(READY) ## Say what this machine can run, and why not
 	@$(RUN)/detpress doctor
 
 schedule-demo: $(READY) ## Retrain by the clock on drawn shapes: a champion, "no change", new images, a challenger
-	@$(RUN)/python -m tests.bench.schedule_demo $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.schedule_demo $(ARGS)
 
 bench-orchestrator: $(READY) ## Measure what the orchestrator itself costs (two minutes; the last line is JSON)
-	@$(RUN)/python -m tests.bench.orchestrator
+	@$(RUN)/python -m tests.benchmarks.orchestrator
 
 bench-measurement: $(READY) ## Measure how good the measuring is, on a quiet machine (two minutes; the last line is JSON)
-	@$(RUN)/python -m tests.bench.measurement $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.measurement $(ARGS)
 
 bench-backends: $(READY) ## Measure INT8 against FP32 and against other quantizers, on a quiet machine (ten minutes; the last line is JSON)
-	@$(RUN)/python -m tests.bench.backends $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.backends $(ARGS)
 
 gpu-check: $(READY) ## Build, run, compare and time every GPU backend here; without a GPU it says so (exit code 2)
-	@$(RUN)/python -m tests.bench.gpu_check $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.gpu_check $(ARGS)
 
 bench-distill: $(READY) ## Our distillation beside PaddleSlim's own on PP-YOLOE-l (20 minutes; ARGS="model=ppyoloe_tiny": fewer)
-	@$(RUN)/python -m tests.bench.distill $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.distill $(ARGS)
 
 bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; ARGS="--bccd FOLDER" adds blood cells)
-	@$(RUN)/python -m tests.bench.seeds $(ARGS)
+	@$(RUN)/python -m tests.benchmarks.seeds $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

@@ -1,7 +1,7 @@
 """Hydra's way to a Ray cluster for the jobs of a sweep: ``hydra/launcher=ray``.
 
 Hydra looks for launchers in packages of this name only. It imports this file at every start, so nothing heavy is
-imported here; the work is in ``pipelines/sweep_ray.py``.
+imported here; the work is in ``pipelines/execution/ray_sweep.py``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class RayLauncher(Launcher):
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from pipelines import sweep_ray
+        from pipelines.execution import ray_sweep
 
         assert self._config is not None
         logs = Path(str(self._config.hydra.sweep.dir))
-        options = sweep_ray.RayOptions(**self._options)
-        codes = sweep_ray.launch(options, job_overrides, logs=logs, first=initial_job_idx)
+        options = ray_sweep.RayOptions(**self._options)
+        codes = ray_sweep.launch(options, job_overrides, logs=logs, first=initial_job_idx)
         returns: list[JobReturn] = []
         for overrides, code in zip(job_overrides, codes, strict=True):
             made = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)

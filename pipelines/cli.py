@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
-from pipelines import telemetry
-from pipelines.failures import tell
+from pipelines.system import telemetry
+from pipelines.system.failures import tell
 from stages.errors import InputError
 
 HELP = """\
@@ -87,7 +87,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
         print(f"detpress {metadata.version('detpress')}")
         return 0
     if name not in _COMMANDS:
-        from pipelines.config_keys import close_to, suggestion
+        from pipelines.config.keys import close_to, suggestion
 
         meant = suggestion(close_to(name, _COMMANDS))
         raise InputError(f"{name}: there is no such command{meant} (there are {', '.join(_COMMANDS)})")
@@ -95,14 +95,14 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
 
 
 def _compress(arguments: list[str], debug: bool) -> int:
-    from pipelines import hydra_app
-    from pipelines.schema import PipelineConfig
+    from pipelines.commands import hydra_command
+    from pipelines.config.schema import PipelineConfig
 
     flag = "--exit-if-unchanged"
 
     def task(config: PipelineConfig, command: list[str]) -> int:
         if flag in arguments:
-            from pipelines import unchanged
+            from pipelines.commands import unchanged
 
             if (report := unchanged.repeated(config)) is not None:
                 print(f"nothing changed since {report.parent.name}", file=sys.stderr)
@@ -113,26 +113,26 @@ def _compress(arguments: list[str], debug: bool) -> int:
         return _ended(outcome.exit_code, outcome.path)
 
     own = [flag] if flag in arguments else []
-    return hydra_app.run("compress", [a for a in arguments if a != flag], task, debug=debug, own_flags=own)
+    return hydra_command.run("compress", [a for a in arguments if a != flag], task, debug=debug, own_flags=own)
 
 
 def _plan(arguments: list[str], debug: bool) -> int:
-    from pipelines import hydra_app
-    from pipelines.schema import PipelineConfig
+    from pipelines.commands import hydra_command
+    from pipelines.config.schema import PipelineConfig
 
     as_json = "--json" in arguments
 
     def task(config: PipelineConfig, command: list[str]) -> int:
-        from pipelines import plan_show
+        from pipelines.commands import plan
 
-        return plan_show.show(config, as_json=as_json)
+        return plan.show(config, as_json=as_json)
 
-    return hydra_app.run("plan", [a for a in arguments if a != "--json"], task, debug=debug)
+    return hydra_command.run("plan", [a for a in arguments if a != "--json"], task, debug=debug)
 
 
 def _finetune(arguments: list[str], debug: bool) -> int:
-    from pipelines import hydra_app
-    from pipelines.schema import PipelineConfig
+    from pipelines.commands import hydra_command
+    from pipelines.config.schema import PipelineConfig
 
     # `out` belongs to this command, not to the config that it shares with `compress`.
     outs = [argument for argument in arguments if argument.startswith("out=")]
@@ -143,18 +143,19 @@ def _finetune(arguments: list[str], debug: bool) -> int:
         raise InputError("out: the runs of a sweep would overwrite each other's file; leave it out")
 
     def task(config: PipelineConfig, command: list[str]) -> int:
-        from pipelines.compress import run_finetune
+        from pipelines.finetune import run_finetune
 
         out = outs[0].removeprefix("out=") if outs else None
         outcome = run_finetune(config, out, command=[*command, *outs])
         return _ended(outcome.exit_code, outcome.path)
 
-    return hydra_app.run("finetune", rest, task, debug=debug, finetune_only=True)
+    return hydra_command.run("finetune", rest, task, debug=debug, finetune_only=True)
 
 
 def _retrain(arguments: list[str], debug: bool) -> int:
-    from pipelines import hydra_app, retrain_errors
-    from pipelines.schema import PipelineConfig
+    from pipelines.commands import hydra_command
+    from pipelines.config.schema import PipelineConfig
+    from pipelines.retraining import refused
 
     flag = "--dry-run"
     begun: list[bool] = []
@@ -169,16 +170,16 @@ def _retrain(arguments: list[str], debug: bool) -> int:
 
     rest = [argument for argument in arguments if argument != flag]
     try:
-        return hydra_app.run("retrain", rest, task, debug=debug)
+        return hydra_command.run("retrain", rest, task, debug=debug)
     except InputError as error:
         if begun or flag in arguments:
             raise
-        return _ended(*retrain_errors.refused(rest, error, debug=debug))
+        return _ended(*refused.refused(rest, error, debug=debug))
 
 
 def _sensitivity(arguments: list[str], debug: bool) -> int:
-    from pipelines import hydra_app
-    from pipelines.schema import PipelineConfig
+    from pipelines.commands import hydra_command
+    from pipelines.config.schema import PipelineConfig
 
     def task(config: PipelineConfig, command: list[str]) -> int:
         from pipelines.sensitivity import run_sensitivity
@@ -186,95 +187,95 @@ def _sensitivity(arguments: list[str], debug: bool) -> int:
         outcome = run_sensitivity(config, command=command)
         return _ended(outcome.exit_code, outcome.path)
 
-    return hydra_app.run("sensitivity", arguments, task, debug=debug)
+    return hydra_command.run("sensitivity", arguments, task, debug=debug)
 
 
 def _report(arguments: list[str], debug: bool) -> int:
-    from pipelines import show
+    from pipelines.commands import report as show
 
     return show.main(arguments)
 
 
 def _runs(arguments: list[str], debug: bool) -> int:
-    from pipelines import runs
+    from pipelines.commands import runs
 
     return runs.main(arguments)
 
 
 def _reproduce(arguments: list[str], debug: bool) -> int:
-    from pipelines import reproduce
+    from pipelines.commands import reproduce
 
     return reproduce.main(arguments)
 
 
 def _schedule(arguments: list[str], debug: bool) -> int:
-    from pipelines.scheduling import command
+    from pipelines.commands import schedule
 
-    return command.main(arguments, debug)
+    return schedule.main(arguments, debug)
 
 
 def _gc(arguments: list[str], debug: bool) -> int:
-    from pipelines import gc
+    from pipelines.commands import gc
 
     return gc.main(arguments)
 
 
 def _compare(arguments: list[str], debug: bool) -> int:
-    from pipelines import compare_runs
+    from pipelines.commands import compare
 
-    return compare_runs.main(arguments)
+    return compare.main(arguments)
 
 
 def _bundle(arguments: list[str], debug: bool) -> int:
-    from pipelines import bundle
+    from pipelines.commands import bundle
 
     return bundle.bundle(arguments)
 
 
 def _verify(arguments: list[str], debug: bool) -> int:
-    from pipelines import bundle
+    from pipelines.commands import bundle
 
     return bundle.verify(arguments)
 
 
 def _predict(arguments: list[str], debug: bool) -> int:
-    from pipelines import bundle
+    from pipelines.commands import bundle
 
     return bundle.predict(arguments)
 
 
 def _trend(arguments: list[str], debug: bool) -> int:
-    from pipelines import trend
+    from pipelines.commands import trend
 
     return trend.main(arguments)
 
 
 def _promote(arguments: list[str], debug: bool) -> int:
-    from pipelines import promote
+    from pipelines.commands import champion
 
-    return promote.promote(arguments)
+    return champion.promote(arguments)
 
 
 def _rollback(arguments: list[str], debug: bool) -> int:
-    from pipelines import promote
+    from pipelines.commands import champion
 
-    return promote.rollback(arguments)
+    return champion.rollback(arguments)
 
 
 def _champion(arguments: list[str], debug: bool) -> int:
-    from pipelines import promote
+    from pipelines.commands import champion
 
-    return promote.champion(arguments)
+    return champion.champion(arguments)
 
 
 def _ui(arguments: list[str], debug: bool) -> int:
-    from pipelines import ui
+    from pipelines.commands import ui
 
     return ui.main(arguments)
 
 
 def _doctor(arguments: list[str], debug: bool) -> int:
-    from pipelines import doctor
+    from pipelines.commands import doctor
 
     return doctor.main(arguments)
 

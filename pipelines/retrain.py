@@ -6,25 +6,20 @@ asked for, compressed, measured against the champion and promoted, or not. An in
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines import registering, watching
-from pipelines import retrain_journal as journal
-from pipelines.challenge import Verdict, challenge
-from pipelines.compress import require_a_backend, user_model, with_labels
-from pipelines.events import Observer
-from pipelines.failures import tell
-from pipelines.locking import exclusive
-from pipelines.redact import redact, redact_text
-from pipelines.registry import Registry, Version
-from pipelines.retrain_journal import Journal, Outcome
-from pipelines.retrain_state import State, days_since
-from pipelines.schema import PipelineConfig
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.events import Observer
+from pipelines.graph.user_inputs import require_a_backend, user_model, with_labels
+from pipelines.registry import register
+from pipelines.registry.registry import Registry, Version
+from pipelines.retraining import journal, snapshot
+from pipelines.retraining.challenge import Verdict, challenge
+from pipelines.retraining.journal import Outcome, _say, recorded
+from pipelines.retraining.state import State, days_since
+from stages.champion import promotion
 from stages.errors import ConfigError
-from stages.reporting import promotion
 
 UNCHANGED_CODE, GATE_CODE = 5, 3
 
@@ -44,34 +39,10 @@ def run_retrain(
     return recorded(Path(config.run.artifacts).resolve(), command, work, debug=debug)
 
 
-def recorded(
-    artifacts: Path, command: Sequence[str], work: Callable[[Outcome], None], *, debug: bool = False
-) -> tuple[int, Path]:
-    """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
-    log, said = Journal(artifacts), shlex.join(redact(list(command)))
-    with exclusive(log.folder / "lock", lambda who: _say(f"{who} is retraining here; waiting for it")):
-        outcome = Outcome(journal.FAILED, "", 4, command=said, started=log.begin(said))
-        try:
-            work(outcome)
-        except Exception as error:
-            code = tell(error, debug=debug)
-            outcome.outcome = journal.REFUSED if code == 2 else journal.FAILED
-            outcome.reason, outcome.exit_code = redact_text(str(error).strip() or type(error).__name__), code
-        except BaseException as stop:
-            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
-            outcome.outcome, outcome.exit_code = journal.INTERRUPTED, code
-            outcome.reason = "it was stopped; the same command goes on from what it had finished"
-            print(log.write(outcome), flush=True)
-            raise
-        else:
-            _say(f"{outcome.outcome}: {outcome.reason}")
-        return outcome.exit_code, log.write(outcome)
-
-
 def dry_run(config: PipelineConfig) -> int:
     """Print what changed; 0 if there is a reason to retrain, 5 if there is none."""
     config = _checked(config)
-    registry = registering.registry_of(config)
+    registry = register.registry_of(config)
     state, now = _look(config)
     reasons = _reasons(config, state, now, registry.champion())
     for reason in reasons:
@@ -86,7 +57,7 @@ def _attempt(
 ) -> None:
     """Fill in ``outcome``."""
     config = _checked(config)
-    registry = registering.registry_of(config)
+    registry = register.registry_of(config)
     champion = registry.champion()
     outcome.name, outcome.champion = registry.name, champion.number if champion else None
     state, now = _look(config)
@@ -94,7 +65,7 @@ def _attempt(
     if not reasons:
         outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
         return
-    _say(f"retraining: {watching.describe(reasons)}")
+    _say(f"retraining: {snapshot.describe(reasons)}")
     outcome.more["changes"] = reasons
     verdict = challenge(config, registry, champion, state, now, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)
@@ -136,17 +107,17 @@ def _checked(config: PipelineConfig) -> PipelineConfig:
     return with_labels(config)
 
 
-def _look(config: PipelineConfig) -> tuple[State, watching.Snapshot]:
-    state = State(registering.folder_of(config))
+def _look(config: PipelineConfig) -> tuple[State, snapshot.Snapshot]:
+    state = State(register.folder_of(config))
     before = (state.considered() or {}).get("snapshot") or state.accepted()
-    return state, watching.snapshot(config, user_model(config), before)
+    return state, snapshot.snapshot(config, user_model(config), before)
 
 
-def _reasons(config: PipelineConfig, state: State, now: watching.Snapshot, champion: Version | None) -> list[str]:
+def _reasons(config: PipelineConfig, state: State, now: snapshot.Snapshot, champion: Version | None) -> list[str]:
     before = state.considered()
     if before is None:
         return ["there is no retraining that came to an end yet"]
-    found = watching.changed(before["snapshot"], now, config.retrain)
+    found = snapshot.changed(before["snapshot"], now, config.retrain)
     if champion is None and before["outcome"] == journal.PROMOTED:
         found.append("the champion is gone from MLflow's registry")
     limit = config.retrain.watch.max_age_days
@@ -158,7 +129,3 @@ def _reasons(config: PipelineConfig, state: State, now: watching.Snapshot, champ
 def _nothing(state: State) -> str:
     before = state.considered() or {}
     return f"no change since {before.get('at')} (run {before.get('run_id')}, {before.get('outcome')})"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

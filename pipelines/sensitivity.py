@@ -8,19 +8,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines import provenance
-from pipelines.compress import runner_for, user_model, with_labels
-from pipelines.events import Observer
-from pipelines.float_graph import judged_by
-from pipelines.graph import sensitivity_graph
-from pipelines.history import write_text
-from pipelines.run import Outcome, first_failure, open_run
-from pipelines.schema import PipelineConfig
-from pipelines.show import LOG_WIDTH, print_table
+from pipelines.config.auto import judged_by
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.events import Observer
+from pipelines.graph.compress import sensitivity_graph
+from pipelines.graph.user_inputs import user_model, with_labels
+from pipelines.runs.outcome import Outcome, first_failure
+from pipelines.runs.reporting import runner_for
+from pipelines.runs.run import open_run
+from pipelines.runs.tables import LOG_WIDTH, print_table
+from pipelines.system import provenance
+from pipelines.system.files import write_text
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.errors import ConfigError, UnavailableError
-from stages.reporting.sensitivity import explained, table
+from stages.report.sensitivity import explained, table
 
 FILES = ("sensitivity.json", "sensitivity.md", "sensitivity.png")
 

@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from stages import contract
-from stages.contract import Artifact
+from stages import artifacts
+from stages.artifacts import Artifact
 from stages.errors import StoreError
 
 _TYPE = "$type"
@@ -40,7 +40,7 @@ def artifact_from_json(data: Mapping[str, Any]) -> Artifact:
         StoreError: the type is unknown or a field does not fit, as when another version wrote the entry.
     """
     name = data.get(_TYPE, "")
-    cls = getattr(contract, str(name), None)
+    cls = getattr(artifacts, str(name), None)
     if not (isinstance(cls, type) and issubclass(cls, Artifact)):
         raise StoreError(f"unknown artifact type {name!r}; it was written by another version of detpress")
     return dataclass_from_json(cls, {k: v for k, v in data.items() if k != _TYPE})  # type: ignore[no-any-return]

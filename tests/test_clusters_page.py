@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from pipelines.cli import _COMMANDS
-from pipelines.config_keys import leaf_paths
-from pipelines.schema import PipelineConfig
+from pipelines.config.keys import leaf_paths
+from pipelines.config.schema import PipelineConfig
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "clusters.md").read_text()

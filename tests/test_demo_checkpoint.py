@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
+from stages.data.weights import read_pdparams
 from stages.detection.shapes import LABELS
-from stages.weights import read_pdparams
 from tests.conftest import ROOT
 
 DEMO = ROOT / "artifacts" / "demo"

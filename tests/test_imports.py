@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.registry import STAGES
+from stages.catalog import STAGES
 from tests.conftest import ROOT
 
 PADDLE = {"paddle", "ppdet", "paddleslim", "paddle2onnx"}
@@ -54,7 +54,7 @@ def test_the_pipelines_touch_no_tensor() -> None:
     assert offenders("pipelines", TENSORS | {"numpy"}) == []
 
 
-LIGHT = ["stages.worker", *sorted({where.partition(":")[0] for where in STAGES.values()})]
+LIGHT = ["stages.processes.worker", *sorted({where.partition(":")[0] for where in STAGES.values()})]
 
 
 @pytest.mark.parametrize("module", LIGHT)

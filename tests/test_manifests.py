@@ -39,7 +39,7 @@ def test_the_crontab_line() -> None:
     fields, command = line.split(None, 5)[:5], line.split(None, 5)[5]
     from datetime import timezone
 
-    from pipelines.scheduling.triggers import cron_trigger
+    from pipelines.config.cron import cron_trigger
 
     cron_trigger(" ".join(fields), timezone.utc)
     assert "%" not in command  # cron would read it as a newline

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from stages.bundled import unpack
+from stages.bundle.contents import unpack
 from stages.errors import InputError
 from tests.conftest import ROOT
 
@@ -48,7 +48,7 @@ def test_archives_are_unpacked_in_the_one_place_that_checks_them() -> None:
         for name, _ in calls(path)
         if name.rpartition(".")[2] in ("extractall", "extract", "unpack_archive")
     }
-    assert found <= {"stages/bundled.py"}
+    assert found <= {"stages/bundle/contents.py"}
 
 
 def test_what_listens_names_an_interface_and_by_default_this_machine() -> None:
@@ -100,9 +100,9 @@ def test_the_printed_config_shows_no_secret(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_runs_config_has_no_secret_and_no_schedule(tmp_path: Path) -> None:
-    from pipelines.events import NullObserver
-    from pipelines.run import open_run
-    from pipelines.schema import PipelineConfig
+    from pipelines.config.schema import PipelineConfig
+    from pipelines.execution.events import NullObserver
+    from pipelines.runs.run import open_run
 
     config = PipelineConfig()
     config.run.artifacts, config.tracking.uri = str(tmp_path), "http://anna:hunter2@h.test"

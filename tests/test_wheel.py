@@ -26,14 +26,14 @@ from pathlib import Path
 import conf, pipelines, stages
 for module in (conf, pipelines, stages):
     assert Path(module.__file__).is_relative_to(sys.prefix), module.__file__
-from pipelines import paths, schema
-from pipelines.composing import Command
-from pipelines.problems import check_command
+from pipelines.config import resolvers, schema
+from pipelines.config.compose import Command
+from pipelines.config.check import check_command
 schema.register()
-paths.register_resolvers()
+resolvers.register_resolvers()
 for override in sys.argv[1:]:
     check_command(Command([override]), inputs=False)
-print(paths.DEMO)
+print(resolvers.DEMO)
 """
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from pipelines import telemetry
-from pipelines.locking import INHERITED
+from pipelines.system import telemetry
+from pipelines.system.locks import INHERITED
 
 _POLL_SECONDS = 0.1
 

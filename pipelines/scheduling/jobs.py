@@ -23,9 +23,9 @@ from apscheduler.util import datetime_to_utc_timestamp
 from sqlalchemy import and_, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from pipelines.redact import redact_text
-from pipelines.scheduling.options import NotifyOptions, ScheduleOptions, expand
-from pipelines.scheduling.triggers import trigger_of
+from pipelines.config.cron import trigger_of
+from pipelines.config.options.schedule import NotifyOptions, ScheduleOptions, expand
+from pipelines.system.redact import redact_text
 from stages.errors import InputError, StoreError
 
 TABLE = "detpress_schedules"

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipelines.redact import redact, redact_text
-from pipelines.scheduling.options import NotifyOptions, expand
+from pipelines.config.options.schedule import NotifyOptions, expand
+from pipelines.system.redact import redact, redact_text
 
 _TRIES, _PAUSE_SECONDS = 3, 1.0
 

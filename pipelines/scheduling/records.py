@@ -17,19 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.history import write_text
-from pipelines.redact import redact
-from pipelines.retrain_journal import now
+from pipelines.config.options.schedule import FAILED, INTERRUPTED, KEPT, PROMOTED, REFUSED, UNCHANGED
+from pipelines.retraining.journal import now
 from pipelines.scheduling.child import is_running
-from pipelines.scheduling.options import (
-    FAILED,
-    INTERRUPTED,
-    KEPT,
-    PROMOTED,
-    REFUSED,
-    UNCHANGED,
-)
-from pipelines.tracking_process import is_gone, this_process
+from pipelines.system.files import write_text
+from pipelines.system.process_identity import is_gone, this_process
+from pipelines.system.redact import redact
 
 BY_EXIT_CODE = {0: PROMOTED, 2: REFUSED, 3: KEPT, 4: FAILED, 5: UNCHANGED, 130: INTERRUPTED, 143: INTERRUPTED}
 RUNNING, WAITING, QUEUED, STOPPED = "running", "waiting", "queued", "stopped"

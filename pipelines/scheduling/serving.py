@@ -20,14 +20,14 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from pipelines import locking
-from pipelines.redact import redact_text
+from pipelines.config.options.schedule import MISSED, SKIPPED
 from pipelines.scheduling import records
 from pipelines.scheduling.jobs import JobStore, Spec
 from pipelines.scheduling.notify import notify
-from pipelines.scheduling.options import MISSED, SKIPPED
 from pipelines.scheduling.records import Tick
 from pipelines.scheduling.tick import TickRunner
+from pipelines.system import locks
+from pipelines.system.redact import redact_text
 from stages.errors import InputError
 
 _LOOK_SECONDS = 1.0
@@ -100,7 +100,7 @@ class Service:
                     tick.close()
                     continue
                 runner = TickRunner(spec, self.stop, say)
-                held = locking.acquire(records.lock_of(artifacts))
+                held = locks.acquire(records.lock_of(artifacts))
                 thread = threading.Thread(target=runner.resume, args=(tick, held), name=tick.id)
                 self._threads.append(thread)
                 thread.start()
@@ -155,7 +155,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 def serving(folder: Path) -> bool:
     """Whether a scheduler serves the store."""
-    return locking.held(folder / ".serving")
+    return locks.held(folder / ".serving")
 
 
 @contextlib.contextmanager

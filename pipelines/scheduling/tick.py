@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import locking
-from pipelines.retrain_journal import now
+from pipelines.config.options.schedule import FAILED, INTERRUPTED, SKIPPED
+from pipelines.retraining.journal import now
 from pipelines.scheduling import records, tracking
 from pipelines.scheduling.child import Child, end_tree, is_running
 from pipelines.scheduling.jobs import Spec
 from pipelines.scheduling.notify import notify
-from pipelines.scheduling.options import FAILED, INTERRUPTED, SKIPPED
 from pipelines.scheduling.records import QUEUED, RUNNING, STOPPED, WAITING, Tick
-from pipelines.tracking_process import this_process
+from pipelines.system import locks
+from pipelines.system.process_identity import this_process
 
 _POLL_SECONDS = 0.2
 _AGAIN = (FAILED, INTERRUPTED)
@@ -48,9 +48,9 @@ class TickRunner:
     def run(self) -> dict[str, Any]:
         """A new tick, from its begin to its end; returns the last line that the history got."""
         tick = Tick(self.spec.name, self.artifacts)
-        held = None if self.artifacts in _AWAITED else locking.acquire(self.lock)
+        held = None if self.artifacts in _AWAITED else locks.acquire(self.lock)
         if held is None:
-            holder = locking.holder(self.lock)
+            holder = locks.holder(self.lock)
             if self.options.overlap == "skip":
                 return self._end(tick, SKIPPED, f"the retraining before it goes on: {holder}")
             self.say(f"waits for {holder}")
@@ -71,7 +71,7 @@ class TickRunner:
         tick.owner = this_process()
         tick.save()
         if held is None:
-            self.say(f"the scheduler was gone, its run was not: waits for {locking.holder(self.lock)}")
+            self.say(f"the scheduler was gone, its run was not: waits for {locks.holder(self.lock)}")
             _AWAITED.add(self.artifacts)
             try:
                 held = self._await_lock(tick, first=True)
@@ -121,7 +121,7 @@ class TickRunner:
             self.say(f"{told['outcome']}: {told.get('reason')}; tried again in {wait:g} s")
             tick.state, tick.retry_at = WAITING, time.time() + wait
             tick.save()
-            locking.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
+            locks.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
             if not self._wait_until(tick.retry_at):
                 return self._stopped(tick, held)
 
@@ -133,7 +133,7 @@ class TickRunner:
             reason = f"cannot start {self.spec.command[0]} in {self.spec.folder}: {error.strerror or error}"
             return {"outcome": FAILED, "reason": reason, "exit_code": _NOT_MET}
         tick.pid, tick.pid_started = child.pid, child.started
-        locking.sign(held, f"schedule {self.spec.name} (process {child.pid}, since {now()})")
+        locks.sign(held, f"schedule {self.spec.name} (process {child.pid}, since {now()})")
         tick.save()
         self.say(f"started (try {tick.attempt}, process {child.pid}, log {tick.log})")
         while (code := child.poll()) is None:
@@ -186,7 +186,7 @@ class TickRunner:
         """The lock did not come free: the scheduler ends, or the deadline has passed."""
         if self.stop.is_set():
             return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
-        return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locking.holder(self.lock)}")
+        return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locks.holder(self.lock)}")
 
     def _write(self, tick: Tick, told: dict[str, Any]) -> dict[str, Any]:
         names = ("outcome", "reason", "exit_code", "run_id", "version", "champion", "again")
@@ -214,7 +214,7 @@ class TickRunner:
         """
         while not self.stop.wait(_POLL_SECONDS):
             mine = first or self.artifacts not in _AWAITED
-            if mine and (held := locking.acquire(self.lock)) is not None:
+            if mine and (held := locks.acquire(self.lock)) is not None:
                 return held
             left = self._left(tick)
             if left is not None and left <= 0:

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import history
-from pipelines.redact import redact_text
-from pipelines.tracking_mlflow import VIEW_TAG
-from pipelines.tracking_options import TrackingOptions
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.runs import history
+from pipelines.system.redact import redact_text
+from pipelines.tracking.writer import VIEW_TAG
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -75,14 +75,14 @@ def main() -> int:
         if options.enabled:
             _sweep(options)
         return 0
-    from pipelines.tracking_store import connect
+    from pipelines.tracking.client import connect
 
     _write(connect(options), options, request["tick"])
     return 0
 
 
 def _sweep(options: TrackingOptions) -> None:
-    from pipelines.tracking_store import connect, store_uri, sweep
+    from pipelines.tracking.client import connect, store_uri, sweep
 
     local = store_uri(options).removeprefix("sqlite:///")
     if local == store_uri(options) or Path(local).is_file():  # else nothing was ever tracked there
@@ -90,7 +90,7 @@ def _sweep(options: TrackingOptions) -> None:
 
 
 def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, Any]) -> None:
-    from pipelines.tracking_store import artifact_location
+    from pipelines.tracking.client import artifact_location
 
     name = f"schedule {tick['schedule']}"
     found = client.get_experiment_by_name(name)

@@ -11,13 +11,13 @@ from stages.errors import ConfigError
 GROUP = "detpress.backends"
 
 _OWN = {
-    "onnxruntime": "stages.backends.onnxruntime:OnnxRuntime",
-    "openvino": "stages.backends.openvino:OpenVino",
-    "tensorrt": "stages.backends.tensorrt:TensorRt",
-    "tensorrt_rtx": "stages.backends.tensorrt:TensorRtRtx",
-    "paddle_inference": "stages.backends.paddle_inference:PaddleInference",
-    "paddle_tensorrt": "stages.backends.paddle_tensorrt:PaddleTensorRt",
-    "fastdeploy": "stages.backends.fastdeploy:FastDeploy",
+    "onnxruntime": "stages.backends.onnxruntime.backend:OnnxRuntime",
+    "openvino": "stages.backends.openvino.backend:OpenVino",
+    "tensorrt": "stages.backends.tensorrt.backend:TensorRt",
+    "tensorrt_rtx": "stages.backends.tensorrt.backend:TensorRtRtx",
+    "paddle_inference": "stages.backends.paddle_inference.backend:PaddleInference",
+    "paddle_tensorrt": "stages.backends.paddle_tensorrt.backend:PaddleTensorRt",
+    "fastdeploy": "stages.backends.fastdeploy.backend:FastDeploy",
 }
 
 __all__ = ["GROUP", "Available", "Backend", "Session", "Unavailable", "get", "names"]

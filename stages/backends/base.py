@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from stages.contract import Engine, ExportedModel, Precision
+from stages.artifacts import Engine, ExportedModel, Precision
 from stages.errors import ConfigError
-from stages.options import BackendOptions
+from stages.options.backend import BackendOptions
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]

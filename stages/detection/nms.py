@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from stages.options import NmsOptions
+from stages.options.accuracy import NmsOptions
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]

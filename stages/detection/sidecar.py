@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from stages.errors import WeightsError
-from stages.options import ModelOptions
+from stages.options.model import ModelOptions
 
 FILE_NAME = "infer_cfg.yml"
 SCHEMA_VERSION = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.contract import ExportedModel, ImageList
+from stages.artifacts import ExportedModel, ImageList
 from stages.detection.images import read_image
 from stages.detection.preprocess import Preprocessor, Tensor
 from stages.detection.sidecar import Sidecar

@@ -17,7 +17,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from stages.errors import StageError
-from stages.lowering.order import in_order
+from stages.lowering.toposort import in_order
 
 Array = npt.NDArray[Any]
 

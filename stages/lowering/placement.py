@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
-from stages.lowering.pairs import insert_pair, remove_pair
+from stages.lowering.qdq import insert_pair, remove_pair
 from stages.lowering.weights import dequantize
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

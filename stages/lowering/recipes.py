@@ -14,7 +14,7 @@ from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, me
 from stages.lowering.graph import PassReport
 from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
 from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
-from stages.lowering.spread import keep_quantized, quantize_concat, share_quantized
+from stages.lowering.propagation import keep_quantized, quantize_concat, share_quantized
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 
 Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]

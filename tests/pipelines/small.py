@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipelines import graph
-from pipelines.nodes import Input, Node
-from pipelines.schema import PipelineConfig
-from stages.contract import Artifact, Checkpoint, ExportedModel, ImageList, Precision, StageContext, hash_files
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.node import Input, Node
+from pipelines.graph import compress
+from stages.artifacts import Artifact, Checkpoint, ExportedModel, ImageList, Precision, hash_files
+from stages.backends.onnxruntime.options import OnnxRuntimeOptions
+from stages.contract import StageContext
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.options import ExportOptions, OnnxRuntimeOptions
+from stages.options.export import ExportOptions
 
 SIZE, CELL = 64, 8
 CELLS = SIZE // CELL
@@ -95,7 +97,7 @@ def write_detector(path: Path, shift: float, name: str) -> None:
 
 def small_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """`graph.compress_graph` with the stub in place of the export."""
-    nodes = graph.compress_graph(config, source, threads=threads)
+    nodes = compress.compress_graph(config, source, threads=threads)
     return [dataclasses.replace(n, stage="tests.pipelines.small:SmallExport") if n.stage == "export" else n
             for n in nodes]  # fmt: skip
 

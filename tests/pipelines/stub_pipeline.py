@@ -18,15 +18,15 @@ import time
 import zlib
 from pathlib import Path
 
-from pipelines import sweep_ray
-from pipelines.compress import timings_policy
-from pipelines.events import NullObserver, Observer
-from pipelines.run import open_run
-from pipelines.runner import Node, Ref, Runner
-from pipelines.schema import PipelineConfig
-from pipelines.store import Store
-from pipelines.tracking import MlflowObserver
-from pipelines.tracking_options import TrackingOptions
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ray_sweep
+from pipelines.execution.events import NullObserver, Observer
+from pipelines.execution.runner import Node, Ref, Runner
+from pipelines.runs.reporting import timings_policy
+from pipelines.runs.run import open_run
+from pipelines.store.local import Store
+from pipelines.tracking.observer import MlflowObserver
 from tests.pipelines.stubs import StubOptions
 
 STUB = "tests.pipelines.stubs:Stub"
@@ -79,9 +79,9 @@ def tracked(artifacts: Path, seconds: float, b: str) -> dict[str, object]:
 
 def sweep(artifacts: Path, texts: list[str]) -> list[int]:
     """Its jobs on a Ray cluster of this machine, two at once."""
-    options = sweep_ray.RayOptions(local_cpus=2)
-    with sweep_ray.sweep([str(artifacts), "--tracked", "0.5"], "tests.pipelines.stub_pipeline"):
-        return sweep_ray.launch(options, [[f"b={text}"] for text in texts], logs=artifacts / "logs")
+    options = ray_sweep.RayOptions(local_cpus=2)
+    with ray_sweep.sweep([str(artifacts), "--tracked", "0.5"], "tests.pipelines.stub_pipeline"):
+        return ray_sweep.launch(options, [[f"b={text}"] for text in texts], logs=artifacts / "logs")
 
 
 def kill(artifacts: Path, count: int) -> dict[str, object]:

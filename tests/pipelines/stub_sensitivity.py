@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stages.contract import Sensitivity, StageContext, hash_files
-from stages.options import SensitivityOptions
-from stages.ranking import Damage
-from stages.sensitivity import describe, write
+from stages.artifacts import Sensitivity, hash_files
+from stages.contract import StageContext
+from stages.mixed_precision.ranking import Damage
+from stages.mixed_precision.sensitivity import describe, write
+from stages.options.sensitivity import SensitivityOptions
 
 
 class StubSensitivity:

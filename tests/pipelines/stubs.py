@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from stages.contract import AccuracyResult, Artifact, Precision, StageContext, hash_files
+from stages.artifacts import AccuracyResult, Artifact, Precision, hash_files
+from stages.contract import StageContext
 from stages.errors import DataError
 
 

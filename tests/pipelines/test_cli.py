@@ -18,7 +18,7 @@ STUB = """
 import sys
 from pathlib import Path
 import pipelines.compress as target
-from pipelines.run import Outcome
+from pipelines.runs.run import Outcome
 from stages.errors import StageError
 
 def run_compress(config, *, command):

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import history, runs, store
-from pipelines.events import NullObserver
-from pipelines.plan import survey
-from pipelines.runner import Node, Runner
-from pipelines.store import Key, Store
-from pipelines.tracking import MlflowObserver
-from pipelines.tracking_options import TrackingOptions
+from pipelines.commands import runs
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.execution.events import NullObserver
+from pipelines.execution.plan import survey
+from pipelines.execution.runner import Node, Runner
+from pipelines.runs import history
+from pipelines.store import local
+from pipelines.store.local import Key, Store
+from pipelines.tracking.observer import MlflowObserver
 from stages.errors import DataError, StageError, StoreError
 from tests.conftest import ROOT
 from tests.pipelines import stub_pipeline
@@ -130,7 +132,7 @@ def test_a_full_disk_fails_the_stage_and_the_next_run_goes_on(tmp_path: Path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.tempfile, "mkdtemp", no_room)
+        patch.setattr(local.tempfile, "mkdtemp", no_room)
         failure = runner(tmp_path).run([node]).failures["a"]
         assert isinstance(failure, StoreError) and "detpress gc" in str(failure)
     assert set(runner(tmp_path).run([node]).artifacts) == {"a"}

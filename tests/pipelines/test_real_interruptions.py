@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import history
-from pipelines.store import Store
-from tests.bench.orchestrator import SMALL
+from pipelines.runs import history
+from pipelines.store.local import Store
+from tests.benchmarks.orchestrator import SMALL
 from tests.conftest import ROOT
 
 DISTILLED = [

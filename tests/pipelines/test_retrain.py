@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipelines import challenge, history, promote, retrain, trend, watching
-from pipelines.registering import registry_of
-from pipelines.tracking_store import connect
+from pipelines import retrain
+from pipelines.commands import champion as promote
+from pipelines.commands import trend
+from pipelines.registry.register import registry_of
+from pipelines.retraining import challenge, snapshot
+from pipelines.runs import history
+from pipelines.tracking.client import connect
 from tests.pipelines import small
 
 pytestmark = [
@@ -33,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (challenge, watching):
+    for module in (challenge, snapshot):
         monkeypatch.setattr(module, "compress_graph", small.small_graph)
     for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
         monkeypatch.setenv(name, "1")

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 CODE = """
 from dataclasses import dataclass
-from stages.backends.onnxruntime import OnnxRuntime
+from stages.backends.onnxruntime.backend import OnnxRuntime
 from stages.options import OnnxRuntimeOptions
 
 @dataclass

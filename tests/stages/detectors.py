@@ -11,11 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.contract import Checkpoint, ImageList, InferenceModel, hash_files, sha256_of
-from stages.distill import DistillInputs
-from stages.export import ExportInputs
-from stages.options import ExportOptions, ModelOptions
-from tests.stages.paddle.test_models import compose, merge
+from stages.artifacts import Checkpoint, ImageList, InferenceModel, hash_files, sha256_of
+from stages.distillation.distill import DistillInputs
+from stages.export.export import ExportInputs
+from stages.options.export import ExportOptions
+from stages.options.model import ModelOptions
+from tests.stages.paddle.models.test_models import compose, merge
 from tests.stages.workers import ROOT, Worker
 
 SIZE = 96

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from stages.contract import ExportedModel, ImageList, Precision, hash_files, sha256_of
+from stages.artifacts import ExportedModel, ImageList, Precision, hash_files, sha256_of
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from tests.conftest import ROOT
 from tests.stages.qdq import detector

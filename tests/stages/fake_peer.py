@@ -1,4 +1,5 @@
-"""Stands for ``stages.peer`` without Paddle: its request says what it answers, its commands when it ends."""
+"""Stands for ``stages.distillation.group_member`` without Paddle: its request says what it answers, its
+commands when it ends."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stages.artifacts import Artifact
 from stages.codec import artifact_from_json, to_json
-from stages.contract import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ class Worker:
         self.log_file = folder / "log.txt"
         self._log = self.log_file.open("a")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stages.worker", str(file)],
+            [sys.executable, "-m", "stages.processes.worker", str(file)],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.scheduling.jobs import JobStore, Spec
-from pipelines.scheduling.options import ScheduleOptions
 from tests.conftest import ROOT
 
 STUB = [sys.executable, "-m", "tests.pipelines.scheduling.stub_retrain"]

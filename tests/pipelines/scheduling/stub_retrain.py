@@ -63,8 +63,8 @@ def main() -> int:
 
 def pipeline(artifacts: Path, uri: str, seconds: float) -> str:
     """A whole run of stub stages, told to a real MLflow server; returns its id."""
-    from pipelines.tracking import MlflowObserver
-    from pipelines.tracking_options import TrackingOptions
+    from pipelines.config.options.tracking import TrackingOptions
+    from pipelines.tracking.observer import MlflowObserver
     from tests.pipelines import stub_pipeline
 
     made = stub_pipeline.run(artifacts, seconds, [MlflowObserver(TrackingOptions(uri=uri))])

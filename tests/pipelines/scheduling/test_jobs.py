@@ -15,10 +15,10 @@ from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipelines.cli import main
+from pipelines.commands.schedule import put
+from pipelines.config.options.schedule import states_a_secret
 from pipelines.scheduling import records
-from pipelines.scheduling.command import put
 from pipelines.scheduling.jobs import JobStore, Spec
-from pipelines.scheduling.options import states_a_secret
 from stages.errors import StoreError
 from tests.pipelines.scheduling.helpers import STUB, plan, spec_for, store_of
 

@@ -16,17 +16,18 @@ from typing import Any
 import psutil
 import pytest
 
-from pipelines import history, ui
 from pipelines.cli import main
+from pipelines.commands import ui
+from pipelines.commands.schedule import put
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.runs import history
 from pipelines.scheduling import records
-from pipelines.scheduling.command import put
 from pipelines.scheduling.jobs import Spec
-from pipelines.tracking_options import TrackingOptions
-from pipelines.tracking_store import connect
+from pipelines.tracking.client import connect
 from tests.conftest import ROOT
 from tests.pipelines.scheduling.helpers import plan, spans, spec_for, store_of, wait_for
 from tests.pipelines.stub_pipeline import graph
-from tests.pipelines.test_tracking import closed_port
+from tests.pipelines.tracking.test_observer import closed_port
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.accuracy.pycocotools_check import score
 from stages.detection.average_precision import summarize
 from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
 from stages.detection.matching import Detections, Matches, Truth, match
-from stages.detection.scoring import score
 from tests.stages.detection.coco_sets import random_set
 
 

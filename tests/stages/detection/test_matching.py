@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.accuracy.pycocotools_check import score
 from stages.detection.average_precision import STATS, summarize
 from stages.detection.matching import Detections, Matches, Truth, match
-from stages.detection.scoring import score
 from tests.stages.detection.coco_sets import random_set
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from stages.detection import nms
 from stages.detection.nms import multiclass_nms
-from stages.options import NmsOptions
+from stages.options.accuracy import NmsOptions
 from tests.conftest import ROOT
 
 FIELD = np.float32

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.contract import sha256_of
+from stages.artifacts import sha256_of
+from stages.data.draw import Draw
 from stages.detection.images import read_image
 from stages.detection.shapes import LABELS, SPLITS, draw_image
-from stages.draw import Draw
 from stages.errors import ConfigError
-from stages.options import ShapesOptions
+from stages.options.data import ShapesOptions
 from tests.fakes import FakeContext
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from stages.backends.onnxruntime_tuning import fastest, kinds, name_convolutions, pooled, tune
+from stages.backends.onnxruntime.tuning import fastest, kinds, name_convolutions, pooled, tune
 from stages.lowering.graph import Graph
 from stages.lowering.kernels import shift_weights
 from stages.lowering.recipes import RECIPES, lower

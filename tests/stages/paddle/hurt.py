@@ -16,7 +16,7 @@ def main(folder: Path, factor: float, weights: set[str]) -> None:
     import numpy as np
     import paddle
 
-    from stages.paddle.program import fresh_scope, load_program
+    from stages.paddle.runtime.program import fresh_scope, load_program
 
     with fresh_scope() as scope:
         program = load_program(folder / "model.pdmodel", folder / "model.pdiparams")

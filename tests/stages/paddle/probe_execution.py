@@ -51,10 +51,10 @@ def main() -> dict[str, Any]:
     import paddle
     from paddleslim.quant.quanter import pact
 
-    from stages.paddle.calibrate import observe
-    from stages.paddle.execution import Runner
-    from stages.paddle.pact import clip
-    from stages.paddle.program import Program
+    from stages.paddle.compression.calibrate import observe
+    from stages.paddle.runtime.execution import Runner
+    from stages.paddle.compression.pact import clip
+    from stages.paddle.runtime.program import Program
 
     paddle.enable_static()
 

@@ -12,15 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.options import ModelOptions
+from stages.options.model import ModelOptions
 
 
 def main(folder: Path, fields: dict[str, Any]) -> None:
-    from stages.paddle.models import build_detector  # isort: skip  (the door comes before paddle itself)
+    from stages.paddle.models.models import build_detector  # isort: skip  (the door comes before paddle itself)
     import numpy as np
     import paddle
 
-    from stages.weights import write_pdparams
+    from stages.data.weights import write_pdparams
 
     model = ModelOptions(**fields)
     classes = len(model.labels or ())

@@ -32,7 +32,7 @@ def build(paddle: Any) -> Any:
 
 
 def main() -> dict[str, Any]:
-    from stages.paddle.fuse import fuse_roundings  # isort: skip  (the door comes before paddle itself)
+    from stages.paddle.compression.fused_rounding import fuse_roundings  # isort: skip  (the door comes before paddle itself)
     import numpy as np
     import paddle
 

@@ -22,15 +22,16 @@ def main(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     import stages.paddle  # isort: skip  # noqa: F401
     import numpy as np
 
+    from stages.artifacts import ImageList, InferenceModel, hash_files
     from stages.codec import artifact_from_json, to_json
-    from stages.contract import ImageList, InferenceModel, hash_files
     from stages.detection.images import read_image
     from stages.detection.preprocess import Preprocessor
     from stages.detection.sidecar import Sidecar
     from stages.detection.unlabeled import listed_paths
-    from stages.export import Export, ExportInputs
-    from stages.options import ExportOptions, ModelOptions
-    from stages.paddle.infer import Predictor
+    from stages.export.export import Export, ExportInputs
+    from stages.options.export import ExportOptions
+    from stages.options.model import ModelOptions
+    from stages.paddle.runtime.infer import Predictor
     from tests.fakes import FakeContext
 
     images = artifact_from_json(given["images"])

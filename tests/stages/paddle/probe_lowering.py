@@ -88,7 +88,7 @@ def quantized_head() -> list[Any]:
 
 
 def outputs(folder: Path, feed: Array) -> list[Array]:
-    from stages.paddle.infer import Predictor
+    from stages.paddle.runtime.infer import Predictor
 
     return Predictor(folder / "model.pdmodel", folder / "model.pdiparams").run({"image": feed})
 
@@ -97,8 +97,8 @@ def main(folder: Path) -> dict[str, Any]:
     import stages.paddle  # isort: skip  # noqa: F401
     import paddle
 
-    from stages.paddle.lowering import lower
-    from stages.paddle.program import fresh_scope, load_program
+    from stages.paddle.inference.lowering import lower
+    from stages.paddle.runtime.program import fresh_scope, load_program
 
     found: dict[str, Any] = {}
     for name, build in (("fold_bias", biased), ("mean_to_pool", means), ("float_tail", quantized_head)):

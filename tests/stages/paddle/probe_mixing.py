@@ -15,10 +15,10 @@ from typing import Any
 
 def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, Any]:
     from stages import backends
+    from stages.artifacts import ExportedModel
     from stages.codec import artifact_from_json
-    from stages.contract import ExportedModel
-    from stages.mixtures import Bench
-    from stages.options import SensitivityOptions
+    from stages.mixed_precision.workbench import Bench
+    from stages.options.sensitivity import SensitivityOptions
     from tests.fakes import FakeContext
 
     base, model = (artifact_from_json(json.loads(f.read_text())) for f in (base_file, model_file))

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.options import ModelOptions
+from stages.options.model import ModelOptions
 
 
 def counts(models: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
-    from stages.paddle import models as zoo
+    from stages.paddle.models import models as zoo
 
     found = {}
     for name, fields in models.items():
@@ -36,9 +36,9 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
     import numpy as np
     import paddle
 
+    from stages.data.weights import read_pdparams, write_pdparams
     from stages.errors import ConfigError, WeightsError
-    from stages.paddle import models as zoo
-    from stages.weights import read_pdparams, write_pdparams
+    from stages.paddle.models import models as zoo
 
     result: dict[str, Any] = {}
     options = ModelOptions(**tiny)

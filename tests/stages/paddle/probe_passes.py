@@ -57,7 +57,8 @@ def describe(program: Any, scope: Any) -> dict[str, Any]:
 
 
 def main(mode: str) -> dict[str, Any]:
-    from stages.paddle import graph_patches, quiet  # isort: skip  (the door comes before paddle itself)
+    from stages.paddle.compression import graph_patches
+    from stages.paddle.runtime import quiet  # isort: skip  (the door comes before paddle itself)
     import paddle
     from paddle.base.framework import IrGraph
     from paddleslim.quant import quanter

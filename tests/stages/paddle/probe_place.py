@@ -9,7 +9,7 @@ from typing import Any
 
 def main() -> None:
     from stages.errors import ConfigError
-    from stages.paddle import place  # the door to Paddle; Paddle itself comes after it
+    from stages.paddle.runtime import place  # the door to Paddle; Paddle itself comes after it
 
     import paddle  # isort: skip
 

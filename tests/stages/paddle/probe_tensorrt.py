@@ -52,12 +52,12 @@ def optimized(target: Path) -> None:
 
 
 def main(model: Path, folder: Path) -> dict[str, Any]:
-    from stages.paddle import engine, tensorrt  # isort: skip  (the door comes before paddle itself)
+    from stages.paddle.inference import engine, tensorrt  # isort: skip  (the door comes before paddle itself)
     import paddle.inference as inference
 
-    from stages.contract import Precision
+    from stages.artifacts import Precision
+    from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
     from stages.errors import UnavailableError
-    from stages.options import PaddleTensorRtOptions
 
     _, _, feeds = engine.lowered(model / engine.PROGRAM, model / engine.PARAMS, ("fold_bias",), 1, folder)
     tensorrt.collect_shapes(folder / engine.PROGRAM, folder / engine.PARAMS, feeds, folder / tensorrt.SHAPES)

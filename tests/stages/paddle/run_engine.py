@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
-from stages.contract import Engine
 from tests.conftest import ROOT
 
 Array = npt.NDArray[Any]

@@ -1,0 +1,60 @@
+"""``detpress compare RUN_A RUN_B``: what changed between two runs, with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipelines.runs.history import find_run
+from pipelines.runs.tables import LOG_WIDTH, print_table
+from stages.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the differences of two runs and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="detpress compare",
+        description="What changed from one run to another: latency (second / first), speed-up and mAP, each with a "
+        "95 % interval. A star marks timings that are not valid.",
+    )
+    parser.add_argument("first", help="a run's id or folder")
+    parser.add_argument("second", nargs="?", default="latest", help="another's; `latest` by default")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    options = parser.parse_args(arguments)
+    artifacts = Path(options.artifacts)
+    reports = [_report(find_run(run, artifacts)) for run in (options.first, options.second)]
+
+    from stages.report import compare_runs
+
+    changes = compare_runs.compare(reports[0], reports[1], compare_runs.stored(artifacts / "store"))
+    if not changes:
+        names = " and ".join(report["run_id"] for report in reports)
+        raise InputError(
+            f"{names} have no engine in common that was measured in both; compare runs of the same backends"
+        )
+    if options.json:
+        print(json.dumps({"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}, indent=1))
+        return 0
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    for place, report in zip(("first ", "second"), reports, strict=True):
+        console.print(f"{place}  {report['run_id']}  {report['model']} on {report['data']}, {report['hardware']}")
+    if reports[0]["hardware"] != reports[1]["hardware"]:
+        console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
+    print_table(compare_runs.table(changes), console)
+    return 0
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    file = folder / "report.json"
+    if not file.is_file():
+        raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,179 @@
+"""A sub-command whose arguments are Hydra's: checked as a whole first, then run by Hydra."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from pipelines.config import resolvers, schema
+from pipelines.config.check import check_command
+from pipelines.config.compose import CONFIG_MODULE, VERSION_BASE, Command, group_choices
+from pipelines.config.load import load
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ray_sweep
+from pipelines.system.failures import tell
+from pipelines.system.redact import redact_text
+from stages.errors import InputError
+
+Task = Callable[[PipelineConfig, list[str]], int]
+"""Runs one config, given also the command to repeat it, and returns the exit code."""
+
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def run(
+    name: str,
+    arguments: Sequence[str],
+    task: Task,
+    *,
+    debug: bool = False,
+    finetune_only: bool = False,
+    own_flags: Sequence[str] = (),
+) -> int:
+    """Run the sub-command ``name`` on ``arguments`` (Hydra's flags and overrides, in any order).
+
+    Args:
+        own_flags: flags of the sub-command, not of Hydra: the jobs of a sweep on other machines get them too.
+
+    Returns:
+        The exit code; of a sweep, see `worst`.
+
+    Raises:
+        InputError: with every problem (a ConfigError, where it is the config), before anything ran.
+        Exception: what ``task`` raised. The jobs of a sweep stand for themselves: an error is told and the next begins.
+    """
+    schema.register()
+    resolvers.register_resolvers()
+    OmegaConf.register_new_resolver("choices", _choices, replace=True)
+    flags = _parse(name, arguments)
+    command = Command(
+        overrides=flags.overrides,
+        multirun=flags.multirun,
+        config_dir=flags.config_dir,
+        config_path=flags.config_path,
+        config_name=flags.config_name or "config",
+        finetune_only=finetune_only,
+    )
+    shows = bool(flags.help or flags.cfg or flags.info)
+    made: list[PipelineConfig] = []
+    if not (flags.hydra_help or flags.shell_completion):
+        made = check_command(command, inputs=not shows)
+    codes: list[int] = []
+    errors: list[Exception] = []
+    folders = [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
+
+    plain = not (shows or flags.multirun or flags.hydra_help or flags.shell_completion)
+    if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
+        # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
+        return task(made[0], ["detpress", name, *folders, *flags.overrides])
+
+    def job(config: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        try:
+            codes.append(task(load(config, finetune_only=finetune_only), ["detpress", name, *folders, *overrides]))
+        except Exception as error:  # Hydra would print it in its own way; it is told by the caller instead
+            if not flags.multirun:
+                errors.append(error)
+            else:
+                codes.append(tell(error, debug=debug))
+
+    debugging = ["--debug"] if debug else []
+    shown = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
+    with shown, ray_sweep.sweep([name, *own_flags, *debugging, *folders]) as launched:
+        _with_hydra(name, flags, job)
+        codes += launched.codes
+    if errors:
+        raise errors[0]
+    return worst(codes)
+
+
+@contextlib.contextmanager
+def _redacted() -> Iterator[None]:
+    """What Hydra prints of a config, without the secrets in it: such output ends up in tickets and logs."""
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            yield
+    finally:
+        print(redact_text(shown.getvalue()), end="")
+
+
+def worst(codes: Sequence[int]) -> int:
+    """One exit code for the jobs of a sweep: the largest that tells of a failure; 5 only if nothing changed in any."""
+    unchanged = 5
+    told = [code for code in codes if code != unchanged]
+    return max(told) if told else max(codes, default=0)
+
+
+def _with_hydra(name: str, flags: argparse.Namespace, job: Callable[[DictConfig], None]) -> None:
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own errors come as exceptions, not as text and exit code 1
+    before = sys.argv
+    sys.argv = [f"detpress {name}", *_for_hydra(flags), f"hydra/help={name}", *flags.overrides]
+    try:
+        hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="config", version_base=VERSION_BASE)(job)()
+    finally:
+        sys.argv = before
+
+
+def _parse(name: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """Hydra's own flags. It takes them only before or after all overrides; here they may stand anywhere."""
+    parser = _Parser(prog=f"detpress {name}", add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for flag in ("--hydra-help", "--resolve"):
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--run", "-r", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--shell-completion", "-sc", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--config-path", "-cp")
+    parser.add_argument("--config-name", "-cn")
+    parser.add_argument("--config-dir", "-cd")
+    flags = parser.parse_intermixed_args(_info_apart(arguments))
+    if flags.resolve and not (flags.cfg or flags.help):
+        parser.error("--resolve needs --cfg or --help")
+    if sum(map(bool, (flags.run, flags.multirun, flags.cfg, flags.info, flags.shell_completion))) > 1:
+        parser.error("only one of --run, --multirun, --cfg, --info and --shell-completion can be given")
+    return flags
+
+
+def _info_apart(arguments: Sequence[str]) -> list[str]:
+    """``--info`` without a value of its own must not swallow the override behind it."""
+    following = [*arguments[1:], ""]
+    bare = [a in ("--info", "-i") and after not in _INFO for a, after in zip(arguments, following, strict=False)]
+    return ["--info=all" if alone else a for a, alone in zip(arguments, bare, strict=True)]
+
+
+def _for_hydra(flags: argparse.Namespace) -> list[str]:
+    """The flags as Hydra's parser wants them; ``--name=value``, so that no override is taken for a value."""
+    found: list[str] = []
+    for name, value in vars(flags).items():
+        flag = "--" + name.replace("_", "-")
+        if name == "overrides" or value in (None, False):
+            continue
+        found.append(flag if value is True else f"{flag}={value}")
+    return found
+
+
+def _choices(group: str) -> str:
+    """``${choices:GROUP}`` of the help texts: what can be chosen, those of ``--config-dir`` among it."""
+    names = ", ".join(group_choices(GlobalHydra.instance().config_loader(), group))
+    return textwrap.fill(names, width=95, subsequent_indent=" " * 17)

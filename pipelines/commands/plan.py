@@ -1,0 +1,149 @@
+"""``detpress plan``: what ``detpress compress`` would do with the same arguments, and what it would take."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.commands import doctor
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.node import Input, Node, Ref
+from pipelines.execution.plan import Step, estimate, survey
+from pipelines.graph.compress import compress_graph
+from pipelines.graph.user_inputs import user_model, with_labels
+from pipelines.runs.reporting import timings_policy
+from pipelines.store.remote import open_store
+from pipelines.system import provenance
+from pipelines.system.units import duration, size
+from stages import backends
+from stages.backends.base import Unavailable
+from stages.data.weights import cached_path, is_url
+
+WEIGHTS = "model.weights"
+"""Stands for weights that are not on this machine yet, where the graph names what feeds a stage."""
+_PADDLE = ("finetune", "distill", "export")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planned run."""
+
+    steps: list[Step]
+    missing: list[str]
+    """What the run needs and this machine lacks."""
+    notes: list[str]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every stage is cached."""
+        return all(step.cached for step in self.steps)
+
+
+def plan_compress(config: PipelineConfig) -> Plan:
+    """Look up every stage of a compression; reads the store, writes and downloads nothing."""
+    config = with_labels(config)
+    notes: list[str] = []
+    nodes = compress_graph(config, _source(config, notes), threads=config.threads or provenance.available_cores())
+    store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
+    steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
+    return Plan(steps, _missing(config, nodes, steps), notes)
+
+
+def show(config: PipelineConfig, *, as_json: bool = False) -> int:
+    """Print the plan; 0, or 2 if the run cannot go through on this machine."""
+    plan = plan_compress(config)
+    if as_json:
+        print(json.dumps(_plain(plan), indent=1))
+    else:
+        _print(plan)
+    return 2 if plan.missing else 0
+
+
+def _source(config: PipelineConfig, notes: list[str]) -> Input:
+    weights = config.model.weights
+    if weights and is_url(weights) and not config.model.inference_dir and not cached_path(weights).is_file():
+        notes.append("model.weights is downloaded first")
+        return Ref(WEIGHTS)
+    return user_model(config)
+
+
+def _missing(config: PipelineConfig, nodes: Sequence[Node], steps: Sequence[Step]) -> list[str]:
+    found: list[str] = []
+    for name in config.backend:
+        state = backends.get(name).availability()
+        if isinstance(state, Unavailable):
+            found.append(f"backend {name}: {state}")
+    if any(not step.cached and step.node.stage in _PADDLE for step in steps):
+        lacking = [check for check in doctor.paddle() if check.status == doctor.MISSING]
+        found += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
+    folder = Path(config.run.artifacts).resolve()
+    while not folder.exists():
+        folder = folder.parent
+    needed, free = sum(step.size or 0 for step in steps), shutil.disk_usage(folder).free
+    if needed > free:
+        found.append(f"disk: about {size(needed)} are needed under {folder}, {size(free)} are free")
+    return found
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "unchanged": plan.unchanged,
+        "stages": [
+            {
+                "id": step.node.id,
+                "state": "cached" if step.cached else "run",
+                "because": step.reasons,
+                "entry": None if step.key is None else str(step.key),
+                "follows": step.follows,
+                "checkpoint": step.checkpoint,
+                "seconds": None if step.cached else step.seconds,
+                "bytes": None if step.cached else step.size,
+            }
+            for step in plan.steps
+        ],
+        "seconds": sum(step.seconds or 0.0 for step in plan.steps),
+        "bytes": sum(step.size or 0 for step in plan.steps),
+        "missing": plan.missing,
+        "notes": plan.notes,
+    }
+
+
+def _print(plan: Plan) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "stage", "", "because", "time", "disk"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("time", "disk") else "left")
+    for step in plan.steps:
+        if step.cached:
+            table.add_row(Text("=", "green"), step.node.id, Text("cached", "dim"), "", "", "")
+            continue
+        because = Text("; ".join(step.reasons) + ("; goes on from its checkpoint" if step.checkpoint else ""))
+        table.add_row(Text("▶", "yellow"), step.node.id, "run", because, duration(step.seconds), size(step.size))
+    console.print(table)
+    running = [step for step in plan.steps if not step.cached]
+    if not running:
+        console.print("\nNothing has to be computed: the run only writes its report.")
+    else:
+        new = sum(step.seconds is None for step in running)
+        total, disk = sum(step.seconds or 0.0 for step in running), sum(step.size or 0 for step in running)
+        line = f"{len(running)} of {len(plan.steps)} stages run, about {duration(total)} and {size(disk)} as before"
+        console.print(f"\n{line}{f'; {new} of them for the first time' if new else ''}.")
+        if any(step.follows for step in running):
+            console.print(
+                "A stage that follows another is taken from the store after all if that one's result is as before."
+            )
+    for note in plan.notes:
+        console.print(f"note: {note}")
+    for line in plan.missing:
+        console.print(Text(f"missing: {line}", "red"), soft_wrap=True)

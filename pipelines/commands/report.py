@@ -1,0 +1,38 @@
+"""A run's report on the terminal: its tables when it ends, the whole of it with ``detpress report RUN``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.runs.history import find_run
+from stages.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a run's report and return the exit code."""
+    parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
+    parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
+    parser.add_argument("--json", action="store_true", help="print report.json instead of the tables")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--html", action="store_true", help="print the path of the report as one HTML page")
+    options = parser.parse_args(arguments)
+    folder = find_run(options.run, Path(options.artifacts))
+    file = folder / ("report.html" if options.html else "report.json" if options.json else "report.md")
+    if not file.is_file():
+        raise InputError(f"{folder} has no {file.name}: the run did not get that far; run its command again")
+    if options.html:
+        print(file.resolve())
+        return 0
+    text = file.read_text(encoding="utf-8")
+    console = Console()
+    if console.is_terminal and not options.json:
+        from rich.markdown import Markdown
+
+        console.print(Markdown(text))
+    else:
+        print(text.rstrip("\n"))
+    return 0

@@ -1,0 +1,115 @@
+"""``detpress runs``: the runs of an artifacts folder, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.runs import history
+from pipelines.system.run_lock import is_alive
+from pipelines.system.units import size
+
+_COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table, newest first."""
+    parser = argparse.ArgumentParser(prog="detpress runs", description="The runs of this folder, newest first.")
+    parser.add_argument("--last", type=int, metavar="N", help="only the newest N")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    options = parser.parse_args(arguments)
+    artifacts = Path(options.artifacts)
+    rows = [row(folder) for folder in history.folders(artifacts)[: options.last]]
+    if options.json:
+        print(json.dumps({"schema_version": 1, "runs": rows}, indent=1))
+    elif not rows:
+        print(f"there are no runs under {(artifacts / 'runs').resolve()}")
+    else:
+        _print(rows)
+    return 0
+
+
+def row(folder: Path) -> dict[str, Any]:
+    """What the table shows of one run; ``None`` for what it does not have (yet)."""
+    state = history.read_state(folder) or {}
+    status = state.get("status", "?")
+    if status == history.RUNNING and not is_alive(folder):
+        status = history.KILLED
+    report = _report(folder)
+    rows = [r for r in report.get("rows", []) if r.get("status") == "ok"]
+    best = max((r for r in rows if _speedup(r) is not None), key=lambda r: _speedup(r) or 0.0, default=None)
+    base = next((r for r in rows if r["precision"] == "fp32"), None)
+    return {
+        "id": folder.name,
+        "started": state.get("started"),
+        "pipeline": state.get("pipeline"),
+        "model": state.get("model") or report.get("model"),
+        "data": state.get("data") or report.get("data"),
+        "status": status,
+        "resumed_from": state.get("resumed_from"),
+        "map_fp32": None if base is None else base.get("map"),
+        "map": None if best is None else best.get("map"),
+        "speedup": None if best is None else _speedup(best),
+        "engine_bytes": None if best is None else best.get("engine_bytes"),
+        "backend": None if best is None else best.get("backend"),
+    }
+
+
+def _speedup(row: Mapping[str, Any]) -> float | None:
+    found = (row.get("speedup") or {}).get("runtime")
+    return None if found is None else float(found)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / "report.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in (
+        "run",
+        "started (UTC)",
+        "model",
+        "data",
+        "status",
+        "mAP FP32",
+        "INT8",
+        "speed-up",
+        "engine",
+        "backend",
+    ):
+        right = name in ("mAP FP32", "INT8", "speed-up", "engine")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for r in rows:
+        table.add_row(
+            r["id"],
+            (r["started"] or "").replace("T", " ").removesuffix("Z"),
+            r["model"] or "",
+            r["data"] or "",
+            Text(r["status"], _COLORS.get(r["status"], "")),
+            _number(r["map_fp32"], 1),
+            _number(r["map"], 1),
+            _number(r["speedup"], 2, "x"),
+            size(r["engine_bytes"]),
+            r["backend"] or "",
+        )
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "" if value is None else f"{value:.{digits}f}{unit}"

@@ -1,0 +1,58 @@
+"""``detpress trend``: mAP, latency and size over the runs of one model and data set, each with its noise."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.retraining.trend import LAST, _report, collect
+from pipelines.runs.history import find_run
+from pipelines.runs.tables import LOG_WIDTH, print_table
+from pipelines.system.files import write_text
+from stages.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the trend and write it as a page; its path is the last line on stdout."""
+    parser = argparse.ArgumentParser(
+        prog="detpress trend",
+        description="How one engine's mAP, latency and size went from run to run, with 95 % intervals. Of the model, "
+        "the data and the first backend of the run that is named.",
+    )
+    parser.add_argument("run", nargs="?", default="latest", help="a run's id or folder; `latest` (the default)")
+    parser.add_argument("--backend", help="default: the first of the run")
+    parser.add_argument("--precision", help="default: int8, where the run has it")
+    parser.add_argument("--last", type=int, default=LAST, metavar="N", help="newest runs (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of table and page")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: ARTIFACTS/trend.html)")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    options = parser.parse_args(arguments)
+    artifacts = Path(options.artifacts)
+    newest = _report(find_run(options.run, artifacts))
+    if newest is None:
+        raise InputError(f"{options.run} has no report.json: the run did not get that far; name another")
+    rows = newest["rows"]
+    backend = options.backend or rows[0]["backend"]
+    has = [row["precision"] for row in rows if row["backend"] == backend]
+    precision = options.precision or ("int8" if "int8" in has else "fp32")
+    points = collect(artifacts, newest["model"], newest["data"], backend, precision, options.last)
+    if not points:
+        raise InputError(f"no run of {newest['model']} on {newest['data']} has an engine {backend} {precision}")
+    title = f"{newest['model']} on {newest['data']}, {backend} {precision.upper()}"
+    if options.json:
+        print(json.dumps({"schema_version": 1, "title": title, "points": points}, indent=1))
+        return 0
+    from stages.report import trend
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    print_table(trend.table(points), console)
+    out = options.out or artifacts / "trend.html"
+    write_text(out, trend.page(points, title, trend.draw(points)))
+    print(out)
+    return 0

@@ -1,0 +1,161 @@
+"""Check a command line and its config before anything runs, and name every problem in one error.
+
+Hydra stops at the first error it meets. So the config is composed here with an empty schema, where nothing stops, and
+the result is compared with the dataclasses key by key; what Hydra itself would refuse comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from pipelines.config.compose import Command, compose_what_works, group_choices, hydra_for, no_schema, origin
+from pipelines.config.keys import close_to, leaf_paths, suggestion, unknown_key
+from pipelines.config.load import examine
+from pipelines.config.schema import PipelineConfig
+from stages.errors import ConfigError
+
+MAX_VARIANTS = 32
+"""Of a sweep, this many jobs are checked beforehand; each job is checked again when its turn comes."""
+
+
+@dataclass
+class _Found:
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self.problems:  # the variants of a sweep share most of their problems
+                self.problems.append(text)
+
+
+def check_command(command: Command, *, inputs: bool = True) -> list[PipelineConfig]:
+    """Raise ConfigError with every problem of ``command``, or return the config of each job that was looked at.
+
+    Args:
+        command: as typed by the user.
+        inputs: check values, files and contradictions too; ``False`` for commands that only show the config.
+    """
+    found = _Found()
+    if command.config_dir is not None and not Path(command.config_dir).is_dir():
+        found.add(f"--config-dir: there is no folder {command.config_dir}; check the path")
+        command = replace(command, config_dir=None)
+    made: list[PipelineConfig] = []
+    with hydra_for(command) as loader:
+        usable = _usable(command, loader, found)
+        with no_schema():
+            for variant in _variants(usable):
+                loaded = _examine_variant(command, variant, loader, inputs, found)
+                made += [loaded] if loaded is not None else []
+        if not found.problems:  # what is left is for Hydra to refuse
+            for variant in _variants(usable):
+                found.add(*compose_what_works(command, [text for _, text in variant]).problems)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return made
+
+
+def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Override]:
+    """The overrides that make sense one by one; the problems of the others are added to ``found``."""
+    parser = OverridesParser.create(config_loader=loader)
+    multirun = command.multirun or "hydra.mode=MULTIRUN" in command.overrides
+    usable: list[Override] = []
+    for text in command.overrides:
+        if "=" not in text and not text.startswith("~"):
+            found.add(f"{text}: this is no override; write key=value")
+            continue
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            hint = "; write $HOME for ~" if "=~" in text else ""
+            found.add(f"{text}: this is no valid override ({str(error).strip().splitlines()[0]}){hint}")
+            continue
+        if override.is_sweep_override() and not multirun:
+            found.add(f"{text}: this stands for several runs; add -m to run each, or put the value in quotes")
+        elif problem := _choice_problem(override, loader):
+            found.add(problem)
+        else:
+            usable.append(override)
+    return usable
+
+
+def _choice_problem(override: Override, loader: ConfigLoader) -> str | None:
+    """What is wrong with a choice of a config group (``model=...``); nothing for other overrides."""
+    group = override.key_or_group
+    choices = group_choices(loader, group)
+    if not choices or override.is_delete():
+        return None
+    value: Any = None if override.is_interval_sweep() else override.value()
+    if isinstance(value, dict):
+        return None  # keys of the section rather than a choice
+    wanted = list(override.sweep_iterator()) if override.is_discrete_sweep() else [value]
+    flat = [name for item in wanted for name in (item if isinstance(item, list) else [item])]
+    unknown = [str(name) for name in flat if name is not None and str(name) not in choices]
+    if not unknown:
+        return None
+    hint = suggestion(close_to(unknown[0], choices))
+    return f"{group}={','.join(unknown)}: there is no such choice{hint} (there are {', '.join(choices)})"
+
+
+def _variants(overrides: Sequence[Override]) -> Iterator[list[tuple[Override, str]]]:
+    """The jobs that ``overrides`` stand for: the first one, then each further value of each sweep on its own."""
+    lists = [_values(override) for override in overrides]
+    yield [(o, texts[0]) for o, texts in zip(overrides, lists, strict=True)]
+    made = 1
+    for i, texts in enumerate(lists):
+        for text in texts[1:]:
+            if made == MAX_VARIANTS:
+                return
+            yield [(o, text if j == i else lists[j][0]) for j, o in enumerate(overrides)]
+            made += 1
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_discrete_sweep():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _examine_variant(
+    command: Command, variant: Sequence[tuple[Override, str]], loader: ConfigLoader, inputs: bool, found: _Found
+) -> PipelineConfig | None:
+    """Compose one job without the schema and look at what comes out; returns it, if it composes."""
+    known = set(leaf_paths(PipelineConfig))
+    texts: list[str] = []
+    typed: list[str] = []
+    for override, text in variant:
+        key = override.key_or_group
+        if override.is_hydra_override() or group_choices(loader, key):
+            texts.append(text)
+            continue
+        typed.append(key)
+        if override.is_delete():
+            if key in known:
+                texts.append(text)
+            else:
+                found.add(str(unknown_key(key, known)))
+            continue
+        if override.is_add() and key in known:
+            found.add(f"{text}: the key exists already; write {text.lstrip('+')}")
+        texts.append("++" + text.lstrip("+"))
+    composed = compose_what_works(command, texts)
+    found.add(*composed.problems)
+    if composed.config is None:
+        return None
+    loaded, problems = examine(composed.config, inputs=inputs, finetune_only=command.finetune_only)
+    for problem in problems:
+        mine = any(_overlap(key, problem.key) for key in typed)
+        found.add(f"{problem}{'' if mine else origin(command, composed.kept, problem.key)}")
+    return loaded
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one key is the other, or lies in the section that the other names."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")

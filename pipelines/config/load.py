@@ -1,0 +1,155 @@
+"""From a composed config to plain dataclasses, or to the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipelines.config.inputs import check_inputs
+from pipelines.config.keys import Problem, close_to, compare, suggestion
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.values import at_least, check_values
+from stages import backends
+from stages.errors import ConfigError
+from stages.options.backend import BackendOptions
+
+_PATHS = {
+    "model": ("weights", "inference_dir"),
+    "data": ("root", "train_annotations", "train_images", "val_annotations", "val_images", "unlabeled_images"),
+    "run": ("artifacts",),
+}
+"""Keys in which a leading ``~`` is the home folder (a shell does not expand it behind ``key=``)."""
+
+
+def load(config: DictConfig, *, finetune_only: bool = False) -> PipelineConfig:
+    """The config as plain dataclasses; below this, nobody sees OmegaConf.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    loaded, problems = examine(config, finetune_only=finetune_only)
+    if problems:
+        raise ConfigError([str(problem) for problem in problems])
+    return loaded
+
+
+def reload(file: Path, overrides: Sequence[str]) -> PipelineConfig:
+    """The config that a run wrote down, with ``overrides`` (``key=value``); files it names may be gone by now.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    config = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    assert isinstance(config, DictConfig)
+    loaded, problems = examine(config, inputs=False)
+    problems += check_values(loaded)
+    if problems:
+        raise ConfigError([str(problem) for problem in problems])
+    return loaded
+
+
+def examine(
+    config: DictConfig, *, inputs: bool = True, finetune_only: bool = False
+) -> tuple[PipelineConfig, list[Problem]]:
+    """What fits the schema of ``config`` (composed with or without it), and the problems of the rest.
+
+    Args:
+        config: composed; interpolations are resolved here.
+        inputs: check values, files and contradictions too, not only keys and types.
+        finetune_only: see ``config_inputs.check_inputs``.
+    """
+    tree, problems = plain(config)
+    chosen = tree.pop("backend", {}) or {}
+    good, found = compare(tree, PipelineConfig)
+    problems += found
+    merged = OmegaConf.merge(OmegaConf.structured(PipelineConfig), good)
+    loaded = cast(PipelineConfig, OmegaConf.to_object(merged))
+    if isinstance(chosen, Mapping):
+        for name, options in chosen.items():
+            value, found = _backend(str(name), options)
+            problems += found
+            loaded.backend[str(name)] = value
+    else:
+        problems.append(Problem("backend", f"{chosen!r} does not fit; name the backends, e.g. backend=[onnxruntime]"))
+    _expand_home(loaded)
+    loaded.data.name = loaded.data.name or (Path(loaded.data.root).name if loaded.data.root else loaded.data.kind)
+    if inputs:
+        wrong = {problem.key for problem in problems}
+        later = check_values(loaded) + check_inputs(loaded, finetune_only=finetune_only)
+        problems += [problem for problem in later if problem.key not in wrong]
+    return loaded, problems
+
+
+def plain(config: DictConfig) -> tuple[dict[str, Any], list[Problem]]:
+    """``config`` as nested dicts and lists with interpolations resolved, and those that do not resolve."""
+    tree: dict[str, Any] = {}
+    problems: list[Problem] = []
+    _resolve(config, tree, "", problems)
+    return tree, problems
+
+
+def _resolve(node: DictConfig, tree: dict[str, Any], prefix: str, problems: list[Problem]) -> None:
+    for name in node:
+        key = f"{prefix}{name!s}"
+        try:
+            value = node[name]
+            if isinstance(value, ListConfig):
+                value = OmegaConf.to_container(value, resolve=True)
+        except (OmegaConfBaseException, OSError) as error:
+            problems.append(Problem(key, str(error).splitlines()[0]))
+            continue
+        if isinstance(value, DictConfig):
+            tree[str(name)] = {}
+            _resolve(value, tree[str(name)], f"{key}.", problems)
+        else:
+            tree[str(name)] = value
+
+
+def _backend(name: str, options: Any) -> tuple[Any, list[Problem]]:
+    """The options of one backend as its dataclass."""
+    key = f"backend.{name}"
+    if name not in backends.names():
+        known = ", ".join(backends.names())
+        return options, [
+            Problem(key, f"there is no such backend{suggestion(close_to(name, backends.names()))} (there are {known})")
+        ]
+    kind = backends.get(name).Options
+    if not isinstance(options, Mapping):
+        keys = ", ".join(f.name for f in dataclasses.fields(kind))
+        return kind(), [Problem(key, f"{options!r} stands where a section belongs; its keys are {keys}")]
+    good, problems = compare(options, kind, prefix=f"{key}.")
+    loaded = kind(**good)
+    if not (rule := at_least(1)).holds(loaded.threads):
+        problems.append(Problem(f"{key}.threads", f"{loaded.threads!r} does not fit; {rule.text}"))
+    problems += _refused(name, loaded)
+    return loaded, problems
+
+
+def _refused(name: str, options: BackendOptions) -> list[Problem]:
+    """What only the backend itself can say about its options' values."""
+    problems: list[Problem] = []
+    try:
+        backends.get(name).availability(options)
+    except ConfigError as error:
+        problems += [Problem("", text) for text in error.problems]
+    if getattr(options, "lowering", None):
+        from stages.lowering.recipes import PASSES
+
+        for unknown in [step for step in options.lowering if step not in PASSES]:  # type: ignore[attr-defined]
+            hint = suggestion(close_to(unknown, PASSES))
+            problems.append(Problem(f"backend.{name}.lowering", f"there is no pass {unknown}{hint}"))
+    return problems
+
+
+def _expand_home(config: PipelineConfig) -> None:
+    for section, names in _PATHS.items():
+        part = getattr(config, section)
+        for name in names:
+            value = getattr(part, name)
+            if isinstance(value, str) and value.startswith("~"):
+                setattr(part, name, str(Path(value).expanduser()))

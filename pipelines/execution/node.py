@@ -1,0 +1,103 @@
+"""A run's graph: nodes, how they feed each other, and the key of what each would make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any, Union
+
+from pipelines.store.local import Key
+from stages.artifacts import Artifact
+from stages.catalog import stage_class
+from stages.codec import to_json
+from stages.contract import input_digests
+
+
+@dataclass(frozen=True)
+class Ref:
+    """The result of another node, as an input."""
+
+    node: str
+
+
+Input = Union[Ref, Artifact, Sequence[Ref], None]  # noqa: UP007 (Python 3.10 evaluates it)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One stage with its options and where its inputs come from."""
+
+    id: str
+    stage: str
+    options: Any
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    threads: int = 1
+    seeded: bool = False
+    """Whether the seed changes the result; only then it is part of the key."""
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    """What the stage runs on beside its packages: a backend's versions, device, driver."""
+    reuse: bool = True
+    """``False``: compute it again in every run (the report)."""
+    timed: bool = False
+    """A measurement of time: taken from the store only as `Runner.timings` says."""
+    device: str = "cpu"
+    """Where a timed stage measures: ``cpu`` or ``cuda``; nothing else is measured there meanwhile."""
+    partial: bool = False
+    """Lists of inputs may lack what failed (timings of one precision, the report)."""
+    empty: bool = False
+    """``partial``, and a list may lack all there is (the report)."""
+    backend: str | None = None
+    precision: str | None = None
+
+    @property
+    def key_name(self) -> str:
+        """The stage's name as its keys, and so the folders of the store, have it."""
+        return str(stage_class(self.stage).name)
+
+    def upstream(self) -> list[str]:
+        """The ids of the nodes this one needs."""
+        found: list[str] = []
+        for value in self.inputs.values():
+            if isinstance(value, Ref):
+                found.append(value.node)
+            elif isinstance(value, Sequence):
+                found += [ref.node for ref in value]
+        return found
+
+    def resolve(self, artifacts: Mapping[str, Artifact]) -> Any:
+        """The stage's ``Inputs`` from what there is; lists of a partial node may come out shorter."""
+        values: dict[str, Any] = {}
+        for name, value in self.inputs.items():
+            if isinstance(value, Ref):
+                values[name] = artifacts[value.node]
+            elif isinstance(value, Artifact) or value is None:
+                values[name] = value
+            else:
+                values[name] = [artifacts[ref.node] for ref in value if ref.node in artifacts]
+        return stage_class(self.stage).Inputs(**values)
+
+    def key(self, inputs: object, seed: int) -> Key:
+        """The key of the result: everything that may change it, and nothing else."""
+        cls = stage_class(self.stage)
+        unkeyed = getattr(cls, "unkeyed", ())
+        options = {k: v for k, v in to_json(self.options).items() if k not in unkeyed}
+        parts: dict[str, Any] = {
+            "stage": self.stage,
+            "version": cls.version,
+            "options": options,
+            "inputs": dict(input_digests(inputs)),
+            "fingerprint": {**{p: _version(p) for p in cls.packages}, **self.fingerprint},
+        }
+        if self.seeded:
+            parts["seed"] = seed
+        return Key(cls.name, parts)
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

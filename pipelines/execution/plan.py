@@ -1,0 +1,190 @@
+"""What a run would do, without doing it: each stage cached, or to run and why, from the records in the store.
+
+Only the records of the entries are read, never their files, so that a plan takes no time even for large models; a run
+checks the files it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.execution.key_changes import changes, distance
+from pipelines.execution.node import Node, Ref
+from pipelines.store.local import Entry, Key, Store
+from pipelines.system import provenance
+from stages.artifacts import Artifact
+from stages.codec import to_json
+from stages.errors import StoreError
+
+FRESH, AUTO, ANY = "fresh", "auto", "any"
+"""When timings are taken from the store: never, if all of them still stand (`timings_stand`), or always."""
+_SCALES = ("steps", "runs")
+"""Options that the time of a stage grows with."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a planned run."""
+
+    node: Node
+    cached: bool
+    reasons: list[str] = field(default_factory=list)
+    """Why it has to run; empty if it is cached."""
+    key: Key | None = None
+    """``None`` where an input is not known yet."""
+    entry: Entry | None = None
+    seconds: float | None = None
+    size: int | None = None
+    """What an earlier result took: estimates, in seconds and bytes; ``None`` where there was none."""
+    follows: bool = False
+    """It runs because another does; if that one's result comes out as before, this one is taken from the store."""
+    checkpoint: bool = False
+    """An interrupted try left something to go on from."""
+
+
+def survey(
+    nodes: Sequence[Node],
+    store: Store,
+    seed: int,
+    *,
+    timings: str = AUTO,
+    known: Mapping[str, Artifact] | None = None,
+) -> list[Step]:
+    """A step for each node, in their order; ``known`` are the results of nodes before them."""
+    steps: dict[str, Step] = {}
+    artifacts: dict[str, Artifact] = dict(known or {})
+    for node in nodes:
+        step = _step(node, artifacts, store, seed)
+        steps[node.id] = step
+        if step.entry is not None:
+            artifacts[node.id] = step.entry.artifact
+    reason = _measured_again(list(steps.values()), timings)
+    for name, step in steps.items():
+        if step.node.timed and step.cached and reason:
+            steps[name] = replace(step, cached=False, reasons=[reason])
+    return list(steps.values())
+
+
+def estimate(steps: Sequence[Step], store: Store) -> list[Step]:
+    """The steps with what earlier results of the same nodes took."""
+    return [step if step.cached else _estimated(step, store) for step in steps]
+
+
+def timings_stand(steps: Sequence[Step]) -> bool:
+    """Whether every timing of the survey was taken together, on this machine as it is, of what the run would build."""
+    return _measured_again(steps, AUTO) == ""
+
+
+def _measured_again(steps: Sequence[Step], timings: str) -> str:
+    """Why cached timings are not taken; empty if they are."""
+    timed = [step for step in steps if step.node.timed]
+    if timings == ANY or not timed:
+        return ""
+    if timings == FRESH:
+        return "run.reuse_latency=false: measured in every run"
+    before = _ancestors([step.node for step in timed], {step.node.id: step.node for step in steps})
+    for step in steps:
+        if not step.cached and (step.node.timed or step.node.id in before):
+            return f"timings of one table are taken in one run, and {step.node.id} runs"
+    here = provenance.machine()
+    entries = [step.entry for step in timed if step.entry is not None]
+    if not here or any(entry.machine != here for entry in entries):
+        return "the machine was started anew since it was measured, or is another"
+    if len({entry.run for entry in entries}) > 1:
+        return "timings of one table are taken in one run, and these are of several"
+    return ""
+
+
+def _ancestors(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> Collection[str]:
+    found: set[str] = set()
+    open_ = [name for node in nodes for name in node.upstream()]
+    while open_:
+        name = open_.pop()
+        if name not in found:
+            found.add(name)
+            open_ += by_id[name].upstream() if name in by_id else []
+    return found
+
+
+def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int) -> Step:
+    waits = [name for name in dict.fromkeys(node.upstream()) if name not in artifacts]
+    if waits:
+        # Its inputs are not there yet, so neither is the whole key; options and versions can be compared already.
+        own = _own_changes(node, store, seed)
+        verb = "runs" if len(waits) == 1 else "run"
+        return Step(node, False, [f"{' and '.join(waits)} {verb}", *own], follows=True)
+    key = node.key(node.resolve(artifacts), seed)
+    work = store.works / f"{key.stage}-{key.digest}"
+    left = work.is_dir() and any(work.iterdir())
+    if not node.reuse:
+        return Step(node, False, ["written in every run"], key)
+    try:
+        entry = store.peek(key)
+    except StoreError as error:
+        return Step(node, False, [str(error)], key, checkpoint=left)
+    if entry is not None:
+        return Step(node, True, [], key, entry)
+    old = _nearest(node, key.parts, store)
+    if old is None:
+        return Step(node, False, ["there is no result of it yet"], key, checkpoint=left)
+    return Step(node, False, changes(old["parts"], key.parts, _feeds(node)), key, checkpoint=left)
+
+
+def _own_changes(node: Node, store: Store, seed: int) -> list[str]:
+    parts = _parts_without_inputs(node, seed)
+    old = _nearest(node, parts, store)
+    if old is None:
+        return []
+    return changes({**old["parts"], "inputs": {}}, parts, {})
+
+
+def _parts_without_inputs(node: Node, seed: int) -> dict[str, Any]:
+    alone = replace(node, inputs={})
+    return dict(alone.key(_NoInputs(), seed).parts)
+
+
+@dataclass(frozen=True)
+class _NoInputs:
+    pass
+
+
+def _nearest(node: Node, parts: Mapping[str, Any], store: Store) -> dict[str, Any] | None:
+    """The record of the same node that differs least; of equals, the newest."""
+    records = [r for r in store.records(node.key_name) if r.get("node") == node.id]
+    return min(records, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
+
+
+def _feeds(node: Node) -> dict[str, str]:
+    """Name of an input, as in the key -> what made it, in words."""
+    found: dict[str, str] = {}
+    for name, value in node.inputs.items():
+        if isinstance(value, Ref):
+            found[name] = f"the result of {value.node}"
+        elif isinstance(value, Artifact):
+            found[name] = "the model that was given"
+        elif value is not None:
+            found |= {f"{name}[{i}]": f"the result of {ref.node}" for i, ref in enumerate(value)}
+    return found
+
+
+def _estimated(step: Step, store: Store) -> Step:
+    node = step.node
+    parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0)
+    old = _nearest(node, parts, store)
+    if old is None:
+        return step
+    seconds = float(old["seconds"])
+    before, now = old["parts"].get("options", {}), to_json(node.options)
+    for name in _SCALES:
+        if before.get(name) and now.get(name) and now.get("max_seconds") is None:
+            seconds *= now[name] / before[name]
+    folder = store.entries / str(old["stage"]) / str(old["key"])
+    return replace(step, seconds=seconds, size=folder_size(folder) if folder.is_dir() else None)
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of the files under ``folder``."""
+    return sum(p.lstat().st_size for p in folder.rglob("*") if p.is_file() or p.is_symlink())

@@ -1,0 +1,267 @@
+"""Run a graph of stages: look each result up by its key, compute what is missing, carry on past what fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.execution.events import Observer, StageInfo
+from pipelines.execution.node import Input, Node, Ref
+from pipelines.execution.plan import ANY, AUTO, FRESH, survey, timings_stand
+from pipelines.execution.worker import run_worker
+from pipelines.store.local import Entry, Key, Pending, Store
+from pipelines.system.devices import Turns
+from pipelines.system.provenance import machine
+from stages.artifacts import Artifact
+from stages.codec import to_json
+from stages.contract import input_digests
+from stages.errors import AgreementError, DetpressError, StageError, StoreError
+
+__all__ = ["Input", "Node", "Ref", "Results", "Runner"]
+
+
+@dataclass
+class Results:
+    """What a run has so far."""
+
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    failures: dict[str, DetpressError] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Node id -> id of the failed node it would have needed."""
+    cached: set[str] = field(default_factory=set)
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    timed_in: dict[str, str] = field(default_factory=dict)
+    """Node id -> id of the earlier run that a timing was taken from."""
+
+
+class Runner:
+    """Runs nodes in order against one store, and tells an observer."""
+
+    def __init__(
+        self,
+        store: Store,
+        observer: Observer,
+        *,
+        seed: int,
+        logs: Path,
+        timeout: float | None = None,
+        retries: int = 0,
+        timings: str = FRESH,
+        run_id: str = "",
+        provenance: Mapping[str, Any] | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        """
+        Args:
+            timeout: seconds that a stage may take.
+            retries: how often a stage that failed while working is tried again.
+            timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` (`execution/plan.py`).
+            run_id, provenance: kept with the entries that this run makes.
+            turns: keeps measurements of other runs apart from this one's.
+        """
+        self.store = store
+        self.observer = observer
+        self.seed = seed
+        self.logs = logs
+        self.timeout = timeout
+        self.retries = retries
+        self.timings = timings
+        self.run_id = run_id
+        self.provenance = dict(provenance or {})
+        self.turns = turns or Turns()
+
+    def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
+        """Run ``nodes``, which stand in an order that respects their inputs.
+
+        A node whose inputs failed is skipped; a failure never stops the nodes that do not depend on it.
+        """
+        results = results or Results()
+        self.store.prepare()
+        self.store.sweep()
+        retimed = self._retimed(nodes, results)
+        for node in nodes:
+            lost = [u for u in node.upstream() if u not in results.artifacts]
+            if lost and not (node.partial and self._enough(node, results)):
+                results.skipped[node.id] = results.skipped.get(lost[0], lost[0])
+                continue
+            self._run_node(node, results, fresh=not node.reuse or (node.timed and retimed))
+        return results
+
+    def _retimed(self, nodes: Sequence[Node], results: Results) -> bool:
+        """Whether timings in the store are left there and taken anew."""
+        if self.timings != AUTO or not any(node.timed for node in nodes):
+            return self.timings == FRESH
+        return not timings_stand(survey(nodes, self.store, self.seed, timings=ANY, known=results.artifacts))
+
+    def _enough(self, node: Node, results: Results) -> bool:
+        """Whether a partial node has its single inputs, and at least one of each of its lists."""
+        for value in node.inputs.values():
+            if isinstance(value, Ref):
+                if value.node not in results.artifacts:
+                    return False
+            elif (
+                isinstance(value, Sequence)
+                and value
+                and not node.empty
+                and not any(ref.node in results.artifacts for ref in value)
+            ):
+                return False
+        return True
+
+    def _run_node(self, node: Node, results: Results, *, fresh: bool) -> None:
+        inputs = node.resolve(results.artifacts)
+        key = node.key(inputs, self.seed)
+        info = StageInfo(
+            id=node.id,
+            stage=node.stage,
+            key=key.digest,
+            options=to_json(node.options),
+            inputs=input_digests(inputs),
+            backend=node.backend,
+            precision=node.precision,
+        )
+        started = time.monotonic()
+        self.observer.stage_started(info)
+        try:
+            with self.store.lock(key):
+                entry = None if fresh else self._find(key, info, results)
+                cached = entry is not None
+                if entry is None:
+                    entry, cached = self._claimed(node, inputs, key, info, results, fresh=fresh)
+                if cached:
+                    self._replay(entry, info)
+                    if node.timed:
+                        results.timed_in[node.id] = entry.run
+                        said = {"event": "info", "message": f"timed in run {entry.run}"}
+                        self.observer.stage_event(info, said)
+            self._tell_problems(info, results)
+        except (DetpressError, OSError) as error:
+            self._tell_problems(info, results)
+            failure = error if isinstance(error, DetpressError) else _unwritable(node.id, self.store.root, error)
+            results.failures[node.id] = failure
+            results.seconds[node.id] = time.monotonic() - started
+            self.observer.stage_failed(info, failure, results.seconds[node.id])
+            return
+        results.artifacts[node.id] = entry.artifact
+        results.seconds[node.id] = time.monotonic() - started
+        results.warnings += [f"{node.id}: {w}" for w in entry.warnings]
+        if cached:
+            results.cached.add(node.id)
+        self.observer.stage_finished(info, entry.artifact, cached, results.seconds[node.id])
+        self.store.refer(self.run_id, [artifact.key for artifact in results.artifacts.values()])
+
+    def _tell_problems(self, info: StageInfo, results: Results) -> None:
+        while self.store.problems:
+            message = self.store.problems.pop(0)
+            results.warnings.append(f"{info.id}: {message}")
+            self.observer.stage_event(info, {"event": "warning", "message": message})
+
+    def _claimed(
+        self, node: Node, inputs: Any, key: Key, info: StageInfo, results: Results, *, fresh: bool
+    ) -> tuple[Entry, bool]:
+        """Compute, unless another machine was at it and has finished; also whether that was so."""
+        if fresh:  # this run's own: nobody waits for it
+            return self._compute_or_retry(node, inputs, key, info), False
+        with self.store.claim(key, lambda message: self._inform(info, message)):
+            # Looked for again even if nobody held it: another may have finished between our look and our claim.
+            entry = self._find(key, info, results)
+            return entry or self._compute_or_retry(node, inputs, key, info), entry is not None
+
+    def _inform(self, info: StageInfo, message: str) -> None:
+        self.observer.stage_event(info, {"event": "info", "message": message})
+
+    def _find(self, key: Key, info: StageInfo, results: Results) -> Entry | None:
+        try:
+            return self.store.find(key)
+        except StoreError as error:
+            message = f"{error}; it is computed again"
+            results.warnings.append(f"{info.id}: {message}")
+            self.observer.stage_event(info, {"event": "warning", "message": message})
+            self.store.discard(key)
+            return None
+
+    def _replay(self, entry: Entry, info: StageInfo) -> None:
+        """A cached stage tells its numbers again, so that every run's record is whole."""
+        for name, value, step in entry.metrics:
+            self.observer.stage_event(info, {"event": "metric", "name": name, "value": value, "step": step})
+        for message in entry.warnings:
+            self.observer.stage_event(info, {"event": "warning", "message": message})
+
+    def _compute_or_retry(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
+        """Compute, and again if the stage failed in a way that may not repeat itself."""
+        for left in range(self.retries, 0, -1):
+            try:
+                return self._compute(node, inputs, key, info)
+            except StageError as error:
+                if isinstance(error, AgreementError):
+                    raise
+                tries = "once more" if left == 1 else f"{left} times more"
+                message = f"{error}\nrun.stage_retries: it is tried {tries}, from its checkpoint if there is one"
+                self.observer.stage_event(info, {"event": "warning", "message": message})
+        return self._compute(node, inputs, key, info)
+
+    def _compute(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
+        pending = self.store.begin(key)
+        warnings: list[str] = []
+        metrics: list[list[Any]] = []
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if event["event"] == "warning":
+                warnings.append(str(event["message"]))
+            elif event["event"] == "metric":
+                metrics.append([event["name"], event["value"], event.get("step")])
+            self.observer.stage_event(info, event)
+
+        def wait(message: str) -> None:
+            self._inform(info, message)
+
+        turn = self.turns.timing(node.device, wait) if node.timed else self.turns.working(wait)
+        try:
+            with turn:
+                started = time.monotonic()
+                artifact = run_worker(
+                    self._request(node, inputs, pending),
+                    folder=pending.folder,
+                    log=self.logs / f"{node.id}.log",
+                    on_event=on_event,
+                    timeout=self.timeout,
+                )
+                seconds = time.monotonic() - started
+            if self.store.folder(key).exists():
+                self.store.discard(key)  # the same key measured again: the newest stands
+            record = {
+                "seconds": seconds,
+                "warnings": warnings,
+                "metrics": metrics,
+                "node": node.id,
+                "run": self.run_id,
+                "machine": machine(),
+                "provenance": self.provenance,
+            }
+            return self.store.commit(pending, artifact, record=record)
+        except BaseException:
+            self.store.abandon(pending)
+            raise
+
+    def _request(self, node: Node, inputs: Any, pending: Pending) -> dict[str, Any]:
+        return {
+            "stage": node.stage,
+            "options": to_json(node.options),
+            "inputs": {f.name: to_json(getattr(inputs, f.name)) for f in dataclasses.fields(inputs)},
+            "out": str(pending.out),
+            "work": str(pending.work),
+            "seed": self.seed,
+            "threads": node.threads,
+        }
+
+
+def _unwritable(node: str, root: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the result of {node} could not be written under {root}: {error.strerror or error}; make room there "
+        "(`detpress gc` shows what can go) or set run.artifacts=FOLDER, then run again: finished stages are kept"
+    )

@@ -1,0 +1,150 @@
+"""Start a stage's worker, listen to it, and turn however it ended into an artifact or an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.system import telemetry
+from stages import errors
+from stages.artifacts import Artifact
+from stages.codec import artifact_from_json
+from stages.errors import DetpressError, StageCrashed, StageError
+
+_GRACE_SECONDS = 3.5  # to write a checkpoint in; a stopped run ends within five seconds as a whole
+_LOG_TAIL = 12
+
+
+def run_worker(
+    request: Mapping[str, Any],
+    *,
+    folder: Path,
+    log: Path,
+    on_event: Callable[[Mapping[str, Any]], None],
+    timeout: float | None = None,
+) -> Artifact:
+    """Run ``request`` in a fresh process and return what its stage returned.
+
+    Args:
+        request: what ``stages.processes.worker`` reads.
+        folder: where ``request.json`` is written.
+        log: file that receives everything the stage or a native library prints.
+        on_event: called for each progress event, from this thread.
+        timeout: seconds after which the process is ended.
+
+    Raises:
+        DetpressError: the stage's own error, rebuilt here with its type.
+        StageError: it took longer than ``timeout``.
+        StageCrashed: the process died without a word (signal, out of memory); the message ends with the log's tail.
+    """
+    path = folder / "request.json"
+    path.write_text(json.dumps(request, indent=1))
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.processes.worker", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=_environment(int(request["threads"])),
+            start_new_session=True,  # Ctrl-C reaches the orchestrator alone, which then ends its workers in order
+            text=True,
+            encoding="utf-8",
+        )
+        assert process.stdout is not None
+        late = threading.Event()
+
+        def expire() -> None:
+            late.set()
+            _end(process)
+
+        watchdog = threading.Timer(timeout or 0, expire)
+        if timeout is not None:
+            watchdog.start()
+        try:
+            last = _listen(process, on_event)
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+            _end(process)
+            process.stdout.close()
+    if last.get("event") == "result" and code == 0:
+        return artifact_from_json(last["artifact"])
+    if last.get("event") == "error":
+        raise _rebuilt(last)
+    if late.is_set():
+        raise StageError(
+            f"the {request['stage']} stage took longer than run.stage_timeout={timeout:g} s and was stopped; "
+            "its checkpoint is kept: run again with a larger limit"
+        )
+    raise StageCrashed(_obituary(str(request["stage"]), code, log))
+
+
+def _environment(threads: int) -> dict[str, str]:
+    env = dict(os.environ)
+    telemetry.off(env)
+    # Safe path: a folder named like one of our packages in the user's working directory must not win.
+    env["PYTHONSAFEPATH"] = "1"
+    env["OMP_NUM_THREADS"] = str(threads)
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Pass progress on until the worker closes its end; the result or error event is returned (or ``{}``)."""
+    last: dict[str, Any] = {}
+    assert process.stdout is not None
+    for line in process.stdout:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # a line cut off by the worker's death
+        if event.get("event") in ("result", "error"):
+            last = event
+        else:
+            on_event(event)
+    return last
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a worker that is still alive: politely, so that it writes a checkpoint, then for good."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _rebuilt(event: Mapping[str, Any]) -> DetpressError:
+    """The worker's error as an exception of its own class, carrying the worker's traceback for ``--debug``."""
+    cls = getattr(errors, str(event["type"]), None)
+    if not (event.get("expected") and isinstance(cls, type) and issubclass(cls, DetpressError)):
+        cls = StageError
+    error = cls.__new__(cls)
+    Exception.__init__(error, event["message"])
+    error.trace = str(event["traceback"])
+    return error
+
+
+def _obituary(stage: str, code: int, log: Path) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        cause = f"was killed by {name}"
+        if name == "SIGKILL":
+            cause += " (the usual reason is that the machine ran out of memory)"
+    else:
+        cause = f"ended with exit code {code} and no result"
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+    tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
+    return f"the {stage} process {cause}; its last lines, from {log}:\n{tail}"

@@ -1,0 +1,81 @@
+"""The node of the graph that packs an engine as a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.config.digest import NOT_RESULTS
+from pipelines.execution.node import Node
+from pipelines.runs import history
+from pipelines.store.local import Store
+from stages import backends
+from stages.artifacts import Artifact, Engine
+from stages.errors import InputError
+from stages.options.accuracy import NmsOptions
+from stages.options.bundle import BundleOptions
+
+
+def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int) -> Node:
+    """The bundle stage on what the run in ``folder`` left in the store.
+
+    Raises:
+        InputError: the run has no such engine.
+        StoreError: what it left is gone.
+    """
+    state = history.read_state(folder)
+    if state is None:
+        raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
+    stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
+    built = [name.removeprefix("build.").replace(".", " ") for name in stages if name.startswith("build.")]
+    if f"build.{backend}.{precision}" not in stages:
+        raise InputError(
+            f"{folder.name} has no engine for backend={backend} precision={precision}; "
+            f"it has {', '.join(built) or 'none'}"
+        )
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    engine = store.load(stages[f"build.{backend}.{precision}"])
+    assert isinstance(engine, Engine)
+    labeled = "labels.val" in stages
+    inputs: dict[str, Artifact | None] = {
+        "engine": engine,
+        "exported": store.load(stages[f"export.{precision}"]),
+        "labeled": store.load(stages["labels.val"]) if labeled else None,
+        "images": None if labeled else store.load(stages["images.unlabeled"]),
+    }
+    options = BundleOptions(
+        run_id=state["run_id"],
+        model=config["model"]["name"],
+        golden=golden,
+        nms=NmsOptions(**config["accuracy"]["nms"]),
+        promised=_promised(folder, backend, precision),
+        hardware=state["hardware"],
+        versions=state["versions"],
+        requirements=["numpy", "opencv-python-headless", *backends.get(backend).fingerprint()],
+        config={name: part for name, part in config.items() if name not in NOT_RESULTS},
+    )
+    return Node(
+        id=f"bundle.{backend}.{precision}",
+        stage="bundle",
+        options=options,
+        inputs=inputs,
+        threads=int(engine.options.get("threads", 1)),
+        fingerprint=backends.get(backend).fingerprint(),
+    )
+
+
+def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
+    """What the run measured of this engine."""
+    report = json.loads((folder / "report.json").read_text())
+    for row in report["rows"]:
+        if (row["backend"], row["precision"]) == (backend, precision) and row["latency"]:
+            return {
+                "map": row["map"],
+                "map50": row["map50"],
+                "median_ms": row["latency"]["runtime"]["median_ms"],
+                "end2end_ms": row["latency"]["end2end"]["median_ms"],
+            }
+    return {}

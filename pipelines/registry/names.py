@@ -1,0 +1,21 @@
+"""Which engine of a config is the one that is registered, and under which name."""
+
+from __future__ import annotations
+
+from pipelines.config.schema import PipelineConfig
+
+
+def model_name(config: PipelineConfig) -> str:
+    """``registry.name``, or ``MODEL-DATA-BACKEND``, without the characters that MLflow refuses."""
+    given = config.registry.name or f"{config.model.name}-{config.data.name or config.data.kind}-{backend_of(config)}"
+    return given.replace("/", "_").replace(":", "_")
+
+
+def backend_of(config: PipelineConfig) -> str:
+    """``registry.backend``, or the first backend of the config."""
+    return config.registry.backend or next(iter(config.backend))
+
+
+def precision_of(config: PipelineConfig) -> str:
+    """The precision of the engine that is registered."""
+    return "fp32" if config.compression.method == "none" else "int8"

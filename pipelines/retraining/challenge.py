@@ -1,0 +1,190 @@
+"""A retraining's run: the data looked at, trained and compressed anew, bundled, judged beside the champion."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.events import Observer
+from pipelines.execution.node import Node, Ref
+from pipelines.execution.runner import Runner
+from pipelines.graph.compress import compress_graph
+from pipelines.graph.user_inputs import user_model
+from pipelines.registry import register
+from pipelines.registry.champion import ENGINE, Champion, fetch_champion, given
+from pipelines.registry.names import backend_of, precision_of
+from pipelines.registry.registry import IMAGES, Registry, Version
+from pipelines.retraining import data_checks
+from pipelines.retraining.head_to_head import JUDGE, duel_nodes
+from pipelines.retraining.journal import Outcome
+from pipelines.retraining.snapshot import Snapshot
+from pipelines.retraining.state import State
+from pipelines.retraining.trend import leave
+from pipelines.runs.observers import default_observers
+from pipelines.runs.reporting import reported, runner_for, stop_on_input
+from pipelines.runs.run import Run, open_run
+from pipelines.runs.tables import print_tables
+from pipelines.system import provenance
+from stages.artifacts import Artifact, ImageSummary, sha256_of
+from stages.errors import ConfigError, DataError, StageError
+
+_FIRST = ("draw", "labels.val", "images.unlabeled", "labels.train")
+"""Nodes that only look at the user's files."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a challenge."""
+
+    version: Version | None
+    """The challenger; ``None`` if its engine is the champion's, bit for bit."""
+    evidence: dict[str, Any]
+    """``promotion.json``."""
+
+
+def challenge(
+    config: PipelineConfig,
+    registry: Registry,
+    champion: Version | None,
+    state: State,
+    now: Snapshot,
+    outcome: Outcome,
+    *,
+    command: Sequence[str],
+    observers: Sequence[Observer] | None = None,
+) -> Verdict:
+    """Make a challenger of the config, judge and register it.
+
+    Args:
+        now: how things stand; accepted once the check of the data has passed.
+        outcome: gets the run's id and what is known of it, whatever happens then.
+
+    Raises:
+        DataError: the data is refused.
+        DetpressError: a stage failed, or MLflow cannot be used; the champion is left alone.
+    """
+    artifacts = Path(config.run.artifacts).resolve()
+    there = fetch_champion(registry, champion, artifacts) if champion else None
+    config = start_from(config, registry, champion, artifacts)
+    model = user_model(config)
+    nodes = compress_graph(config, model, threads=config.threads or provenance.available_cores())
+    if observers is None:
+        observers = default_observers(config, hand_over=False)
+    with open_run(config, pipeline="retrain", command=command, observers=observers) as run:
+        outcome.run_id = run.info.run_id
+        if config.retrain.check_drop:
+            data_checks.check(state.accepted(), now, config)
+        runner = runner_for(config, run)
+        runner.run([node for node in nodes if node.id in _FIRST], run.results)
+        _stop(run)
+        _look_for_drift(config, run, runner, registry, there, outcome)
+        state.accept(now)
+        runner.run([node for node in nodes if node.id not in _FIRST], run.results)
+        path, content = reported(config, run, runner, nodes)
+        print_tables(content)
+        others = [node.id for node in nodes if node.backend not in (None, backend_of(config))]
+        _stop(run, but=others)
+        _require_agreement(config, content)
+        leave(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
+        if there is not None and _same_engine(config, run, there):
+            run.observer.run_finished("FINISHED", content, path.parent)
+            return Verdict(None, {})
+        made = register.bundle(config, run, runner)
+        images = register.described(config, run, runner)
+        evidence = judge(config, run, runner, run.info.run_id, there)
+        run.observer.run_finished("FINISHED", content, path.parent)
+    more = [images] if images else []
+    return Verdict(register.register(config, registry, run, made, model, more), evidence)
+
+
+def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champion: Champion | None) -> dict[str, Any]:
+    """Measure the challenger beside the champion and put the evidence into the run's folder; returns it.
+
+    Raises:
+        DetpressError: a stage failed.
+    """
+    if champion is not None:
+        given(run.results, ENGINE, champion.engine)
+    nodes = duel_nodes(config, run, run_id, champion)
+    runner.run(nodes, run.results)
+    _stop(run, but=run.results.failures.keys() - {node.id for node in nodes})
+    run.save_state("FINISHED")
+    if JUDGE not in run.results.artifacts:
+        missing = run.results.skipped.get(JUDGE, "a stage before it")
+        raise StageError(f"the challenger could not be judged, because there is no result of {missing}")
+    folder = run.results.artifacts[JUDGE].root
+    for name in register.EVIDENCE:
+        shutil.copyfile(folder / name, run.info.run_dir / name)
+    content: dict[str, Any] = json.loads((folder / "promotion.json").read_text(encoding="utf-8"))
+    return content
+
+
+def start_from(config: PipelineConfig, registry: Registry, champion: Version | None, artifacts: Path) -> PipelineConfig:
+    """The config with the training switched on, and beginning with the champion's checkpoint, if that is asked for."""
+    if not config.retrain.finetune:
+        return config
+    finetune, model = dataclasses.replace(config.finetune, enabled=True), config.model
+    if champion is not None:
+        weights = register.fetch_checkpoint(registry, champion, artifacts)
+        if weights is None:
+            raise ConfigError(
+                [
+                    f"retrain.finetune: the champion (version {champion.number}) was made from an exported model or "
+                    "from random weights, so there is no checkpoint to go on from; set it to false"
+                ]
+            )
+        model = dataclasses.replace(model, weights=str(weights), weights_sha256=None)
+    return dataclasses.replace(config, finetune=finetune, model=model)
+
+
+def _look_for_drift(
+    config: PipelineConfig, run: Run, runner: Runner, registry: Registry, champion: Champion | None, outcome: Outcome
+) -> None:
+    """Compare the images with those the champion was made with."""
+    if champion is None or config.retrain.drift == "off":
+        return
+    folder = register.home_of(registry, champion.version, runner.store.root)
+    file = folder / IMAGES
+    if not file.is_file() and registry.fetch(champion.version, IMAGES, folder) is None:
+        return  # it was registered with retrain.drift=off
+    before = ImageSummary(root=folder, files={IMAGES: sha256_of(file)}, count=0)
+    given(run.results, ENGINE, champion.engine)
+    given(run.results, "champion.images", before)
+    node: Node = register.drift_node(config, "drift", Ref(ENGINE), Ref("champion.images"))
+    runner.run([node], run.results)
+    _stop(run)
+    found: Artifact = run.results.artifacts[node.id]
+    assert isinstance(found, ImageSummary)
+    outcome.more["drift"] = found.drifted
+    if found.drifted and config.retrain.drift == "refuse":
+        from stages.champion.drift import sentence
+
+        content = json.loads(found.path("drift.json").read_text(encoding="utf-8"))
+        raise DataError(f"{sentence(content)}; look at them, then accept them with retrain.drift=warn")
+
+
+def _require_agreement(config: PipelineConfig, report: Mapping[str, Any]) -> None:
+    """Raise StageError if the report has the engine as failed, as one that finds other boxes than its model does."""
+    for row in report["rows"]:
+        if (row["backend"], row["precision"]) == (backend_of(config), precision_of(config)) and row["status"] != "ok":
+            raise StageError(f"the engine {row['backend']} {row['precision']} is no challenger: {row['error']}")
+
+
+def _same_engine(config: PipelineConfig, run: Run, champion: Champion) -> bool:
+    built = run.results.artifacts[f"build.{backend_of(config)}.{precision_of(config)}"]
+    return built.files == champion.engine.files
+
+
+def _stop(run: Run, but: Collection[str] = ()) -> None:
+    """Raise the first failure, the user's first; failures of the nodes ``but`` are left to the report."""
+    stop_on_input(run)
+    for name, failure in run.results.failures.items():
+        if name not in but:
+            run.save_state("FAILED")
+            raise failure

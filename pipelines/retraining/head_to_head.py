@@ -1,0 +1,126 @@
+"""The challenger beside the champion: which stages measure both again, on the same images, in one go.
+
+Scores are exact, so they may come from the store; times are always taken anew, of all engines alternately.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.auto import has_labels
+from pipelines.config.schema import PipelineConfig, stage_options
+from pipelines.execution.node import Node, Ref
+from pipelines.registry.champion import CHALLENGER, CHAMPION, ENGINE, Champion
+from pipelines.registry.names import backend_of, precision_of
+from pipelines.runs.run import Run
+from stages import backends
+from stages.artifacts import LabeledSet, sha256_of
+from stages.codec import to_json
+from stages.errors import DataError
+from stages.options.accuracy import AccuracyOptions, CompareOptions
+from stages.options.champion import JudgeOptions
+from stages.options.latency import LatencyOptions
+
+JUDGE = "judge"
+
+
+def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion | None) -> list[Node]:
+    """The stages that judge the challenger of ``run_id``, fed by what ``run`` has of that run's stages.
+
+    Args:
+        champion: its engine has to stand in the results as ``ENGINE``.
+    """
+    backend, precision = backend_of(config), precision_of(config)
+    base = [] if precision == "fp32" else ["fp32"]
+    built = {name: f"build.{backend}.{name}" for name in [*base, precision]}
+    labeled = has_labels(config)
+    judged = JudgeOptions(gate=config.gate, run_id=run_id, hardware=run.info.hardware)
+    validation = run.results.artifacts.get("labels.val")
+    if isinstance(validation, LabeledSet):
+        judged.images_digest = validation.images_digest
+    if champion is None:
+        judged.names = [*base, precision]
+        compared = [Ref(f"compare.{backend}")] if base and labeled else []
+        scored = [Ref(f"accuracy.{backend}.{name}") for name in built] if labeled else []
+        return [_judge(judged, [Ref(node) for node in built.values()], Ref(f"latency.{backend}"), scored, compared)]
+    judged.names = [*base, CHAMPION, CHALLENGER]
+    judged.champion = {"version": champion.version.number, "run_id": champion.version.run_id}
+    engines = [*(Ref(built[name]) for name in base), Ref(ENGINE), Ref(built[precision])]
+    nodes = _scores(config, backend, dict(zip(judged.names, engines, strict=True))) if labeled else []
+    threads = int(to_json(config.backend[backend]).get("threads", 1))
+    nodes.append(
+        Node(
+            id="duel.latency",
+            stage="latency",
+            options=stage_options(LatencyOptions, config.latency, nms=config.accuracy.nms, names=judged.names),
+            inputs={"engines": engines, "images": Ref("images.unlabeled")},
+            threads=threads,
+            fingerprint=backends.get(backend).fingerprint(),
+            timed=True,
+            reuse=False,
+        )
+    )
+    scored = [Ref(f"duel.accuracy.{name}") for name in judged.names] if labeled else []
+    compared = [Ref(f"duel.compare.{name}") for name in judged.names[:-1]] if labeled else []
+    return [*nodes, _judge(judged, engines, Ref("duel.latency"), scored, compared)]
+
+
+def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) -> list[Node]:
+    """Score every engine, and compare the challenger with each of the others."""
+    threads = int(to_json(config.backend[backend]).get("threads", 1))
+    nodes = [
+        Node(
+            id=f"duel.accuracy.{name}",
+            stage="accuracy",
+            options=stage_options(AccuracyOptions, config.accuracy),
+            inputs={"engine": engine, "validation": Ref("labels.val")},
+            threads=threads,
+            fingerprint=backends.get(backend).fingerprint(),
+        )
+        for name, engine in engines.items()
+    ]
+    for name in engines:
+        if name == CHALLENGER:
+            continue
+        options: Any = stage_options(CompareOptions, config.accuracy)
+        if name == CHAMPION:
+            options.worst = 0  # its pictures would call both by the same precision
+        nodes.append(
+            Node(
+                id=f"duel.compare.{name}",
+                stage="compare",
+                options=options,
+                inputs={
+                    "base": Ref(f"duel.accuracy.{name}"),
+                    "other": Ref(f"duel.accuracy.{CHALLENGER}"),
+                    "validation": Ref("labels.val"),
+                },
+                seeded=True,
+            )
+        )
+    return nodes
+
+
+def _judge(options: JudgeOptions, engines: list[Ref], latency: Ref, scored: list[Ref], compared: list[Ref]) -> Node:
+    return Node(
+        id=JUDGE,
+        stage="judge",
+        options=options,
+        inputs={"engines": engines, "latency": latency, "accuracies": scored, "comparisons": compared},
+    )
+
+
+def require_frozen(validation: LabeledSet) -> None:
+    """Raise DataError if a validation image is not what it was when the run collected it."""
+    listed = json.loads(validation.path("images.json").read_text(encoding="utf-8"))
+    root = Path(validation.images_root)
+    for image in listed:
+        path = root / image["file_name"]
+        if not path.is_file() or sha256_of(path) != image["sha256"]:
+            raise DataError(
+                f"validation image {path} is not what it was in that run, so its mAP would not compare; run "
+                "`detpress compress` again, then promote that run"
+            )

@@ -1,0 +1,137 @@
+"""What came of each retraining: ``artifacts/retrain/last.json``, and a line each in ``history.jsonl``.
+
+::
+
+    outcome     "promoted", "kept", "unchanged", "refused", "failed" or "interrupted"
+    reason      why, in a sentence
+    exit_code   0, 2, 3, 4, 5, 130, 143; 137 of a run that was killed, written by the next one
+    name        the registered model
+    run_id      the run, if one was begun; version: of the challenger; champion: the champion's version afterwards
+    started, ended    UTC
+    command
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.retraining import journal
+from pipelines.system.failures import tell
+from pipelines.system.files import write_text
+from pipelines.system.locks import exclusive
+from pipelines.system.redact import redact, redact_text
+
+PROMOTED, KEPT, UNCHANGED = "promoted", "kept", "unchanged"
+REFUSED, FAILED, INTERRUPTED = "refused", "failed", "interrupted"
+KILLED = 128 + 9
+_RUNNING = "running.json"
+
+
+@dataclass
+class Outcome:
+    """How one retraining ended."""
+
+    outcome: str
+    reason: str
+    exit_code: int
+    name: str | None = None
+    run_id: str | None = None
+    version: str | None = None
+    champion: str | None = None
+    started: str = ""
+    ended: str = ""
+    command: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
+    """``changes`` that started it, ``failed_gates``, ``drift``."""
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Journal:
+    """The outcomes under one artifacts folder; its writer holds the lock of the retraining."""
+
+    def __init__(self, artifacts: Path) -> None:
+        self.folder = artifacts / "retrain"
+        self.last = self.folder / "last.json"
+        self.history = self.folder / "history.jsonl"
+
+    def begin(self, command: str) -> str:
+        """Note that a retraining goes on; returns when it began. One that died without a word is written down first."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self._left():
+            reason = "its process was killed; the next one goes on from what it had finished"
+            self.write(Outcome(INTERRUPTED, reason, KILLED, started=left["started"], command=left["command"]))
+        started = now()
+        write_text(self.folder / _RUNNING, json.dumps({"started": started, "command": command, "pid": os.getpid()}))
+        return started
+
+    def write(self, outcome: Outcome) -> Path:
+        """Write the outcome down; returns the path of ``last.json``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        outcome.ended = now()
+        plain = asdict(outcome)
+        plain |= plain.pop("more")
+        line = json.dumps(plain, default=str)
+        with self.history.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+        write_text(self.last, json.dumps(plain, indent=1, default=str) + "\n")
+        (self.folder / _RUNNING).unlink(missing_ok=True)
+        return self.last
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every outcome, oldest first; a line cut off by a full disk is left out."""
+        found: list[dict[str, Any]] = []
+        if self.history.is_file():
+            for line in self.history.read_text(encoding="utf-8").splitlines():
+                try:
+                    found.append(json.loads(line))
+                except ValueError:
+                    continue
+        return found
+
+    def _left(self) -> Iterator[dict[str, str]]:
+        try:
+            state = json.loads((self.folder / _RUNNING).read_text())
+        except FileNotFoundError:
+            return
+        except ValueError:
+            state = {}
+        yield {"started": str(state.get("started", "")), "command": str(state.get("command", ""))}
+
+
+def recorded(
+    artifacts: Path, command: Sequence[str], work: Callable[[Outcome], None], *, debug: bool = False
+) -> tuple[int, Path]:
+    """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
+    log, said = Journal(artifacts), shlex.join(redact(list(command)))
+    with exclusive(log.folder / "lock", lambda who: _say(f"{who} is retraining here; waiting for it")):
+        outcome = Outcome(journal.FAILED, "", 4, command=said, started=log.begin(said))
+        try:
+            work(outcome)
+        except Exception as error:
+            code = tell(error, debug=debug)
+            outcome.outcome = journal.REFUSED if code == 2 else journal.FAILED
+            outcome.reason, outcome.exit_code = redact_text(str(error).strip() or type(error).__name__), code
+        except BaseException as stop:
+            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
+            outcome.outcome, outcome.exit_code = journal.INTERRUPTED, code
+            outcome.reason = "it was stopped; the same command goes on from what it had finished"
+            print(log.write(outcome), flush=True)
+            raise
+        else:
+            _say(f"{outcome.outcome}: {outcome.reason}")
+        return outcome.exit_code, log.write(outcome)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,21 @@
+"""A retraining whose command line or config is wrong has an outcome too, wherever that can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.retraining.journal import Outcome, recorded
+
+_KEY = "run.artifacts="
+
+
+def refused(arguments: Sequence[str], error: Exception, *, debug: bool) -> tuple[int, Path]:
+    """Tell ``error`` and write it down under the folder that ``arguments`` name, else the usual one."""
+    named = [argument.removeprefix(_KEY) for argument in arguments if argument.startswith(_KEY)]
+    artifacts = Path(named[-1] if named else "artifacts").expanduser().resolve()
+
+    def work(outcome: Outcome) -> None:
+        raise error
+
+    return recorded(artifacts, ["detpress", "retrain", *arguments], work, debug=debug)

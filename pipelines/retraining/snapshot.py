@@ -1,0 +1,181 @@
+"""What a retraining would start from, and what of it changed since the last one: in seconds, without running anything.
+
+A snapshot is plain data::
+
+    images        split -> {file, relative to its folder: [size, mtime_ns, sha256]}
+    labels        split -> {"sha256", "classes": [...], "images", "boxes", "boxed": images with a box}
+    checkpoint    digest of the model that the config names; null: random weights
+    packages      distribution or part of a backend's fingerprint -> version
+    driver        {"driver", "hardware"}
+    config        every value of the config that can change a result, with its dotted name
+
+A file of the same size and time as in the snapshot before is not read again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.digest import NOT_RESULTS
+from pipelines.config.options.retrain import RetrainOptions
+from pipelines.config.schema import PipelineConfig
+from pipelines.graph.compress import compress_graph, finetune_nodes
+from pipelines.system import provenance
+from pipelines.system.redact import redact
+from stages.artifacts import Artifact, sha256_of
+from stages.catalog import stage_class
+from stages.codec import to_json
+
+Snapshot = dict[str, Any]
+_SHOWN = 4  # names in one sentence
+
+
+def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | None) -> Snapshot:
+    """How things stand now.
+
+    Args:
+        config: with ``model.labels`` filled in.
+        model: what ``compress.user_model`` found.
+        before: an earlier snapshot, whose hashes are taken where size and time are the same.
+    """
+    splits = {} if config.data.kind == "shapes" else _splits(config)
+    known: Mapping[str, Any] = (before or {}).get("images", {})
+    return {
+        "images": {name: _files(Path(folder), known.get(name, {})) for name, (folder, _) in splits.items()},
+        "labels": {name: label_summary(Path(labels)) for name, (_, labels) in splits.items() if labels},
+        "checkpoint": model.digest if model else None,
+        "packages": _packages(config, model),
+        "driver": {"driver": provenance.driver(), "hardware": provenance.hardware()},
+        "config": _config(config),
+    }
+
+
+def changed(before: Snapshot, now: Snapshot, options: RetrainOptions) -> list[str]:
+    """What differs and is watched, a sentence each, most telling first."""
+    watch, found = options.watch, []
+    if watch.images:
+        found += _images(before["images"], now["images"], options.min_images)
+    if watch.labels:
+        for split, told in now["labels"].items():
+            if told["sha256"] != before["labels"].get(split, {}).get("sha256"):
+                found.append(f"the labels of {split} are others")
+    if watch.checkpoint and before["checkpoint"] != now["checkpoint"]:
+        found.append("the checkpoint is another")
+    for name, wanted in (("packages", watch.packages), ("driver", watch.driver)):
+        if wanted:
+            found += _values(before[name], now[name])
+    return found + _values(before["config"], now["config"])
+
+
+def image_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """Files of one split that came, that went, and that have other bytes."""
+    came = [name for name in now if name not in before]
+    went = [name for name in before if name not in now]
+    other = [name for name in now if name in before and now[name][2] != before[name][2]]
+    return came, went, other
+
+
+def label_summary(path: Path) -> dict[str, Any]:
+    """What a COCO file says in short; a file that is no COCO is left to the stage that tells what is wrong with it."""
+    found: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
+        found |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
+        found["boxed"] = len({a["image_id"] for a in content["annotations"]})
+    except (ValueError, KeyError, TypeError):
+        pass
+    return found
+
+
+def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
+    """Split -> its folder of images and its label file, as far as a retraining reads them."""
+    data = config.data
+    wanted = {"unlabeled": (data.unlabeled_images, None), "val": (data.val_images, data.val_annotations)}
+    if config.finetune.enabled or config.retrain.finetune:
+        wanted["train"] = (data.train_images, data.train_annotations)
+    return {name: (folder, labels) for name, (folder, labels) in wanted.items() if folder}
+
+
+def _files(folder: Path, known: Mapping[str, Any]) -> dict[str, list[Any]]:
+    from stages.detection.images import list_images
+
+    found: dict[str, list[Any]] = {}
+    for path in list_images(folder):
+        stat, name = path.stat(), path.relative_to(folder).as_posix()
+        old = known.get(name, [None, None, ""])
+        same = old[:2] == [stat.st_size, stat.st_mtime_ns]
+        found[name] = [stat.st_size, stat.st_mtime_ns, old[2] if same else sha256_of(path)]
+    return found
+
+
+def _packages(config: PipelineConfig, model: Artifact | None) -> dict[str, str]:
+    nodes = compress_graph(config, model, threads=1)
+    if config.retrain.finetune and not config.finetune.enabled:
+        nodes += finetune_nodes(config, model, threads=1)
+    found: dict[str, str] = {}
+    for node in nodes:
+        for name in stage_class(node.stage).packages:
+            found[name] = _version(name)
+        found |= {str(k): str(v) for k, v in node.fingerprint.items()}
+    return dict(sorted(found.items()))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _config(config: PipelineConfig) -> dict[str, Any]:
+    plain = redact(to_json(config))
+    found: dict[str, Any] = {}
+    _flatten({name: part for name, part in plain.items() if name not in NOT_RESULTS}, "", found)
+    found["retrain.finetune"] = config.retrain.finetune
+    return found
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            _flatten(value, f"{prefix}{name}.", found)
+        else:
+            found[f"{prefix}{name}"] = value
+
+
+def _images(before: Mapping[str, Any], now: Mapping[str, Any], least: int) -> list[str]:
+    """Changed images, if they are enough; one that lies in two splits (without labels, too) counts once."""
+    told: list[str] = []
+    names: set[str] = set()
+    for split, files in now.items():
+        old = before.get(split, {})
+        came, went, other = image_changes(old, files)
+        words = ((came, "new"), (went, "gone"), (other, "changed"))
+        if parts := [f"{len(part)} {word}" for part, word in words if part]:
+            told.append(f"images of {split}: {', '.join(parts)}")
+        names |= {files[name][2] for name in [*came, *other]} | {old[name][2] for name in went}
+    return told if len(names) >= least else []
+
+
+def _values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    found = [
+        f"{name} {_shown(before.get(name))} -> {_shown(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    return found if len(found) <= _SHOWN else [*found[:_SHOWN], f"{len(found) - _SHOWN} more values"]
+
+
+def _shown(value: Any) -> str:
+    text = "(none)" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def describe(changes: Sequence[str]) -> str:
+    """The changes as one line."""
+    return "; ".join(changes)

@@ -1,0 +1,59 @@
+"""How the detectors of past runs develop: collected from the runs of a folder, left as a page beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.retraining.journal import PROMOTED, Journal
+from pipelines.runs import history
+from pipelines.system.files import write_text
+
+LAST = 30
+
+
+HTML, PNG = "report-trend.html", "report-trend.png"
+
+
+def collect(
+    artifacts: Path, model: str, data: str, backend: str, precision: str, last: int = LAST
+) -> list[dict[str, Any]]:
+    """A point per run (see ``stages/report/trend.py``), oldest first."""
+    from stages.report import compare_runs, trend
+
+    crowned = {line.get("run_id") for line in Journal(artifacts).lines() if line.get("outcome") == PROMOTED}
+    load = compare_runs.stored(artifacts / "store")
+    found: list[dict[str, Any]] = []
+    for folder in history.folders(artifacts):
+        report = _report(folder)
+        if report is None or (report["model"], report["data"]) != (model, data):
+            continue
+        point = trend.point(report, backend, precision, load)
+        if point is not None:
+            state = history.read_state(folder) or {}
+            found.append({**point, "started": str(state.get("started", "")), "champion": folder.name in crowned})
+        if len(found) == last:
+            break
+    return found[::-1]
+
+
+def leave(run_dir: Path, artifacts: Path, model: str, data: str, backend: str, precision: str) -> None:
+    """Write the trend into a run's folder, from where MLflow gets it."""
+    from stages.report import figures, trend
+
+    points = collect(artifacts, model, data, backend, precision)
+    if not points:
+        return
+    figure = trend.draw(points)
+    title = f"{model} on {data}, {backend} {precision.upper()}"
+    write_text(run_dir / HTML, trend.page(points, title, figure))
+    figures.write_png(figure, run_dir / PNG)
+
+
+def _report(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

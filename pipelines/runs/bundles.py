@@ -1,0 +1,39 @@
+"""A bundle as a zip file, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from pipelines.system.files import write_text
+from stages.artifacts import Bundle, sha256_of
+
+_DATED = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same content is the same zip
+
+
+def pack(made: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
+    """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
+    name = f"{run_id}-{made.backend}-{made.precision}"
+    target = target or artifacts / "bundles" / f"{name}.zip"
+    write_zip(made, target)
+    digest = sha256_of(target)
+    record = artifacts / "bundles" / f"{name}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_text(record, json.dumps({"run_id": run_id, "file": str(target.resolve()), "sha256": digest}, indent=1))
+    return target, digest
+
+
+def write_zip(made: Bundle, target: Path) -> None:
+    """Write a bundle's folder as a zip; the same content is the same zip."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(made.files):
+            entry = zipfile.ZipInfo(name, _DATED)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            with made.path(name).open("rb") as source, archive.open(entry, "w") as sink:
+                while chunk := source.read(1 << 20):
+                    sink.write(chunk)
+    temporary.replace(target)

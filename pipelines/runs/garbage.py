@@ -1,0 +1,127 @@
+"""Stored results that no kept run refers to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.execution.plan import folder_size
+from pipelines.runs import history
+from pipelines.store.local import Store
+from pipelines.system.run_lock import is_alive
+from pipelines.system.units import size
+
+
+@dataclass
+class Garbage:
+    """What can go, each with its size in bytes."""
+
+    kept: list[str] = field(default_factory=list)
+    entries: dict[str, int] = field(default_factory=dict)
+    work: dict[str, int] = field(default_factory=dict)
+    temporary: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    store_bytes: int = 0
+    """Size of the whole store."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(sum(part.values()) for part in (self.entries, self.work, self.temporary, self.runs))
+
+
+def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
+    """What no kept run refers to; nothing is removed."""
+    store = Store(artifacts)
+    folders = history.folders(artifacts)
+    live = [folder for folder in folders if is_alive(folder)]
+    kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
+    used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
+    # A live run writes down what it made only after it made it.
+    begun = min(((folder / ".running").stat().st_mtime for folder in live), default=float("inf"))
+    found = Garbage(kept=sorted(kept))
+    for key in store.names():
+        folder = store.entries / key
+        count = folder_size(folder)
+        found.store_bytes += count
+        if key not in used and folder.stat().st_ctime < begun:
+            found.entries[key] = count
+    oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
+    for folder in sorted(store.works.glob("*/")):
+        if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
+            found.work[folder.name] = folder_size(folder)
+    for folder in sorted((store.entries / ".tmp").glob("*/")):
+        found.temporary[folder.name] = folder_size(folder)
+    if runs:
+        found.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}
+    return found
+
+
+def collect(artifacts: Path, found: Garbage) -> dict[str, int]:
+    """Remove it; returns what was left because its lock is held."""
+    store = Store(artifacts)
+    store.prepare()
+    busy = {key: count for key, count in found.entries.items() if not store.remove(key)}
+    busy |= {name: count for name, count in found.work.items() if not store.remove_work(name)}
+    swept = {folder.name for folder in store.sweep()}
+    busy |= {name: count for name, count in found.temporary.items() if name not in swept}
+    for name in found.runs:
+        shutil.rmtree(artifacts / "runs" / name)
+    return busy
+
+
+def pinned(artifacts: Path) -> set[str]:
+    """The runs that a link or a bundle names."""
+    return {*_named(artifacts), *_bundled(artifacts)}
+
+
+def _named(artifacts: Path) -> Iterator[str]:
+    runs = artifacts / "runs"
+    if runs.is_dir():
+        yield from (link.resolve().name for link in runs.iterdir() if link.is_symlink())
+
+
+def _bundled(artifacts: Path) -> Iterator[str]:
+    for record in (artifacts / "bundles").glob("*.json"):
+        yield str(json.loads(record.read_text())["run_id"])
+
+
+def _entries(folder: Path) -> list[str]:
+    state = history.read_state(folder)
+    return [] if state is None else [s["entry"] for s in state.get("stages", {}).values() if s.get("entry")]
+
+
+def _begin(folder: Path) -> float:
+    """When the run began: its config is the first file it writes, and is never written again."""
+    config = folder / "config.yaml"
+    return (config if config.is_file() else folder).stat().st_mtime
+
+
+def show(found: Garbage) -> None:
+    """Print what can go, with sizes."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what")
+    table.add_column("name", overflow="fold")
+    table.add_column("size", justify="right")
+    for what, part in (
+        ("result", found.entries),
+        ("checkpoint", found.work),
+        ("left behind", found.temporary),
+        ("run", found.runs),
+    ):
+        for name, count in part.items():
+            table.add_row(what, name, size(count))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 160
+    if table.row_count:
+        console.print(table)
+    console.print(
+        f"{size(found.bytes)} can go of {size(found.store_bytes)} in the store; "
+        f"kept is what {len(found.kept)} runs refer to"
+    )

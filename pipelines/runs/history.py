@@ -1,0 +1,91 @@
+"""The runs of an artifacts folder: what their ``run.json`` says, which of them still live, which were killed.
+
+A live run holds a lock on ``RUN_DIR/.running``. The lock goes with its process, however that ends, so neither process
+ids nor clocks are needed to tell that a run is over.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.keys import close_to, suggestion
+from pipelines.system.files import write_text
+from pipelines.system.run_lock import _LOCK, is_alive
+from stages.errors import InputError
+
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+_STAMP = len("20260101-101500")  # what a run's id begins with
+_RECENT = 100
+"""How many runs back an interrupted one, or one with the same config, is looked for."""
+
+
+def mark_killed(artifacts: Path) -> list[str]:
+    """Let the ``run.json`` of runs that died without a word say KILLED; returns their ids."""
+    found: list[str] = []
+    for lock in sorted((artifacts / "runs").glob(f"*/{_LOCK}")):
+        folder = lock.parent
+        if folder.is_symlink() or is_alive(folder):
+            continue
+        state = read_state(folder)
+        if state is None:
+            continue  # it has just begun
+        if state.get("status") == RUNNING:
+            write_text(folder / "run.json", json.dumps({**state, "status": KILLED}, indent=1))
+            found.append(folder.name)
+        lock.unlink(missing_ok=True)
+    return found
+
+
+def folders(artifacts: Path) -> list[Path]:
+    """The runs' folders, newest first."""
+    runs = artifacts / "runs"
+    if not runs.is_dir():
+        return []
+    found = (p for p in runs.iterdir() if p.is_dir() and not p.is_symlink())
+    return sorted(found, key=lambda p: (p.name[:_STAMP], _begun(p), p.name), reverse=True)
+
+
+def _begun(run_dir: Path) -> int:
+    """Nanoseconds: when the run wrote its config, which it does once. Ids have seconds only, and end at random."""
+    try:
+        return (run_dir / "config.yaml").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def read_state(run_dir: Path) -> dict[str, Any] | None:
+    """What ``run.json`` says; ``None`` if there is none or it cannot be read."""
+    try:
+        state = json.loads((run_dir / "run.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def last_with(artifacts: Path, pipeline: str, digest: str) -> dict[str, Any] | None:
+    """The newest run of the same pipeline and config."""
+    for folder in folders(artifacts)[:_RECENT]:
+        state = read_state(folder)
+        if state and state.get("pipeline") == pipeline and state.get("config_digest") == digest:
+            return state
+    return None
+
+
+def interrupted(artifacts: Path, pipeline: str, digest: str) -> str | None:
+    """The id of the run that a new one goes on with: the newest of the same config, if it was killed."""
+    state = last_with(artifacts, pipeline, digest)
+    return str(state["run_id"]) if state and state["status"] == KILLED else None
+
+
+def find_run(run: str, artifacts: Path) -> Path:
+    """The folder of ``run``: a path, an id under ``artifacts/runs``, or ``latest``."""
+    runs = artifacts / "runs"
+    for folder in (runs / run, Path(run)):
+        if folder.is_dir():
+            return folder
+    known = sorted((p.name for p in runs.iterdir() if p.is_dir()), reverse=True) if runs.is_dir() else []
+    if not known:
+        raise InputError(f"there are no runs under {runs.resolve()}; name their folder with --artifacts DIR")
+    raise InputError(f"there is no run {run}{suggestion(close_to(run, known))} ({len(known)} under {runs})")

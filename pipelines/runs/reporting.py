@@ -1,0 +1,122 @@
+"""From the results of a run's stages to its published report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.plan import ANY, AUTO, FRESH
+from pipelines.execution.runner import Node, Ref, Results, Runner
+from pipelines.runs.outcome import exit_code
+from pipelines.runs.publish import publish
+from pipelines.runs.run import Run
+from pipelines.store.remote import open_store
+from pipelines.system import provenance
+from pipelines.system.devices import Turns
+from stages.errors import InputError, UnavailableError
+from stages.options.report import ReportOptions
+
+
+def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, dict[str, Any]]:
+    """Write the report over what ``nodes`` made and publish it; the path of ``report.json`` and its content.
+
+    Raises:
+        InputError: what a stage found wrong with the user's input.
+        DetpressError: the report could not be written.
+    """
+    results = run.results
+    stop_on_input(run)
+    runner.run([_report_node(run, config, nodes, results)], results)
+    report = results.artifacts.get("report")
+    if report is None:
+        run.save_state("FAILED")
+        raise results.failures["report"]
+    content = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    run.save_state(run_status(exit_code(results, content, require_all=config.run.require_all_backends)))
+    path = publish(run, report.root)
+    return path, json.loads(path.read_text())
+
+
+def stop_on_input(run: Run) -> None:
+    """Raise the first failure that the user's input is to blame for."""
+    for failure in run.results.failures.values():
+        if isinstance(failure, InputError):
+            run.save_state("FAILED")
+            raise failure
+
+
+def run_status(code: int) -> str:
+    """The status of a run that ends with an exit code: a failed gate is no failure of the run."""
+    return "FINISHED" if code in (0, 3) else "FAILED"
+
+
+def timings_policy(config: PipelineConfig) -> str:
+    """``run.reuse_latency`` in the runner's words."""
+    return {None: AUTO, True: ANY, False: FRESH}[config.run.reuse_latency]
+
+
+def runner_for(config: PipelineConfig, run: Run) -> Runner:
+    """A runner on the config's store that tells the run's observers."""
+    return Runner(
+        open_store(Path(config.run.artifacts).resolve(), config.run.store),
+        run.observer,
+        seed=config.seed,
+        logs=run.logs,
+        timeout=config.run.stage_timeout,
+        retries=config.run.stage_retries,
+        timings=timings_policy(config),
+        run_id=run.info.run_id,
+        provenance=run.provenance,
+        turns=Turns(config.run.locks, alone=config.run.timing_alone),
+    )
+
+
+def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], results: Results) -> Node:
+    """The report over whatever there is, with a line for each result that is missing."""
+    by_id = {node.id: node for node in nodes}
+    failures: list[dict[str, Any]] = []
+    for name in [n.id for n in nodes]:
+        cause = name if name in results.failures else results.skipped.get(name)
+        if cause is not None:
+            node, error = by_id[name], results.failures[cause]
+            failures.append(
+                {
+                    "stage": name,
+                    "backend": node.backend,
+                    "precision": node.precision,
+                    "error": str(error),
+                    "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
+                }
+            )
+    kinds = {
+        "engines": "build",
+        "latencies": "latency",
+        "accuracies": "accuracy",
+        "comparisons": "compare",
+        "agreements": "agreement",
+        "mixtures": "float_blocks",
+    }
+    return Node(
+        id="report",
+        stage="report",
+        options=ReportOptions(
+            run_id=run.info.run_id,
+            model=run.info.model,
+            data=run.info.data,
+            command=run.info.command,
+            hardware=run.info.hardware,
+            method=config.compression.method,
+            failures=failures,
+            gate=config.gate,
+            require_all_backends=config.run.require_all_backends,
+            config=dict(run.info.config),
+            versions=provenance.versions(),
+            commit=run.info.commit,
+        ),
+        inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
+        partial=True,
+        empty=True,
+    )

@@ -1,0 +1,213 @@
+"""A run's folder and its frame: who is told, what is written down, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import platform
+import secrets
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+from pipelines.config.digest import config_digest
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.events import NullObserver, Observer, Observers, RunInfo, StageInfo
+from pipelines.execution.runner import Results
+from pipelines.runs import history
+from pipelines.runs.observers import default_observers
+from pipelines.system import provenance
+from pipelines.system.files import write_text
+from pipelines.system.redact import redact
+from pipelines.system.run_lock import alive
+from stages.artifacts import Artifact, digest_of
+from stages.codec import to_json
+from stages.errors import StoreError
+
+
+@dataclass
+class Run:
+    """An open run."""
+
+    info: RunInfo
+    observer: Observers
+    config_digest: str = ""
+    results: Results = field(default_factory=Results)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+    _clock: float = field(default_factory=time.monotonic)
+    """Durations are not read off the wall clock, which may be set while a run goes on."""
+
+    @property
+    def logs(self) -> Path:
+        return self.info.run_dir / "logs"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What is kept with every result that this run computes."""
+        return {
+            "command": self.info.command,
+            "commit": self.info.commit,
+            "hardware": self.info.hardware,
+            "driver": provenance.driver(),
+            "python": platform.python_version(),
+            "versions": dict(self.versions),
+        }
+
+    def save_state(self, status: str) -> None:
+        """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
+        results = self.results
+        state = {
+            "schema_version": 1,
+            "run_id": self.info.run_id,
+            "pipeline": self.info.pipeline,
+            "model": self.info.model,
+            "data": self.info.data,
+            "status": status,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": round(time.monotonic() - self._clock, 3),
+            "resumed_from": self.info.resumed_from,
+            "config_digest": self.config_digest,
+            "seed": self.info.config.get("seed"),
+            "folder": str(Path.cwd()),
+            "store": self.info.config.get("run", {}).get("store"),
+            "command": self.info.command,
+            "commit": self.info.commit,
+            "hardware": self.info.hardware,
+            "driver": provenance.driver(),
+            "python": platform.python_version(),
+            "versions": dict(self.versions),
+            "stages": {
+                **{
+                    name: {
+                        "status": "cached" if name in results.cached else "done",
+                        "entry": artifact.key,
+                        "digest": artifact.digest,
+                        "files": digest_of(artifact.files),
+                        "seconds": round(results.seconds[name], 3),
+                    }
+                    for name, artifact in results.artifacts.items()
+                },
+                **{name: {"status": "failed", "error": str(e)} for name, e in results.failures.items()},
+                **{name: {"status": "skipped", "because": cause} for name, cause in results.skipped.items()},
+            },
+            "timed_in": results.timed_in,
+            "warnings": results.warnings,
+        }
+        write_text(self.info.run_dir / "run.json", json.dumps(state, indent=1))
+
+
+@contextlib.contextmanager
+def open_run(
+    config: PipelineConfig, *, pipeline: str, command: Sequence[str], observers: Sequence[Observer] | None = None
+) -> Iterator[Run]:
+    """Make the run's folder, tell the observers that it began, and see to it that signals end it in order."""
+    artifacts = Path(config.run.artifacts).resolve()
+    data = config.data.name or config.data.kind
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    run_id = f"{stamp}-{config.model.name}-{data}-{secrets.token_hex(2)}"
+    folder = artifacts / "runs" / run_id
+    plain = redact(to_json(config))
+    plain.pop("schedule")  # it says when a run is started, not what it does
+    digest = config_digest(config)
+    try:
+        history.mark_killed(artifacts)
+        folder.mkdir(parents=True)
+        write_text(folder / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {folder.parent}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
+        ) from error
+    info = RunInfo(
+        run_id=run_id,
+        name=run_id,
+        pipeline=pipeline,
+        model=config.model.name,
+        data=data,
+        config=plain,
+        command=shlex.join(redact(list(command))),
+        hardware=provenance.hardware(),
+        commit=provenance.commit(),
+        run_dir=folder,
+        resumed_from=history.interrupted(artifacts, pipeline, digest),
+    )
+    if observers is None:
+        observers = default_observers(config)
+    run = Run(info, Observers(observers), digest, versions=provenance.versions())
+    run.observer.add(_StateWriter(run))
+    with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
+        try:
+            run.save_state("RUNNING")
+            run.observer.run_started(info)
+            yield run
+        except BaseException as stop:
+            status = "FAILED" if isinstance(stop, Exception) else "KILLED"
+            with contextlib.suppress(OSError):  # a full disk must not hide why the run ended
+                run.save_state(status)
+            run.observer.run_finished(status, {"error": str(stop)}, None)
+            raise
+        finally:
+            _tell_warnings(run)
+
+
+@contextlib.contextmanager
+def _told_of_a_full_disk(artifacts: Path) -> Iterator[None]:
+    """A disk that is full or became read-only is the user's to mend, not a bug."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise StoreError(
+            f"cannot write under {artifacts}: {error.strerror}; make room there (`detpress gc` shows what can go) or "
+            "set run.artifacts=FOLDER, then run again: finished stages are kept"
+        ) from error
+
+
+class _StateWriter(NullObserver):
+    """Keeps ``run.json`` up to date, for whoever looks while the run goes on or after it was killed."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def stage_finished(self, stage: StageInfo, artifact: Artifact, cached: bool, seconds: float) -> None:
+        self._run.save_state("RUNNING")
+
+    def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
+        self._run.save_state("RUNNING")
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C does, so that workers are ended and temporary folders removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before: Any = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell_warnings(run: Run) -> None:
+    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it)."""
+    console = Console(stderr=True, highlight=False)
+    for message in run.observer.warnings:
+        console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)

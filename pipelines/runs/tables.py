@@ -1,0 +1,47 @@
+"""A report's tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stages.report import float_blocks, tables
+
+LOG_WIDTH = 400
+"""Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
+
+
+def print_tables(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    content = dict(report)
+    shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
+    if content.get("gates"):
+        shown.append(tables.gate_table(content))
+    if content.get("float_blocks") and content["float_blocks"]["blocks"]:
+        shown.append(float_blocks.block_table(content["float_blocks"]))
+    for source in shown:
+        print_table(source, console)
+    if said := float_blocks.headline(content):
+        console.print(said, soft_wrap=True, markup=False)
+    for sentence in tables.invalid_timings(content):
+        console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
+
+
+def print_table(source: tables.Table, console: Console) -> None:
+    """Print one table with its title."""
+    table = Table(title=source.title, title_justify="left", title_style="bold")
+    for name in source.header:
+        table.add_column(name, overflow="fold")
+    for row in source.rows:
+        table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+    console.print(table)
+
+
+_STYLED = {"None": "[dim]None[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}

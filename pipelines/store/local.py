@@ -1,0 +1,291 @@
+"""Results by the key of what made them: ``artifacts/store/STAGE/KEY/``.
+
+An entry is a folder with ``entry.json`` (the artifact, the parts of its key, how long it took, where) and ``files/``.
+It is written beside the store and renamed into it, so a reader sees a whole entry or none. What an interrupted stage
+left behind for its own resumption lies in ``artifacts/work/STAGE-KEY/`` and goes away when the entry is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stages.artifacts import Artifact, digest_of, sha256_of
+from stages.codec import artifact_from_json, to_json
+from stages.errors import StoreError
+
+SCHEMA = 1
+_KEY_LENGTH = 20  # hex digits of a folder's name: 80 bits
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a result depends on, part by part, and the digest of it all."""
+
+    stage: str
+    parts: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(to_json(self.parts))[:_KEY_LENGTH]
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.digest}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished result."""
+
+    artifact: Artifact
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+    metrics: list[list[Any]] = field(default_factory=list)  # [name, value, step] as the stage reported them
+    run: str = ""
+    """Id of the run that computed it."""
+    machine: str = ""
+    """What it was computed on, until that restarts (see ``provenance.machine``)."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A result in the making: ``folder`` is renamed into the store, ``work`` survives an interruption."""
+
+    key: Key
+    folder: Path
+    out: Path
+    work: Path
+
+
+class Store:
+    """The content-addressed results under one ``artifacts`` folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.entries = root / "store"
+        self.works = root / "work"
+        self.problems: list[str] = []
+        """What went wrong without costing a result, for the run to tell; whoever tells it empties the list."""
+
+    def prepare(self) -> None:
+        """Make the folders. Raises StoreError where nothing can be written."""
+        try:
+            for folder in (self.entries, self.works, self.entries / ".tmp", self.entries / ".locks"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {self.root}: {error.strerror}; set run.artifacts=FOLDER to one that is writable"
+            ) from error
+
+    def folder(self, key: Key) -> Path:
+        return self.entries / key.stage / key.digest
+
+    @contextmanager
+    def lock(self, key: Key) -> Iterator[None]:
+        """Hold the key against other processes: of two that want one result, the second waits and then finds it."""
+        path = self.entries / ".locks" / f"{key.stage}-{key.digest}"
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def claim(self, key: Key, wait: Callable[[str], None]) -> Iterator[None]:
+        """Hold the key against other machines while it is computed; what one of them made is there by then."""
+        yield
+
+    def refer(self, run_id: str, entries: list[str]) -> None:
+        """Tell what a run refers to so far, where that is not plain from the runs' folders beside the store."""
+
+    def find(self, key: Key) -> Entry | None:
+        """The entry of ``key``, its files checked against their digests; ``None`` if there is none.
+
+        Raises:
+            StoreError: an entry is there but not whole; ``discard`` it and compute it again.
+        """
+        entry = self.peek(key)
+        if entry is not None:
+            check(entry)
+        return entry
+
+    def peek(self, key: Key) -> Entry | None:
+        """The entry of ``key`` as its record has it, the files not looked at; ``None`` if there is none.
+
+        Raises:
+            StoreError: the record is missing or cannot be read.
+        """
+        return self._read(str(key))
+
+    def load(self, name: str) -> Artifact:
+        """The artifact of the entry ``STAGE/DIGEST``, its files checked.
+
+        Raises:
+            StoreError: it is not there (any more), or not what was stored.
+        """
+        entry = self._read(name)
+        if entry is None:
+            raise StoreError(f"{self.entries / name} is not in the store any more; run the command of the run again")
+        check(entry)
+        return entry.artifact
+
+    def _read(self, name: str) -> Entry | None:
+        folder = self.entries / name
+        record = folder / "entry.json"
+        if not record.is_file():
+            if folder.exists():
+                raise StoreError(f"{folder} has no entry.json")
+            return None
+        try:
+            data = json.loads(record.read_text())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{record} cannot be read: {error}") from error
+        return parse(data, name, folder)
+
+    def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
+        """The plain records of a stage's entries, newest first, the unreadable ones left out."""
+        found: list[tuple[float, Path]] = []
+        for path in (self.entries / stage).glob("*/entry.json"):
+            with contextlib.suppress(OSError):  # it was collected in between
+                found.append((path.stat().st_mtime, path))
+        records: list[dict[str, Any]] = []
+        for _, path in sorted(found, reverse=True)[:newest]:
+            with contextlib.suppress(OSError, ValueError):
+                record = json.loads(path.read_text())
+                if record.get("schema") == SCHEMA:
+                    records.append(record)
+        return records
+
+    def discard(self, key: Key) -> None:
+        """Move a broken entry out of the way."""
+        grave = self._temporary(key)
+        self.folder(key).rename(grave / key.digest)
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def begin(self, key: Key) -> Pending:
+        folder = self._temporary(key)
+        out = folder / "files"
+        out.mkdir()
+        work = self.works / f"{key.stage}-{key.digest}"
+        work.mkdir(parents=True, exist_ok=True)
+        return Pending(key, folder, out, work)
+
+    def commit(self, pending: Pending, artifact: Artifact, *, record: Mapping[str, Any]) -> Entry:
+        """Write the record and move the folder into the store; from here on the result is found by its key."""
+        record = {"warnings": [], "metrics": [], "seconds": 0.0, "run": "", "machine": "", **record}
+        data = {
+            "schema": SCHEMA,
+            "key": pending.key.digest,
+            "stage": pending.key.stage,
+            "parts": to_json(pending.key.parts),
+            "artifact": to_json(artifact),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **record,
+        }
+        target = self.folder(pending.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with (pending.folder / "entry.json").open("w") as stream:
+                json.dump(data, stream, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            pending.folder.rename(target)
+        except OSError as error:
+            raise StoreError(f"cannot store the result of {pending.key.stage} in {target}: {error.strerror}") from error
+        shutil.rmtree(pending.work, ignore_errors=True)
+        artifact = dataclasses.replace(artifact, root=target / "files", key=str(pending.key))
+        return Entry(
+            artifact,
+            float(record["seconds"]),
+            list(record["warnings"]),
+            list(record["metrics"]),
+            str(record["run"]),
+            str(record["machine"]),
+        )
+
+    def abandon(self, pending: Pending) -> None:
+        """Forget an unfinished result; its ``work`` folder stays for the next try (unless nothing is in it)."""
+        shutil.rmtree(pending.folder, ignore_errors=True)
+        if pending.work.is_dir() and not any(pending.work.iterdir()):
+            pending.work.rmdir()
+
+    def sweep(self) -> list[Path]:
+        """Remove temporary folders that a killed process left behind, and return where they were.
+
+        Each is named after its key, whose lock its maker holds: neither age nor clock is asked.
+        """
+        removed: list[Path] = []
+        for folder in sorted((self.entries / ".tmp").iterdir()):
+            with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("w") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue  # somebody is at it
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(folder)
+        return removed
+
+    def names(self) -> list[str]:
+        """``STAGE/DIGEST`` of every entry."""
+        return sorted(
+            f"{stage.name}/{entry.name}"
+            for stage in self.entries.glob("*/")
+            if not stage.name.startswith(".")
+            for entry in stage.iterdir()
+        )
+
+    def remove(self, key: str) -> bool:
+        """Remove the entry ``STAGE/DIGEST``; ``False`` if somebody is at it."""
+        return self._unless_locked(key.replace("/", "-"), self.entries / key)
+
+    def remove_work(self, name: str) -> bool:
+        """Remove what an interrupted stage left for its resumption (a folder of ``works``)."""
+        return self._unless_locked(name, self.works / name)
+
+    def _unless_locked(self, lock: str, folder: Path) -> bool:
+        with (self.entries / ".locks" / lock).open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            # Out of sight in one step, then away: a reader never sees half an entry.
+            grave = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{lock}-"))
+            folder.rename(grave / folder.name)
+            shutil.rmtree(grave, ignore_errors=True)
+            return True
+
+    def _temporary(self, key: Key) -> Path:
+        return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))
+
+
+def parse(data: Mapping[str, Any], name: str, folder: Path) -> Entry:
+    """A record as an entry of ``folder``. The store may have been moved: where it was then does not matter.
+
+    Raises:
+        StoreError: it is of another version, or not a record.
+    """
+    try:
+        if data["schema"] != SCHEMA:
+            raise StoreError(f"{folder} has schema {data['schema']}, this version reads {SCHEMA}")
+        artifact = artifact_from_json(data["artifact"])
+        kept = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{folder / 'entry.json'} cannot be read: {error}") from error
+    return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *kept)
+
+
+def check(entry: Entry) -> None:
+    """Raise StoreError if a file of the entry is not what was stored."""
+    for name, digest in entry.artifact.files.items():
+        path = entry.artifact.root / name
+        if not path.is_file() or sha256_of(path) != digest:
+            raise StoreError(f"{path} is missing or not what was stored")

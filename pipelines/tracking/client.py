@@ -1,0 +1,89 @@
+"""The MLflow store that the options name: its address, a client for it, and runs in it that nobody ends any more."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.system import telemetry
+from pipelines.system.process_identity import is_gone
+from pipelines.system.run_lock import is_alive
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+def store_uri(options: TrackingOptions) -> str:
+    """The tracking URI: the one that was given, or SQLite in the local folder."""
+    return options.uri or f"sqlite:///{Path(options.folder).resolve() / 'mlflow.db'}"
+
+
+def artifact_location(options: TrackingOptions) -> str | None:
+    """Where a new experiment keeps its files; ``None`` leaves it to the server."""
+    if options.artifact_location:
+        given = options.artifact_location
+        return given if "://" in given else Path(given).resolve().as_uri()
+    if store_uri(options).startswith(("http://", "https://")):
+        return None
+    return (Path(options.folder).resolve() / "artifacts").as_uri()
+
+
+def connect(options: TrackingOptions) -> MlflowClient:
+    """A client of the store; imports MLflow, which takes a second or two. Nothing is asked of a server yet."""
+    telemetry.off(os.environ)
+    # MLflow's own defaults would let a dead server hold a run for minutes; what the user has set stays.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(options.timeout))))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # With a server it would print links to stdout, which is for tables and the path of the report.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):  # they tell of every table they create
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if store_uri(options).startswith("sqlite:///"):
+        return _sqlite_client(store_uri(options))
+    return MlflowClient(tracking_uri=store_uri(options))
+
+
+def _sqlite_client(uri: str) -> MlflowClient:
+    """A client whose database is there: two runs that make its tables at once fail both."""
+    from mlflow.tracking import MlflowClient
+
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)  # the first request makes the tables
+    return client
+
+
+def sweep(client: MlflowClient) -> None:
+    """Mark runs as KILLED whose process is gone: SIGKILL, or a lost machine, leaves them RUNNING for ever.
+
+    Of a process of another machine, the lock in the run's folder tells, if that folder is shared with this one.
+    """
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    running = list(client.search_runs(experiments, "attributes.status = 'RUNNING'"))
+    gone = {run.info.run_id for run in running if is_gone(run.data.tags) or _over(run.data.tags.get("run_dir"))}
+    for run in running:
+        if run.info.run_id in gone or run.data.tags.get("mlflow.parentRunId") in gone:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _over(run_dir: str | None) -> bool:
+    return run_dir is not None and (Path(run_dir) / "run.json").is_file() and not is_alive(Path(run_dir))
+
+
+def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:
+    """Let the interrupted run (by its ``run_id``) name the one that went on with it."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    for run in client.search_runs(experiments, f"tags.run_id = '{interrupted}' and tags.node = 'pipeline'"):
+        client.set_tag(run.info.run_id, "continued_by", successor)

@@ -1,0 +1,182 @@
+"""Stage ``accuracy``: COCO mAP of one built engine, on every validation image.
+
+What is scored is what will run: the engine itself, not the model it was built from. Preprocessing, NMS and metrics are
+the same for every backend.
+
+``accuracy.json``::
+
+    schema_version, backend, precision, model_labels
+    images, images_without_boxes, boxes (labelled, crowds left out), detections
+    map, map50, map75         in points, 0 to 100: what the report's tables show
+    AP, AP50, AP75, AP_small, AP_medium, AP_large, AR_1, AR_10, AR_100, AR_small, AR_medium, AR_large
+                              as COCO gives them, 0 to 1; null where the labels hold no box of that size
+    per_class                 [{"name", "AP", "AP50", "boxes"}], in order of category id
+    checked                   whether pycocotools scored the same detections too, with the same result
+    nms                       the settings
+
+``matches.npz`` keeps what became of each detection, for `stages/accuracy/compare.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stages import backends
+from stages.accuracy.pycocotools_check import score
+from stages.artifacts import AccuracyResult, Engine, LabeledSet, hash_files
+from stages.backends.base import feeds_for
+from stages.contract import StageContext
+from stages.detection.average_precision import STATS, summarize
+from stages.detection.images import read_image
+from stages.detection.matching import Truth, match
+from stages.detection.nms import multiclass_nms
+from stages.detection.preprocess import Preprocessor
+from stages.detection.results import Floats, as_coco, class_to_category, gather, write_coco
+from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.errors import ConfigError, StageError
+from stages.options.accuracy import AccuracyOptions
+
+SCHEMA_VERSION = 1
+AHEAD = 3  # batches that are read and preprocessed ahead of the engine
+
+
+class Accuracy:
+    """Runs the engine on the validation set and scores what it finds."""
+
+    name: ClassVar[str] = "accuracy"
+    version: ClassVar[int] = 3
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "pycocotools")
+    Options: ClassVar[type] = AccuracyOptions
+    Output: ClassVar[type[AccuracyResult]] = AccuracyResult
+
+    @dataclass(frozen=True)
+    class Inputs:
+        engine: Engine
+        validation: LabeledSet
+
+    def __init__(self, options: AccuracyOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: Inputs, context: StageContext) -> AccuracyResult:
+        """Score one engine; metrics are named ``map.<backend>.<precision>`` and so on."""
+        engine, validation, o = inputs.engine, inputs.validation, self.options
+        if o.max_images is not None and o.max_images < 1:
+            raise ConfigError([f"accuracy.max_images={o.max_images} has to be 1 or more, or null for all images"])
+        coco = json.loads(validation.path("annotations.json").read_text(encoding="utf-8"))
+        if o.max_images is not None and o.max_images < len(coco["images"]):
+            coco["images"] = coco["images"][: o.max_images]
+            ids = {image["id"] for image in coco["images"]}
+            coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
+            context.warn(f"scored on the first {o.max_images} images only (accuracy.max_images)")
+        sidecar = Sidecar.read(engine.path(FILE_NAME))
+        categories = class_to_category(list(sidecar.labels), coco["categories"], context)
+        root = Path(validation.images_root)
+        truth = Truth.from_coco(coco)
+        found: list[tuple[int, Floats]] = []
+        for image, boxes in self._detect(engine, sidecar, root, coco["images"], context):
+            found.append((image["id"], boxes))
+        detections = gather(found, truth, categories)
+        matches = match(truth, detections)
+        metrics = by_class(summarize(matches), coco["categories"])
+        checked = detections.score.size <= o.check_detections
+        if checked:
+            _check(metrics, score(coco, as_coco(detections, truth)))
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "backend": engine.backend,
+            "precision": str(engine.precision),
+            "model_labels": list(sidecar.labels),
+            "images": len(coco["images"]),
+            "images_without_boxes": len(coco["images"]) - len({a["image_id"] for a in coco["annotations"]}),
+            "boxes": sum(c["boxes"] for c in metrics["per_class"]),
+            "detections": detections.score.size,
+            **{name: _points(metrics[of]) for name, of in (("map", "AP"), ("map50", "AP50"), ("map75", "AP75"))},
+            **metrics,
+            "checked": checked,
+            "nms": dataclasses.asdict(o.nms),
+        }
+        (context.out / "accuracy.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_coco(context.out / "detections.json", detections, truth)
+        matches.save(context.out / "matches.npz")
+        for name in ("map", "map50", "map75"):
+            if content[name] is not None:
+                context.metric(f"{name}.{engine.backend}.{engine.precision}", content[name])
+        return AccuracyResult(
+            root=context.out,
+            files=hash_files(context.out),
+            backend=engine.backend,
+            precision=engine.precision,
+        )
+
+    def _detect(
+        self, engine: Engine, sidecar: Sidecar, root: Path, images: list[dict[str, Any]], context: StageContext
+    ) -> Iterator[tuple[dict[str, Any], Floats]]:
+        """Each image with its detections [M, 6] in pixels of the image."""
+        backend = backends.get(engine.backend)
+        backend.prepare()
+        preprocess = Preprocessor(sidecar)
+        size = max(1, engine.batch)
+        groups = [images[i : i + size] for i in range(0, len(images), size)]
+        started = perf_counter()
+        done = 0
+        with backend.open(engine) as session, ThreadPoolExecutor(1) as reader:
+            waiting: list[Future[tuple[Floats, Floats]]] = []
+            for number, group in enumerate(groups):
+                while len(waiting) < AHEAD and number + len(waiting) < len(groups):
+                    waiting.append(reader.submit(_read, preprocess, root, groups[number + len(waiting)], size))
+                batch, scales = waiting.pop(0).result()
+                boxes, scores = (np.asarray(out, np.float32) for out in session.infer(feeds_for(engine, batch, scales)))
+                if scores.shape[1] != len(sidecar.labels):
+                    raise StageError(f"the engine scores {scores.shape[1]} classes, its {FILE_NAME} names "
+                                     f"{len(sidecar.labels)}; export the model again")  # fmt: skip
+                for i, image in enumerate(group):
+                    if not (np.isfinite(boxes[i]).all() and np.isfinite(scores[i]).all()):
+                        raise StageError(
+                            f"the {engine.backend} {engine.precision} engine gives NaN or infinite values on "
+                            f"{image['file_name']}, so it has no accuracy; build it again with other backend options"
+                        )
+                    own = boxes[i] if engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
+                    yield image, multiclass_nms(own, scores[i], self.options.nms)
+                done += len(group)
+                if done % (size * 8) == 0 or done == len(images):
+                    context.progress(done, len(images), images_per_s=done / (perf_counter() - started))
+
+
+def _read(preprocess: Preprocessor, root: Path, group: list[dict[str, Any]], size: int) -> tuple[Floats, Floats]:
+    """A preprocessed batch of ``size``; a short last group is filled up with its last image."""
+    pictures = [read_image(root / image["file_name"]) for image in group]
+    return preprocess.batch(pictures + pictures[-1:] * (size - len(pictures)))
+
+
+def by_class(summary: dict[str, Any], categories: list[dict[str, Any]]) -> dict[str, Any]:
+    """A summary in the form of ``accuracy.json``: a dict per class."""
+    names = {int(c["id"]): c["name"] for c in categories}
+    columns = zip(*(summary[f"per_class_{of}"] for of in ("ap", "ap50", "boxes")), strict=True)
+    per_class = [
+        {"name": names[category], "AP": ap, "AP50": ap50, "boxes": boxes}
+        for category, (ap, ap50, boxes) in zip(sorted(names), columns, strict=True)
+    ]
+    return {**{name: summary[name] for name in STATS}, "per_class": per_class}
+
+
+def _check(own: dict[str, Any], other: dict[str, Any]) -> None:
+    """Raise if pycocotools gives other numbers than we do."""
+    for name in own:
+        if own[name] != other[name]:
+            raise StageError(
+                f"our {name} is {own[name]}, pycocotools gives {other[name]} on the same detections; report this (with "
+                "accuracy.check_detections=0 the check is left out)"
+            )
+
+
+def _points(value: float | None) -> float | None:
+    return None if value is None else 100 * value

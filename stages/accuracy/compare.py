@@ -1,0 +1,169 @@
+"""Stage ``compare``: what a reduced precision cost, on the same images, and whether that is more than chance.
+
+``compare.json``; every difference is ``other - base``, in points (0 to 100) of mAP::
+
+    schema_version, backend, base, other, images, draws, confidence
+    difference    {"map", "map50", "map75", "map_small", "map_medium", "map_large":
+                   {"value", "low", "high"}}: the difference and its interval; null where it is not defined
+    per_class     [{"name", "boxes", "value", "low", "high"}], in order of category id
+    threshold     the score at which the base has its best F1: what follows is seen at it
+    calibration   {"base", "other": see ``comparing.calibration``, "shift": see ``comparing.score_shift``}
+    image_loss    {"mean", "worse", "better"}: F1 that images lose, and how many lose or gain any
+    worst         [{"image_id", "file_name", "base_f1", "other_f1", "loss", "picture"}], largest loss first
+    seconds       how long the resampling took
+
+``draws.npz`` holds the differences of each draw, in points, under the names of ``difference``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stages.accuracy import per_image
+from stages.artifacts import AccuracyResult, Comparison, LabeledSet, hash_files
+from stages.contract import StageContext
+from stages.detection.differences import CONFIDENCE, NAMES, Floats, differ
+from stages.detection.matching import Matches
+from stages.errors import StageError
+from stages.options.accuracy import CompareOptions
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CompareInputs:
+    """Two results of one backend on one validation set."""
+
+    base: AccuracyResult
+    other: AccuracyResult
+    validation: LabeledSet
+
+
+class Compare:
+    """The stage."""
+
+    name: ClassVar[str] = "compare"
+    version: ClassVar[int] = 2
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
+    Options: ClassVar[type] = CompareOptions
+    Inputs: ClassVar[type] = CompareInputs
+    Output: ClassVar[type[Comparison]] = Comparison
+
+    def __init__(self, options: CompareOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: CompareInputs, context: StageContext) -> Comparison:
+        """Metrics: ``map_difference.<backend>.<other>`` with ``.low`` and ``.high``."""
+        base, other = (Matches.load(result.path("matches.npz")) for result in (inputs.base, inputs.other))
+        if not np.array_equal(base.image_ids, other.image_ids) or not np.array_equal(
+            base.truth_image, other.truth_image
+        ):
+            raise StageError("the two precisions were scored on different images; run again with one data set")
+        coco = json.loads(inputs.validation.path("annotations.json").read_text(encoding="utf-8"))
+        started = perf_counter()
+        context.progress(0, 2)
+        differences, draws = differ(base, other, self.options.draws, context.seed, context.threads)
+        seconds = perf_counter() - started
+        context.progress(1, 2)
+        names = {int(c["id"]): c["name"] for c in coco["categories"]}
+        threshold = per_image.best_threshold(base)
+        f1 = np.stack([per_image.image_f1(m, threshold) for m in (base, other)])
+        content: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "backend": inputs.base.backend,
+            "base": str(inputs.base.precision),
+            "other": str(inputs.other.precision),
+            "images": base.images,
+            "draws": self.options.draws,
+            "confidence": CONFIDENCE,
+            "difference": {name: differences[name] for name in NAMES},
+            "per_class": [
+                {"name": names[int(category)], **differences["per_class"][k]}
+                for k, category in enumerate(base.category_ids)
+            ],
+            "threshold": threshold,
+            "calibration": {
+                "base": per_image.calibration(base),
+                "other": per_image.calibration(other),
+                "shift": per_image.score_shift(base, other),
+            },
+            "image_loss": {
+                "mean": float((f1[0] - f1[1]).mean()),
+                "worse": int(np.count_nonzero(f1[1] < f1[0])),
+                "better": int(np.count_nonzero(f1[1] > f1[0])),
+            },
+            "worst": self._worst(inputs, coco, f1, (base, other), threshold, context),
+            "seconds": seconds,
+        }
+        (context.out / "compare.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        np.savez(context.out / "draws.npz", **draws)  # type: ignore[arg-type]
+        told = content["difference"]["map"]
+        for suffix, value in () if told is None else (("", "value"), (".low", "low"), (".high", "high")):
+            if told[value] is not None:
+                context.metric(f"map_difference.{inputs.base.backend}.{inputs.other.precision}{suffix}", told[value])
+        context.progress(2, 2)
+        return Comparison(
+            root=context.out,
+            files=hash_files(context.out),
+            backend=inputs.base.backend,
+            base=inputs.base.precision,
+            other=inputs.other.precision,
+        )
+
+    def _worst(
+        self,
+        inputs: CompareInputs,
+        coco: dict[str, Any],
+        f1: Floats,
+        matches: tuple[Matches, Matches],
+        threshold: float,
+        context: StageContext,
+    ) -> list[dict[str, Any]]:
+        loss = f1[0] - f1[1]
+        chosen = [int(i) for i in np.argsort(-loss, kind="stable")[: self.options.worst] if loss[i] > 0]
+        if not chosen:
+            return []
+        from stages.accuracy.pictures import side_by_side
+
+        images = {int(image["id"]): image for image in coco["images"]}
+        ids = [int(matches[0].image_ids[i]) for i in chosen]
+        found = [_of_images(m, chosen, threshold) for m in matches]
+        worst = []
+        for place, (number, image_id) in enumerate(zip(chosen, ids, strict=True), start=1):
+            picture = f"worst-{place}.jpg"
+            side_by_side(
+                Path(inputs.validation.images_root) / images[image_id]["file_name"],
+                [a for a in coco["annotations"] if a["image_id"] == image_id],
+                [of[place - 1] for of in found],
+                [inputs.base.precision.value.upper(), inputs.other.precision.value.upper()],
+                {int(c["id"]): c["name"] for c in coco["categories"]},
+                context.out / picture,
+            )
+            worst.append(
+                {
+                    "image_id": image_id,
+                    "file_name": images[image_id]["file_name"],
+                    "base_f1": float(f1[0, number]),
+                    "other_f1": float(f1[1, number]),
+                    "loss": float(loss[number]),
+                    "picture": picture,
+                }
+            )
+        return worst
+
+
+def _of_images(matches: Matches, numbers: list[int], threshold: float) -> list[list[dict[str, Any]]]:
+    """COCO results of some images (by number), from the threshold on."""
+    found = []
+    for number in numbers:
+        own = np.flatnonzero((matches.image == number) & (matches.score >= threshold))
+        categories = matches.category_ids[matches.category[own]].tolist()
+        columns = zip(categories, matches.bbox[own].tolist(), matches.score[own].tolist(), strict=True)
+        found.append([{"category_id": c, "bbox": box, "score": score} for c, box, score in columns])
+    return found

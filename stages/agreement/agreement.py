@@ -1,0 +1,145 @@
+"""Stage ``agreement``: whether every engine finds what the reference finds, on real images, without any label.
+
+``agreement.json``::
+
+    schema_version, images, score
+    names         of the reference and of the engines, by precision: the matrix's rows and columns
+    f1            the matrix: share of the boxes of two engines that have a partner; symmetric, 1 on the diagonal
+    engines       [{"backend", "precision", "boxes", "share", "iou", "score_difference", "largest_score_difference",
+                   "bounds": {"share", "iou", "score_difference"}, "verdict": "agrees" or "disagrees", "reason"}]:
+                  each engine against the reference of its precision (see ``stages/agreement/detect.py``)
+
+An engine that disagrees is a failed row of the report. A difference of one or two boxes is never beyond the bound.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stages.agreement.detect import load_detections
+from stages.agreement.likeness import Likeness, likeness
+from stages.artifacts import Agreement, Detected, Precision, hash_files
+from stages.contract import StageContext
+from stages.detection.matching import Detections
+from stages.errors import StageError
+from stages.options.agreement import AgreementOptions
+
+SCHEMA_VERSION = 1
+REFERENCE_NAME = "reference"
+FREE_BOXES = 2
+"""Boxes without a partner that are never held against an engine."""
+FEW_BOXES = 10
+AGREES, DISAGREES = "agrees", "disagrees"
+
+
+@dataclass(frozen=True)
+class AgreementInputs:
+    """``reference`` holds each precision's; ``engines`` one entry per backend."""
+
+    reference: Detected
+    engines: list[Detected]
+
+
+class AgreementStage:
+    """The stage."""
+
+    name: ClassVar[str] = "agreement"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("numpy",)
+    Options: ClassVar[type] = AgreementOptions
+    Inputs: ClassVar[type] = AgreementInputs
+    Output: ClassVar[type[Agreement]] = Agreement
+
+    def __init__(self, options: AgreementOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: AgreementInputs, context: StageContext) -> Agreement:
+        """Metrics: ``agreement.<backend>.<precision>.share``, ``.iou`` and ``.score_difference``."""
+        o = self.options
+        told = [json.loads(d.path("detected.json").read_text()) for d in (inputs.reference, *inputs.engines)]
+        if any(content["images"] != told[0]["images"] for content in told):
+            raise StageError("the engines saw different images; run again with one data set")
+        named = [(d.backend, p, load_detections(d, p), content["precisions"][p]["finite"])
+                 for d, content in zip((inputs.reference, *inputs.engines), told, strict=True)
+                 for p in d.precisions]  # fmt: skip
+        named.sort(key=lambda each: each[1])  # stable: the reference stays first of its precision
+        references = {p: found for backend, p, found, _ in named if not backend}
+        engines = [
+            self._judge(backend, precision, found, finite, references[precision])
+            for backend, precision, found, finite in named
+            if backend
+        ]
+        f1 = np.eye(len(named))
+        for i, (_, _, one, _) in enumerate(named):
+            for j, (_, _, other, _) in enumerate(named[:i]):
+                f1[i, j] = f1[j, i] = likeness(one, other, o.score, o.score_slack).share
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "images": len(told[0]["images"]),
+            "score": o.score,
+            "names": [f"{backend or REFERENCE_NAME} {precision.upper()}" for backend, precision, _, _ in named],
+            "f1": f1.round(6).tolist(),
+            "engines": engines,
+        }
+        (context.out / "agreement.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        self._tell(engines, context)
+        return Agreement(root=context.out, files=hash_files(context.out))
+
+    def _judge(
+        self, backend: str, precision: str, found: Detections, finite: bool, reference: Detections
+    ) -> dict[str, Any]:
+        o = self.options
+        fp32 = precision == Precision.FP32.value
+        like = likeness(reference, found, o.score, o.score_slack)
+        bounds = {
+            "share": o.min_share_fp32 if fp32 else o.min_share_int8,
+            "iou": o.min_iou_fp32 if fp32 else o.min_iou_int8,
+            "score_difference": o.max_score_fp32 if fp32 else o.max_score_int8,
+        }
+        reasons = list(_beyond(like, bounds)) if finite else ["it gives NaN or infinite values"]
+        return {
+            "backend": backend,
+            "precision": precision,
+            "boxes": like.boxes,
+            "share": like.share,
+            "iou": like.iou,
+            "score_difference": like.score_difference,
+            "largest_score_difference": like.largest_score_difference,
+            "bounds": bounds,
+            "verdict": DISAGREES if reasons else AGREES,
+            "reason": "; ".join(reasons) or None,
+        }
+
+    def _tell(self, engines: list[dict[str, Any]], context: StageContext) -> None:
+        for told in engines:
+            name = f"{told['backend']} {told['precision']}"
+            for key in ("share", "iou", "score_difference"):
+                if told[key] is not None:
+                    context.metric(f"agreement.{told['backend']}.{told['precision']}.{key}", told[key])
+            if told["verdict"] == DISAGREES:
+                context.warn(f"{name} disagrees with the reference: {told['reason']}")
+            elif told["boxes"] < FEW_BOXES:
+                context.warn(
+                    f"{name}: only {told['boxes']} boxes from score {self.options.score:g} on to compare, which says "
+                    "little; set agreement.score lower or agreement.images higher"
+                )
+
+
+def _beyond(like: Likeness, bounds: dict[str, float]) -> list[str]:
+    lost = like.boxes - like.matched
+    if lost <= FREE_BOXES and like.iou is None:
+        return []
+    found = []
+    if lost > max(FREE_BOXES, (1 - bounds["share"]) * like.boxes):
+        found.append(f"{lost} of {like.boxes} boxes have no partner (allowed: {1 - bounds['share']:.0%})")
+    if like.iou is not None and like.iou < bounds["iou"]:
+        found.append(f"mean IoU of the partners {like.iou:.3f} (at least {bounds['iou']:g})")
+    if like.score_difference is not None and like.score_difference > bounds["score_difference"]:
+        found.append(
+            f"scores differ by {like.score_difference:.3f} on average (at most {bounds['score_difference']:g})"
+        )
+    return found

@@ -1,0 +1,161 @@
+"""Stage ``detect``: what engines find on a few unlabeled images, for `stages/agreement/agreement.py` to compare.
+
+Given models in place of engines it makes the *reference*: the exported ONNX graph, run node by node as the file says,
+with no fusion and no kernel of a lower precision. From an INT8 file the passes of ``REFERENCE`` take first what every
+backend takes away (the quantized tail, ranges that nobody measured).
+
+``detected.json``::
+
+    schema_version
+    images        their names
+    precisions    {"fp32": {"finite": bool}, ...}: whether all outputs were numbers
+
+``PRECISION.npz`` holds ``image`` (number), ``category`` (class of the model), ``score`` and ``box`` (x, y, width,
+height) in pixels of the image, a row per detection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.artifacts import Detected, Engine, ExportedModel, ImageList, Precision, hash_files
+from stages.backends.base import Array, Feeds
+from stages.backends.detector import Detector, open_detector
+from stages.contract import StageContext
+from stages.detection.images import read_image
+from stages.detection.matching import Detections
+from stages.detection.nms import multiclass_nms
+from stages.detection.preprocess import Preprocessor
+from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.detection.unlabeled import listed_paths
+from stages.errors import StageError
+from stages.options.agreement import DetectOptions
+
+SCHEMA_VERSION = 1
+REFERENCE = ("lift_zero_scales", "float_tail", "drop_unobserved")
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DetectInputs:
+    """Engines of one backend, or models for the reference; at most one of each precision."""
+
+    images: ImageList
+    engines: list[Engine] = field(default_factory=list)
+    models: list[ExportedModel] = field(default_factory=list)
+
+
+class Detect:
+    """The stage."""
+
+    name: ClassVar[str] = "detect"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "onnxruntime", "onnx")
+    Options: ClassVar[type] = DetectOptions
+    Inputs: ClassVar[type] = DetectInputs
+    Output: ClassVar[type[Detected]] = Detected
+
+    def __init__(self, options: DetectOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: DetectInputs, context: StageContext) -> Detected:
+        """Raises UnavailableError if the backend cannot run here."""
+        paths = listed_paths(inputs.images)[: self.options.images]
+        given: Sequence[Engine | ExportedModel] = [*inputs.engines, *inputs.models]
+        told: dict[str, dict[str, bool]] = {}
+        for number, model in enumerate(given):
+            with self._opened(model) as detector:
+                found, finite = self._detect(detector, paths, context, number, len(given))
+            np.savez(context.out / f"{model.precision}.npz", **found.__dict__)
+            told[str(model.precision)] = {"finite": finite}
+        content = {"schema_version": SCHEMA_VERSION, "images": [path.name for path in paths], "precisions": told}
+        (context.out / "detected.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        backend = inputs.engines[0].backend if inputs.engines else ""
+        return Detected(root=context.out, files=hash_files(context.out), backend=backend, precisions=list(told))
+
+    @contextmanager
+    def _opened(self, model: Engine | ExportedModel) -> Iterator[Detector]:
+        if isinstance(model, Engine):
+            with open_detector(model, self.options.nms) as detector:
+                yield detector
+            return
+        engine = Engine(
+            **{name: getattr(model, name) for name in _SHARED}, root=model.root, files=model.files,
+            backend="", main="model.onnx",
+        )  # fmt: skip
+        sidecar = Sidecar.read(model.path(FILE_NAME))
+        yield Detector(engine, sidecar, self.options.nms, NodeByNode(model), Preprocessor(sidecar))
+
+    def _detect(
+        self, detector: Detector, paths: Sequence[Path], context: StageContext, number: int, of: int
+    ) -> tuple[Detections, bool]:
+        """Detections of all images, and whether every output was a number (images with others have no detections)."""
+        size = max(1, detector.engine.batch)
+        rows: list[Floats] = []
+        images: list[int] = []
+        finite = True
+        for start in range(0, len(paths), size):
+            pictures = [read_image(path) for path in paths[start : start + size]]
+            batch, scales = detector.preprocess.batch(pictures + pictures[-1:] * (size - len(pictures)))
+            boxes, scores = (
+                np.asarray(out, np.float32) for out in detector.session.infer(detector.feeds(batch, scales))
+            )
+            for i in range(len(pictures)):
+                if not (np.isfinite(boxes[i]).all() and np.isfinite(scores[i]).all()):
+                    finite = False
+                    continue
+                own = boxes[i] if detector.engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
+                kept = multiclass_nms(own, scores[i], detector.nms)
+                rows.append(kept)
+                images += [start + i] * len(kept)
+            context.progress(number * len(paths) + start + len(pictures), of * len(paths))
+        found = np.concatenate([np.empty((0, 6), np.float32), *rows]).astype(np.float64)
+        corner = found[:, 2:4]
+        box = np.concatenate([corner, found[:, 4:6] - corner], axis=1)
+        return Detections(np.array(images, np.int32), found[:, 0].astype(np.int32), found[:, 1], box), finite
+
+
+_SHARED = ("precision", "input_size", "batch", "scale_factor", "image_input", "scale_input", "boxes_output",
+           "scores_output")  # fmt: skip
+
+
+class NodeByNode:
+    """The exported graph in ONNX Runtime with every optimization off: what the file says, as exactly as it can be."""
+
+    def __init__(self, model: ExportedModel) -> None:
+        import onnx
+        import onnxruntime as ort
+
+        from stages.lowering.recipes import lower
+
+        graph: Any = onnx.load(str(model.path("model.onnx")))
+        if model.precision is Precision.INT8:
+            graph, _ = lower(graph, REFERENCE)
+        settings = ort.SessionOptions()
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(graph.SerializeToString(), settings, ["CPUExecutionProvider"])
+        except Exception as error:  # ORT's exceptions share no base class but Exception
+            text = str(error).strip().splitlines()[0]
+            raise StageError(f"the exported graph cannot be run as a reference: {text}; export it again") from error
+        self._outputs = [model.boxes_output, model.scores_output]
+
+    def infer(self, feeds: Feeds) -> list[Array]:
+        found: list[Array] = self._session.run(self._outputs, feeds)
+        return found
+
+
+def load_detections(detected: Detected, precision: str) -> Detections:
+    """What `Detect` wrote of one precision."""
+    with np.load(detected.path(f"{precision}.npz")) as data:
+        return Detections(data["image"], data["category"], data["score"], data["box"])

@@ -1,0 +1,263 @@
+"""The artifacts that pass between stages: folders of files with a meaning, known by their digests."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stages.errors import StoreError
+
+
+class Precision(str, Enum):
+    """Number format an engine was asked to run in (what it really runs is the audit's to say)."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def sha256_of(path: Path) -> str:
+    """The hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """The hex sha256 of a JSON-able value, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A folder of files with a meaning; subclasses add the fields that say which.
+
+    Attributes:
+        root: folder the files are under.
+        files: relative file name -> hex sha256 of its bytes.
+        key: key of the store entry that made it; empty for what the user brought.
+    """
+
+    SCHEMA: ClassVar[int] = 1
+
+    root: Path
+    files: dict[str, str] = field(default_factory=dict)
+    key: str = ""
+
+    def path(self, name: str) -> Path:
+        """The absolute path of one of the artifact's files."""
+        if name not in self.files:
+            raise StoreError(f"{type(self).__name__} has no file {name!r}; it has {sorted(self.files)}")
+        return self.root / name
+
+    @property
+    def digest(self) -> str:
+        """Digest of the files and the fields, wherever the folder lies and whoever made it."""
+        own = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("root", "key")}
+        return digest_of([type(self).__name__, self.SCHEMA, own])
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of the files, in bytes."""
+        return sum((self.root / name).stat().st_size for name in self.files)
+
+
+def hash_files(root: Path, names: list[str] | None = None) -> dict[str, str]:
+    """``files`` for an artifact: the digests of ``names`` under ``root`` (of every file there by default)."""
+    if names is None:
+        names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    return {name: sha256_of(root / name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSet(Artifact):
+    """The demo's drawn images: ``train.json``, ``train/``, ``val.json``, ``val/``, ``unlabeled/``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageList(Artifact):
+    """Unlabeled images. File ``images.json``: ``[{"path": absolute, "sha256", "width", "height"}, ...]``."""
+
+    count: int
+    skipped: int = 0  # unreadable images that were left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledSet(Artifact):
+    """A COCO-format set. File ``annotations.json``: COCO, with ``file_name`` relative to ``images_root``.
+
+    Category ids stay the user's own (they need not be contiguous); class index ``i`` of a model is the ``i``-th
+    category in order of id, as in PaddleDetection.
+    """
+
+    images_root: str
+    images: int
+    boxes: int
+    images_digest: str  # digest over the bytes of all images, so that a changed picture changes the artifact
+    labels: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Artifact):
+    """PaddleDetection weights: one ``.pdparams`` file, named by ``weights``."""
+
+    weights: str = "model.pdparams"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceModel(Artifact):
+    """Paddle's frozen form: ``model.pdmodel`` and ``model.pdiparams``, as the user brought it."""
+
+    program: str = "model.pdmodel"
+    params: str = "model.pdiparams"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedModel(Artifact):
+    """An INT8 Paddle inference model with quantize/dequantize operators (``model.pdmodel``, ``model.pdiparams``).
+
+    File ``history.json`` holds the curve: ``[{"step", "loss", "lr"}, ...]``, empty for post-training quantization;
+    ``scores.json``, if it was scored: ``{"best": step, "scores": [{"step", "eval_loss" or "eval_map"}, ...]}``.
+    """
+
+    method: str
+    steps: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel(Artifact):
+    """One precision of a model in the forms engines are built from, without NMS inside.
+
+    Files: ``model.pdmodel``, ``model.pdiparams``, ``model.onnx`` (opset 13, batch ``batch``, Q/DQ form for INT8),
+    ``infer_cfg.yml`` (preprocessing, labels, input size, output layout); of FP32 also ``layers.json`` (name of a
+    convolution's weights -> what PaddleDetection calls the layer, empty where that is not known), and of INT8 with
+    blocks left in float ``float_blocks.json`` (see ``stages/mixed_precision/float_blocks.py``).
+
+    Inputs of the graph: ``image`` float32 [batch, 3, H, W] and, if ``scale_factor`` is true, ``scale_factor`` float32
+    [batch, 2] as (scale_y, scale_x). Outputs, in this order: boxes float32 [batch, N, 4] as (x1, y1, x2, y2), in pixels
+    of the *original* image if ``scale_factor`` is true, else of the network input; scores float32 [batch, classes, N].
+    """
+
+    precision: Precision
+    input_size: list[int]  # height, width
+    batch: int = 1
+    scale_factor: bool = True
+    image_input: str = "image"
+    scale_input: str = "scale_factor"
+    boxes_output: str = ""
+    scores_output: str = ""
+    agreement: dict[str, float] = field(default_factory=dict)  # ONNX against Paddle on real images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Artifact):
+    """What quantizing each block costs: ``sensitivity.json`` (``mixed_precision/sensitivity.py``), ``.md``, ``.png``."""
+
+    backend: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Artifact):
+    """What one backend runs, for one precision. The main file is named by ``main``; ``infer_cfg.yml`` lies beside it.
+
+    The input and output names and layout are those of the ``ExportedModel`` it was built from.
+    """
+
+    backend: str
+    precision: Precision
+    main: str
+    input_size: list[int]
+    batch: int
+    scale_factor: bool
+    image_input: str
+    scale_input: str
+    boxes_output: str
+    scores_output: str
+    options: dict[str, Any] = field(default_factory=dict)  # the backend's options it was built with
+    notes: dict[str, Any] = field(default_factory=dict)  # e.g. the lowering's pass report
+    build_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyResult(Artifact):
+    """File ``latency.json`` (see ``stages/latency/latency.py``) and ``samples.npz`` with the raw seconds of each run.
+
+    One result covers all engines of a backend, because they are timed alternately.
+    """
+
+    backend: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyResult(Artifact):
+    """Files ``accuracy.json`` (see ``stages/accuracy/accuracy.py``), ``detections.json`` (COCO results form) and
+    ``matches.npz`` (``stages.detection.matching.Matches``)."""
+
+    backend: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected(Artifact):
+    """What the engines of one backend find on the same few images, or the reference finds (``backend`` is then empty):
+    ``detected.json`` and per precision a ``PRECISION.npz`` (see ``stages/agreement/detect.py``)."""
+
+    backend: str
+    precisions: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Artifact):
+    """How far the engines find the same as the reference: ``agreement.json`` (``stages/agreement/agreement.py``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Artifact):
+    """One precision against another on the same backend and images: file ``compare.json`` (see
+    ``stages/accuracy/compare.py``), ``draws.npz`` and ``worst-*.jpg``."""
+
+    backend: str
+    base: Precision
+    other: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(Artifact):
+    """One engine with all that it needs elsewhere (``stages/bundle/contents.py`` draws the folder)."""
+
+    backend: str
+    precision: Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSummary(Artifact):
+    """What images are like, ``images.npz``, and beside earlier ones ``drift.json`` (``stages/champion/drift.py``)."""
+
+    count: int
+    drifted: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Artifact):
+    """Whether a challenger may be promoted: ``promotion.json`` (``stages/champion/judge.py``), ``promotion.md``."""
+
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Artifact):
+    """Files ``report.json`` (schema version inside), ``report.md``, ``report.html`` and ``report-*.png``."""
+
+
+FILE = "float_blocks.json"

@@ -1,0 +1,164 @@
+"""OpenVINO on the CPU. FP32 is run with the ``f32`` hint: by default OpenVINO computes in bf16 where the CPU has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stages.artifacts import Engine, ExportedModel, Precision
+from stages.backends.base import (
+    Array,
+    Available,
+    Built,
+    Feeds,
+    Session,
+    Unavailable,
+    cpu_name,
+    parse_options,
+    version_of,
+)
+from stages.backends.openvino.options import OpenVinoOptions
+from stages.errors import ConfigError, StageError, UnavailableError
+from stages.numerics.audit import Layer, summarise
+from stages.options.backend import BackendOptions
+
+MAIN = "model.xml"
+
+
+class OpenVino:
+    """OpenVINO's CPU plugin; an engine is an OpenVINO IR (``model.xml`` and ``model.bin``)."""
+
+    name: ClassVar[str] = "openvino"
+    Options: ClassVar[type[BackendOptions]] = OpenVinoOptions
+
+    def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        version = version_of("openvino")
+        if version is None:
+            return Unavailable("the package openvino is not installed", 'pip install "detpress[openvino]"')
+        return Available(f"openvino {version}, CPU")
+
+    def fingerprint(self) -> Mapping[str, str]:
+        found = {name: version_of(name) for name in ("openvino", "onnx")}
+        return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
+
+    def prepare(self) -> None:
+        _import()
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        if not isinstance(options, OpenVinoOptions):
+            raise ConfigError([f"backend openvino got {type(options).__name__}; it needs OpenVinoOptions"])
+        ov = _import()
+        source, notes = model.path("model.onnx"), dict[str, Any]()
+        if precision is Precision.INT8:
+            import onnx
+
+            from stages.lowering.recipes import RECIPES, lower
+
+            names = RECIPES[recipe(cpu_name())] if options.lowering is None else tuple(options.lowering)
+            lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            graph = _convert(ov, lowered.SerializeToString())
+        else:
+            graph = _convert(ov, source)
+        ov.save_model(graph, str(out / MAIN), compress_to_fp16=False)
+        notes["audit"] = audit_openvino(_compile(ov, out / MAIN, options))
+        return Built(main=MAIN, notes=notes)
+
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Session]:
+        options = parse_options(self.name, OpenVinoOptions, engine.options)
+        compiled = _compile(_import(), engine.path(engine.main), options)
+        yield _Session(compiled, [engine.boxes_output, engine.scores_output])
+
+
+def recipe(cpu: str) -> str:
+    """Which of ``stages.lowering.recipes`` suits a CPU (as ``cpu_name`` describes it).
+
+    OpenVINO convolves int8 activations as they are where an x86 CPU has AMX. Without, it makes them uint8 itself and
+    loses accuracy: 3.3 points of mAP on the demo. Made uint8 beforehand nothing is lost, but with AMX it is a fifth
+    slower (docs/decisions/0003-lowering.md).
+    """
+    flags = cpu.split()
+    return "openvino_uint8" if "avx2" in flags and "amx_int8" not in flags else "openvino"
+
+
+class _Session:
+    def __init__(self, compiled: Any, outputs: list[str]) -> None:
+        have = {name: port for port in compiled.outputs for name in port.get_names()}
+        if missing := [name for name in outputs if name not in have]:
+            raise StageError(f"the engine has no output {missing[0]!r} (it has {', '.join(have)}); build it again")
+        self._request = compiled.create_infer_request()
+        self._ports = [have[name] for name in outputs]
+
+    def infer(self, feeds: Feeds) -> list[Array]:
+        results = self._request.infer(dict(feeds), share_inputs=True)
+        return [np.asarray(results[port]) for port in self._ports]
+
+
+def _import() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise UnavailableError(f'OpenVINO cannot be imported ({error}); pip install "detpress[openvino]"') from error
+    return openvino
+
+
+def _convert(ov: Any, source: Path | bytes) -> Any:
+    core = ov.Core()
+    try:
+        return core.read_model(source) if isinstance(source, Path) else core.read_model(model=source, weights=b"")
+    except RuntimeError as error:
+        raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
+
+
+def _compile(ov: Any, path: Path, options: OpenVinoOptions) -> Any:
+    core = ov.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": options.precision_hint,
+        "INFERENCE_NUM_THREADS": options.threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # The harness pins the process; OpenVINO's own pinning would fight with it.
+        "ENABLE_CPU_PINNING": False,
+    }
+    try:
+        return core.compile_model(core.read_model(path), "CPU", settings)
+    except RuntimeError as error:
+        raise StageError(f"OpenVINO cannot compile {path.name}: {_first_line(error)}; build it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+_FORMATS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
+
+
+def audit_openvino(compiled: Any) -> dict[str, Any]:
+    """The audit of the execution graph: each node there names the number format it runs in (``runtimePrecision``).
+
+    The execution graph has no weights' shapes, so multiply-adds of a convolution come from the shape of its weight
+    input, which stands as a constant parent.
+    """
+    layers = []
+    for node in compiled.get_runtime_model().get_ops():
+        info = {key: str(node.rt_info[key].value) for key in ("layerType", "runtimePrecision") if key in node.rt_info}
+        kind = info.get("layerType", "")
+        if kind not in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution"):
+            continue
+        output = [int(d) for d in node.get_output_shape(0)]
+        weight = [int(d) for d in node.get_input_shape(1)]
+        name = info.get("runtimePrecision", "").lower()
+        outputs = int(np.prod(output))
+        if kind in ("FullyConnected", "MatMul"):
+            each = int(node.get_input_shape(0)[-1])
+        elif kind == "GroupConvolution":
+            each = int(np.prod(weight[2:]))  # [groups, out / groups, in / groups, ...]
+        else:
+            each = int(np.prod(weight[1:]))
+        layers.append(Layer(node.get_friendly_name(), kind, _FORMATS.get(name, name or "unknown"), outputs * each))
+    return summarise(layers)

@@ -1,0 +1,96 @@
+"""Paddle Inference: oneDNN on the CPU, in FP32 or INT8; CUDA in FP32.
+
+The engine is the exported Paddle program after the passes of `stages/paddle/inference/lowering.py`. Everything
+that touches Paddle lies behind the door, `stages.paddle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from stages.artifacts import Engine, ExportedModel, Precision
+from stages.backends.base import (
+    Available,
+    Built,
+    Session,
+    Unavailable,
+    cpu_name,
+    nvidia_driver,
+    parse_options,
+    version_of,
+)
+from stages.backends.paddle_inference.options import PaddleInferenceOptions
+from stages.errors import ConfigError, UnavailableError
+from stages.options.backend import BackendOptions
+
+DEVICES = ("cpu", "cuda")
+PASSES = ("fold_bias", "mean_to_pool", "float_tail")
+"""Those of `stages/paddle/inference/lowering.py`, which is not imported to check an option."""
+
+
+class PaddleInference:
+    """Paddle Inference without TensorRT."""
+
+    name: ClassVar[str] = "paddle_inference"
+    Options: ClassVar[type[BackendOptions]] = PaddleInferenceOptions
+    uses_paddle: ClassVar[bool] = True
+
+    def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        device = _own(options or PaddleInferenceOptions()).device
+        gpu = version_of("paddlepaddle-gpu")
+        version = gpu or version_of("paddlepaddle")
+        if version is None:
+            return Unavailable("the package paddlepaddle is not installed", 'pip install "detpress[paddle]"')
+        if version_of("paddledet") is None:
+            return Unavailable("the package paddledet is not installed", "pip install --no-deps paddledet==2.6.0")
+        if device == "cuda" and gpu is None:
+            return Unavailable(f"this paddlepaddle {version} is built without CUDA", 'pip install "detpress[gpu]"')
+        if device == "cuda" and nvidia_driver() is None:
+            return Unavailable("this machine has no NVIDIA GPU (no driver is loaded)")
+        return Available(f"paddlepaddle {version}, {'oneDNN' if device == 'cpu' else 'CUDA'}")
+
+    def fingerprint(self) -> Mapping[str, str]:
+        found = {name: version_of(name) for name in ("paddlepaddle", "paddlepaddle-gpu")}
+        found["driver"] = nvidia_driver()
+        return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
+
+    def prepare(self) -> None:
+        import stages.paddle.inference.engine  # noqa: F401
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        chosen = _own(options)
+        if chosen.device == "cuda" and precision is Precision.INT8:
+            raise UnavailableError(
+                "Paddle Inference has no INT8 kernels for CUDA; use the backend paddle_tensorrt, or "
+                "backend.paddle_inference.device=cpu"
+            )
+        from stages.paddle.inference import engine
+
+        notes = engine.build(model.path(engine.PROGRAM), model.path(engine.PARAMS), precision, chosen, model.batch, out)
+        return Built(main=engine.PROGRAM, notes=notes)
+
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Session]:
+        from stages.paddle.inference import engine as paddle_engine
+
+        options = parse_options(self.name, PaddleInferenceOptions, engine.options)
+        program, params = engine.path(engine.main), engine.path(paddle_engine.PARAMS)
+        yield paddle_engine.Session(paddle_engine.onednn(program, params, engine.precision, options))
+
+
+def _own(options: BackendOptions) -> PaddleInferenceOptions:
+    if not isinstance(options, PaddleInferenceOptions):
+        raise ConfigError([f"backend paddle_inference got {type(options).__name__}; it needs PaddleInferenceOptions"])
+    if options.device not in DEVICES:
+        raise ConfigError([f"backend.paddle_inference.device is {options.device!r}; it must be one of cpu, cuda"])
+    if unknown := [name for name in options.passes or () if name not in PASSES]:
+        raise ConfigError(
+            [
+                f"backend.paddle_inference.passes: there is no pass {n!r} (there are {', '.join(PASSES)})"
+                for n in unknown
+            ]
+        )
+    return options

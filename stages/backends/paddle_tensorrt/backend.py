@@ -1,0 +1,96 @@
+"""Paddle Inference with TensorRT subgraphs, on an NVIDIA GPU.
+
+Everything that touches Paddle lies behind the door, `stages.paddle`; the switches are in
+`stages/paddle/inference/tensorrt.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from stages.artifacts import Engine, ExportedModel, Precision
+from stages.backends.base import (
+    Available,
+    Built,
+    Session,
+    Unavailable,
+    cpu_name,
+    nvidia_driver,
+    nvidia_gpus,
+    parse_options,
+    version_of,
+)
+from stages.backends.paddle_inference.backend import PASSES
+from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
+from stages.backends.tensorrt.backend import NO_GPU
+from stages.errors import ConfigError
+from stages.options.backend import BackendOptions
+
+INSTALL = 'pip install "detpress[gpu]"'
+
+
+class PaddleTensorRt:
+    """Paddle Inference that hands to TensorRT what TensorRT can compute."""
+
+    name: ClassVar[str] = "paddle_tensorrt"
+    Options: ClassVar[type[BackendOptions]] = PaddleTensorRtOptions
+    uses_paddle: ClassVar[bool] = True
+
+    def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        _own(options or PaddleTensorRtOptions())
+        version = version_of("paddlepaddle-gpu")
+        if version is None:
+            cpu = version_of("paddlepaddle")
+            reason = f"this paddlepaddle {cpu} is built without CUDA and TensorRT" if cpu else "Paddle is not installed"
+            return Unavailable(reason, INSTALL)
+        if version_of("paddledet") is None:
+            return Unavailable("the package paddledet is not installed", "pip install --no-deps paddledet==2.6.0")
+        if nvidia_driver() is None:
+            return Unavailable(NO_GPU)
+        return Available(f"paddlepaddle-gpu {version} with TensorRT, {', '.join(nvidia_gpus()) or 'GPU'}")
+
+    def fingerprint(self) -> Mapping[str, str]:
+        found = {name: version_of(name) for name in ("paddlepaddle", "paddlepaddle-gpu", "tensorrt")}
+        found |= {"driver": nvidia_driver(), "gpu": ", ".join(nvidia_gpus())}
+        return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
+
+    def prepare(self) -> None:
+        import stages.paddle.inference.tensorrt  # noqa: F401
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        chosen = _own(options)
+        from stages.paddle.inference import engine, tensorrt
+
+        program, params = model.path(engine.PROGRAM), model.path(engine.PARAMS)
+        return Built(engine.PROGRAM, tensorrt.build(program, params, precision, chosen, model.batch, out))
+
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Session]:
+        from stages.paddle.inference import tensorrt
+
+        options = parse_options(self.name, PaddleTensorRtOptions, engine.options)
+        with tensorrt.opened(engine.root, engine.precision, options, engine.batch) as session:
+            yield session
+
+
+def _own(options: BackendOptions) -> PaddleTensorRtOptions:
+    if not isinstance(options, PaddleTensorRtOptions):
+        raise ConfigError([f"backend paddle_tensorrt got {type(options).__name__}; it needs PaddleTensorRtOptions"])
+    problems = [
+        f"backend.paddle_tensorrt.passes: there is no pass {name!r} (there are {', '.join(PASSES)})"
+        for name in options.passes or ()
+        if name not in PASSES
+    ]
+    if not 0 <= options.optimization_level <= 5:
+        problems.append(
+            f"backend.paddle_tensorrt.optimization_level is {options.optimization_level}; it must be 0 to 5"
+        )
+    for name in ("min_subgraph_size", "workspace_mb"):
+        if getattr(options, name) < 1:
+            problems.append(f"backend.paddle_tensorrt.{name} is {getattr(options, name)}; it must be at least 1")
+    if problems:
+        raise ConfigError(problems)
+    return options

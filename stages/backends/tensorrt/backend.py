@@ -1,0 +1,141 @@
+"""TensorRT, and TensorRT for RTX: one code on two Python modules with the same interface.
+
+INT8 is explicit quantization: the Q/DQ file after the recipe ``tensorrt``. There is no calibrator; TensorRT 11 has
+removed them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stages.artifacts import Engine, ExportedModel, Precision, digest_of
+from stages.backends.base import (
+    Available,
+    Built,
+    Session,
+    Unavailable,
+    cpu_name,
+    nvidia_driver,
+    nvidia_gpus,
+    parse_options,
+    version_of,
+)
+from stages.backends.tensorrt.options import TensorRtOptions
+from stages.errors import ConfigError, StageError, UnavailableError
+from stages.options.backend import BackendOptions
+
+ENGINE_FILE = "model.engine"
+NO_GPU = "this machine has no NVIDIA GPU (no driver is loaded)"
+
+
+class TensorRt:
+    """The module ``tensorrt``, 8.6 to 11. Its builder times kernels, so that it needs the GPU."""
+
+    name: ClassVar[str] = "tensorrt"
+    Options: ClassVar[type[BackendOptions]] = TensorRtOptions
+    module: ClassVar[str] = "tensorrt"
+    distributions: ClassVar[tuple[str, ...]] = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11")
+    install: ClassVar[str] = 'pip install "detpress[tensorrt]"'
+    builds_without_gpu: ClassVar[bool] = False
+
+    def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        _own(self.name, options or TensorRtOptions())
+        version = self._version()
+        if version is None:
+            return Unavailable(f"the package {self.distributions[0]} is not installed", self.install)
+        if nvidia_driver() is None and not self.builds_without_gpu:
+            return Unavailable(NO_GPU)
+        if nvidia_driver() is None:
+            return Available(f"{self.module} {version}, builds only: {NO_GPU}", can_run=False)
+        return Available(f"{self.module} {version}, {', '.join(nvidia_gpus()) or 'GPU'}")
+
+    def fingerprint(self) -> Mapping[str, str]:
+        found = {name: version_of(name) for name in (*self.distributions, "onnx")}
+        found |= {"driver": nvidia_driver(), "gpu": ", ".join(nvidia_gpus())}
+        return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
+
+    def prepare(self) -> None:
+        self._import()
+
+    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+        chosen = _own(self.name, options)
+        trt, source = self._import(), model.path("model.onnx")
+        from stages.backends.tensorrt import building
+
+        notes: dict[str, Any] = {}
+        content = source.read_bytes()
+        if precision is Precision.INT8:
+            import onnx
+
+            from stages.lowering.recipes import RECIPES, lower
+
+            names = RECIPES["tensorrt"] if chosen.lowering is None else tuple(chosen.lowering)
+            lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            content = lowered.SerializeToString()
+        cache = None
+        if chosen.timing_cache is not None:
+            key = digest_of(dict(self.fingerprint()))[:16]  # timings hold for this GPU, driver and version only
+            cache = Path(chosen.timing_cache) / f"{self.name}-{key}.cache"
+        engine, notes["audit"] = building.build(trt, content, precision, chosen, cache)
+        (out / ENGINE_FILE).write_bytes(engine)
+        return Built(main=ENGINE_FILE, notes=notes)
+
+    @contextmanager
+    def open(self, engine: Engine) -> Iterator[Session]:
+        options = parse_options(self.name, TensorRtOptions, engine.options)
+        if nvidia_driver() is None:
+            raise UnavailableError(f"{self.name} engines are built here but cannot run: {NO_GPU}")
+        trt = self._import()
+        from stages.backends.tensorrt.building import Messages
+        from stages.backends.tensorrt.cuda import CudaRuntime
+        from stages.backends.tensorrt.session import TensorRtSession
+
+        messages = Messages(trt)
+        runtime = trt.Runtime(messages.logger)
+        loaded = runtime.deserialize_cuda_engine(engine.path(engine.main).read_bytes())
+        if loaded is None:
+            raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
+        names = [engine.boxes_output, engine.scores_output]
+        session = TensorRtSession(trt, loaded, CudaRuntime(), names, options.pinned, options.cuda_graph)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _version(self) -> str | None:
+        return next((v for v in map(version_of, self.distributions) if v is not None), None)
+
+    def _import(self) -> Any:
+        try:
+            return importlib.import_module(self.module)
+        except (ImportError, OSError) as error:
+            raise UnavailableError(f"{self.module} cannot be imported ({error}); {self.install}") from error
+
+
+class TensorRtRtx(TensorRt):
+    """The module ``tensorrt_rtx``: its engines are compiled for the GPU when they are loaded, so any machine builds."""
+
+    name: ClassVar[str] = "tensorrt_rtx"
+    module: ClassVar[str] = "tensorrt_rtx"
+    distributions: ClassVar[tuple[str, ...]] = ("tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "tensorrt-rtx")
+    install: ClassVar[str] = 'pip install "detpress[tensorrt-rtx]"'
+    builds_without_gpu: ClassVar[bool] = True
+
+
+def _own(name: str, options: BackendOptions) -> TensorRtOptions:
+    if not isinstance(options, TensorRtOptions):
+        raise ConfigError([f"backend {name} got {type(options).__name__}; it needs TensorRtOptions"])
+    problems = []
+    if options.cuda_graph and not options.pinned:
+        problems.append(f"backend.{name}.cuda_graph needs buffers that stay in place: set backend.{name}.pinned=true")
+    if not 0 <= options.optimization_level <= 5:
+        problems.append(f"backend.{name}.optimization_level is {options.optimization_level}; it must be 0 to 5")
+    if options.workspace_mb is not None and options.workspace_mb < 1:
+        problems.append(f"backend.{name}.workspace_mb is {options.workspace_mb}; it must be at least 1, or null")
+    if problems:
+        raise ConfigError(problems)
+    return options

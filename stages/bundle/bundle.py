@@ -1,0 +1,178 @@
+"""Stage ``bundle``: everything that one engine needs elsewhere, and what proves there that it works.
+
+`stages/bundle/contents.py` draws the folder. The golden images are run through the engine as the bundle has it; what it
+finds is what `detpress verify` expects on another machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
+from stages.backends.detector import Detector, open_detector
+from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
+from stages.bundle.verify import golden_map
+from stages.codec import to_json
+from stages.contract import StageContext
+from stages.detection.images import read_image
+from stages.detection.sidecar import FILE_NAME, INTERPOLATIONS, Sidecar
+from stages.errors import DataError
+from stages.options.bundle import BundleOptions
+
+_MIN_SCORE = 0.05
+"""Fainter golden detections are not kept: nobody acts on them, and they differ between machines."""
+
+NOTICE = """\
+# What is in this bundle, and under which terms
+
+- The model's architecture, and the code that trained and exported it, come from PaddleDetection and PaddleSlim
+  (Apache-2.0).
+- The weights carry the terms of what they were trained on: the start checkpoint and the training images. Check them
+  before you pass this bundle on.
+- The golden images under `golden/` are copies from the data set of the run; the same goes for them.
+- The files were written by detpress (Apache-2.0). The runtime is not in the bundle: `requirements.txt` names it.
+"""
+README = """\
+# {model}, {precision}, for {backend}
+
+Made by detpress from run `{run_id}`.
+
+    detpress verify BUNDLE.zip             # digests, agreement on the golden images, a quick latency
+    detpress predict BUNDLE.zip IMAGE...   # JSON and drawn boxes
+
+Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone, `paddle/` in PaddleDetection's deploy
+scripts.
+`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS is outside of the graph ({nms}).
+"""
+
+
+class BundleStage:
+    """Collects the files and runs the golden images."""
+
+    name: ClassVar[str] = "bundle"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
+    Options: ClassVar[type] = BundleOptions
+    Output: ClassVar[type[Bundle]] = Bundle
+
+    @dataclass(frozen=True)
+    class Inputs:
+        engine: Engine
+        exported: ExportedModel
+        labeled: LabeledSet | None = None
+        images: ImageList | None = None
+
+    def __init__(self, options: BundleOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: Inputs, context: StageContext) -> Bundle:
+        """Raises DataError if there is no image to run."""
+        o, out = self.options, context.out
+        engine = inputs.engine
+        _copy(engine, engine.files, out / ENGINE)
+        _copy(inputs.exported, ("model.pdmodel", "model.pdiparams", FILE_NAME), out / PADDLE)
+        onnx = f"{ENGINE}/{engine.main}"
+        if not engine.main.endswith(".onnx"):
+            onnx = "model.onnx"
+            _copy(inputs.exported, (onnx,), out)
+        sidecar = Sidecar.read(engine.path(FILE_NAME))
+        (out / "labels.txt").write_text("".join(f"{label}\n" for label in sidecar.labels), encoding="utf-8")
+        coco = _golden_images(inputs, o.golden, out / GOLDEN)
+        with open_detector(dataclasses.replace(engine, root=out / ENGINE), o.nms) as detector:
+            quick = _expect(detector, out / GOLDEN, coco, context)
+        record: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": o.run_id,
+            "model": o.model,
+            "backend": engine.backend,
+            "precision": str(engine.precision),
+            "onnx": onnx,
+            "engine": {**to_json(engine), "root": "", "key": ""},
+            "labels": list(sidecar.labels),
+            "preprocess": {
+                "input_size": list(sidecar.input_size),
+                "interpolation": INTERPOLATIONS[sidecar.interpolation],
+                "scale": sidecar.scale,
+                "mean": list(sidecar.mean),
+                "std": list(sidecar.std),
+            },
+            "nms": to_json(o.nms),
+            "draw_threshold": sidecar.draw_threshold,
+            "promised": {**o.promised, "golden_map": quick},
+            "hardware": o.hardware,
+            "versions": o.versions,
+            "config": o.config,
+        }
+        (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
+        (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
+        (out / "NOTICE.md").write_text(NOTICE)
+        words = {**record, "nms": f"IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g}"}
+        (out / "README.md").write_text(README.format(**words))
+        write_sums(out)
+        return Bundle(
+            root=out,
+            files=hash_files(out),
+            backend=engine.backend,
+            precision=engine.precision,
+        )
+
+
+def _copy(artifact: Engine | ExportedModel, names: Sequence[str] | dict[str, str], folder: Path) -> None:
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path(name), target)
+
+
+def _golden_images(inputs: BundleStage.Inputs, count: int, folder: Path) -> dict[str, Any]:
+    """Copy ``count`` images, spread evenly over the set; their labels in COCO's form (no categories: no labels)."""
+    coco: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    if inputs.labeled is not None:
+        source = json.loads(inputs.labeled.path("annotations.json").read_text(encoding="utf-8"))
+        root = Path(inputs.labeled.images_root)
+        chosen = [(root / image["file_name"], image) for image in _spread(source["images"], count)]
+        ids = {image["id"] for _, image in chosen}
+        coco["annotations"] = [a for a in source["annotations"] if a["image_id"] in ids]
+        coco["categories"] = source["categories"]
+    elif inputs.images is not None:
+        listed = _spread(json.loads(inputs.images.path("images.json").read_text()), count)
+        chosen = [(Path(image["path"]), {"id": i, **image}) for i, image in enumerate(listed)]
+    else:
+        chosen = []
+    if not chosen:
+        raise DataError("the run has no image left to take golden ones from; run it again, then bundle it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, (path, image) in enumerate(chosen):
+        name = f"{i:03}{path.suffix.lower()}"
+        read_image(path)  # an image that is gone or damaged stops here, by name
+        shutil.copyfile(path, folder / name)
+        known = {k: image[k] for k in ("id", "width", "height") if k in image}
+        coco["images"].append({**known, "file_name": name})
+    if coco["categories"]:
+        (folder / "annotations.json").write_text(json.dumps(coco), encoding="utf-8")
+    return coco
+
+
+def _spread(items: list[Any], count: int) -> list[Any]:
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def _expect(detector: Detector, folder: Path, coco: dict[str, Any], context: StageContext) -> float | None:
+    """Write ``expected.json``; returns the mAP on the golden images in points, if they are labelled."""
+    expected: list[dict[str, Any]] = []
+    found: list[Any] = []
+    for i, image in enumerate(coco["images"]):
+        (detections,) = detector([read_image(folder / image["file_name"])])
+        found.append((image["id"], detections))
+        expected.append({"file": image["file_name"], "detections": detector.as_json(detections, _MIN_SCORE)})
+        context.progress(i + 1, len(coco["images"]))
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    return golden_map(coco, found, list(detector.sidecar.labels)) if coco["categories"] else None

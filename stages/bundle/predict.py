@@ -1,0 +1,69 @@
+"""Detections of any images with a bundle's engine, and pictures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.backends.detector import open_detector
+from stages.bundle.contents import Opened
+from stages.detection.images import Image, read_image
+from stages.errors import DataError
+
+_COLORS = ((60, 180, 75), (230, 100, 20), (40, 60, 230), (200, 60, 180), (20, 170, 230), (160, 130, 20))
+"""BGR, by class."""
+
+
+def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
+    """``{"image", "detections", "drawn"}`` for each image, as soon as it is done.
+
+    Args:
+        out: folder for pictures with the boxes drawn in; ``None``: no pictures.
+        threshold: least score of a detection.
+
+    Raises:
+        DataError: an image cannot be read.
+        UnavailableError: the backend cannot run here.
+    """
+    with open_detector(bundle.engine, bundle.nms) as detector:
+        for path in images:
+            image = read_image(path)
+            found = detector.as_json(detector([image])[0], threshold)
+            drawn = None if out is None else str(_save(draw(image, found), out, path))
+            yield {"image": str(path), "detections": found, "drawn": drawn}
+
+
+def draw(image: Image, detections: Sequence[Mapping[str, Any]]) -> Image:
+    """A copy of a BGR image with boxes, labels and scores."""
+    import cv2
+
+    picture = image.copy()
+    unit = max(1, round(min(image.shape[:2]) / 300))  # line width in pixels
+    for one in reversed(detections):  # the best on top
+        color = _COLORS[one["class"] % len(_COLORS)]
+        x1, y1, x2, y2 = (round(v) for v in one["box"])
+        cv2.rectangle(picture, (x1, y1), (x2, y2), color, unit)
+        text = f"{one['label']} {one['score']:.2f}"
+        (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit, unit)
+        top = max(y1, height + base)
+        cv2.rectangle(picture, (x1, top - height - base), (x1 + width, top), color, cv2.FILLED)
+        white = (255, 255, 255)
+        cv2.putText(picture, text, (x1, top - base), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit, white, unit, cv2.LINE_AA)
+    return picture
+
+
+def _save(picture: Image, out: Path, source: Path) -> Path:
+    import cv2
+
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{source.stem}.png"
+    number = 1
+    while target.exists():  # images of one name from two folders, or an earlier call's
+        number += 1
+        target = out / f"{source.stem}-{number}.png"
+    done, data = cv2.imencode(".png", picture)
+    if not done:
+        raise DataError(f"the picture of {source} could not be written as PNG; name a smaller image")
+    target.write_bytes(data.tobytes())
+    return target

@@ -1,0 +1,247 @@
+"""Weights by path or by URL: found, fetched once, checked, and read without running what is in them.
+
+A download goes to ``$DETPRESS_CACHE`` (``~/.cache/detpress`` by default) under a name made of its URL. It is written
+to a ``.part`` file that a later run resumes, checked, and only then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pickle
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.artifacts import sha256_of
+from stages.errors import WeightsError
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that are there and the bytes of the whole file (0: the server did not say)."""
+
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30.0
+# What a checkpoint is made of. A pickle can name any function; these names alone are looked up.
+_ALLOWED = {
+    ("collections", "OrderedDict"),
+    ("builtins", "tuple"),
+    ("_codecs", "encode"),  # bytes inside arrays that were pickled with protocol 2
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+}
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept."""
+    return Path(os.environ.get("DETPRESS_CACHE") or Path.home() / ".cache" / "detpress")
+
+
+def is_url(weights: str) -> bool:
+    """Whether ``weights`` names something to fetch rather than a file."""
+    return weights.startswith(("http://", "https://"))
+
+
+def cached_path(url: str) -> Path:
+    """Where the file behind ``url`` lies once it is fetched; put it there by hand on a machine without network."""
+    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or "weights.pdparams"
+    return cache_folder() / "weights" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+
+
+def resolve_weights(weights: str, sha256: str | None = None, progress: Progress | None = None) -> Path:
+    """The local file that ``weights`` (a path or an http(s) URL) stands for.
+
+    Args:
+        weights: ``model.weights``.
+        sha256: expected digest in hex; checked for paths and URLs alike.
+        progress: told about a download as it goes.
+
+    Raises:
+        WeightsError: no such file, a wrong digest, or a download that did not work.
+    """
+    if is_url(weights):
+        return _fetch(weights, sha256, progress)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"model.weights={weights}: there is no such file. Check the path, or give a URL.")
+    if sha256 is not None and (found := sha256_of(path)) != sha256.lower():
+        raise WeightsError(
+            f"{path} has sha256 {found}, model.weights_sha256 says {sha256}. Get the right file, or correct the digest."
+        )
+    return path.resolve()
+
+
+def _fetch(url: str, sha256: str | None, progress: Progress | None) -> Path:
+    target = cached_path(url)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.with_name(target.name + ".lock")):
+        if not target.is_file():
+            part = target.with_name(target.name + ".part")
+            _download(url, part, target, progress)
+            _check(part, url, sha256)
+            part.replace(target)
+            _validator_file(part).unlink(missing_ok=True)
+        else:
+            _check(target, url, sha256)
+    return target
+
+
+def _check(path: Path, url: str, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    found = sha256_of(path)
+    if found != sha256.lower():
+        path.unlink()
+        _validator_file(path).unlink(missing_ok=True)
+        raise WeightsError(
+            f"{url} has sha256 {found}, model.weights_sha256 says {sha256}; the file was removed. "
+            "Correct the digest if you trust the source, or give another URL."
+        )
+
+
+def _download(url: str, part: Path, target: Path, progress: Progress | None) -> None:
+    """Bring ``part`` to the full length, going on from what is there already."""
+    # A part without the server's mark of its version (ETag or date) might belong to an older file: start again.
+    validator = _read_validator(part)
+    offset = part.stat().st_size if part.is_file() and validator else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "detpress"})
+    if offset:
+        request.add_header("Range", f"bytes={offset}-")
+        request.add_header("If-Range", validator)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            _receive(response, part, offset, progress)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and offset:  # nothing left after what we have, or another file by now: from the start
+            part.unlink()
+            _download(url, part, target, progress)
+            return
+        raise WeightsError(
+            f"{url}: the server answered {error.code} {error.reason}. Check the URL, or put the file at {target}."
+        ) from error
+    except (OSError, HTTPException) as error:
+        have = part.stat().st_size if part.is_file() else 0
+        kept = f" {have} bytes are kept; the next run goes on from there." if have else ""
+        raise WeightsError(
+            f"{url} cannot be fetched ({_reason(error)}).{kept} "
+            f"On a machine without network put the file at {target}, or give its path as model.weights."
+        ) from error
+
+
+def _receive(response: HTTPResponse, part: Path, offset: int, progress: Progress | None) -> None:
+    resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+    done = offset if resumed else 0
+    length = int(response.headers.get("Content-Length") or 0)
+    total = done + length if length else 0
+    validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    if validator and not validator.startswith("W/"):  # a weak ETag does not promise the same bytes
+        _validator_file(part).write_text(json.dumps(validator))
+    else:
+        _validator_file(part).unlink(missing_ok=True)
+    with part.open("ab" if resumed else "wb") as stream:
+        while chunk := response.read(_CHUNK):
+            stream.write(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, total)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if total and done != total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def _validator_file(part: Path) -> Path:
+    return part.with_name(part.name + ".validator")
+
+
+def _read_validator(part: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return str(json.loads(_validator_file(part).read_text()))
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason or error or type(error).__name__)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One download of a file at a time on this machine; the others wait and find it done."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+
+class _WeightsUnpickler(pickle.Unpickler):
+    """Reads arrays and dictionaries; refuses a pickle that wants anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weights need")
+        return super().find_class(module, name)
+
+
+def load_arrays(stream: BinaryIO) -> Any:
+    """The object in a pickle made of arrays, numbers, strings and containers; anything else is refused.
+
+    Raises:
+        pickle.UnpicklingError: the pickle names something that is not allowed.
+    """
+    return _WeightsUnpickler(stream).load()
+
+
+def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Parameter name -> array of a ``.pdparams`` file, read without running code from it.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or no checkpoint.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = load_arrays(stream)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: there is no such file. Check model.weights.") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise WeightsError(
+            f"{path} cannot be read as weights ({error}). Give a .pdparams file that PaddleDetection or detpress wrote."
+        ) from error
+    arrays = {}
+    if isinstance(content, Mapping):
+        for name, value in content.items():
+            # Paddle writes either the array or (name, array).
+            array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+            if isinstance(array, np.ndarray):
+                arrays[str(name)] = array
+    if not arrays:
+        raise WeightsError(
+            f"{path} holds no parameters. Give a .pdparams file, not the optimizer's or a model's program."
+        )
+    return arrays
+
+
+def write_pdparams(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write weights in the form that ``paddle.load`` and PaddleDetection read, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as stream:
+        pickle.dump({name: np.ascontiguousarray(value) for name, value in arrays.items()}, stream, protocol=4)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

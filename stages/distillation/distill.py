@@ -1,0 +1,151 @@
+"""Stage ``distill``: FP32 model and unlabeled images -> INT8 model with quantize/dequantize operators."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from stages.artifacts import ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
+from stages.contract import StageContext
+from stages.distillation.loop import Progress
+from stages.errors import ConfigError, DataError
+from stages.numerics.ranges import ALGORITHMS
+from stages.options.compression import CompressionSettings, DistillOptions
+
+if TYPE_CHECKING:
+    from stages.detection.unlabeled import UnlabeledImages
+
+LOSSES = ("soft_label", "l2", "detection", "features")
+METHODS = ("qat_distill", "ptq")
+OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
+
+
+@dataclass(frozen=True)
+class DistillInputs:
+    """The exported FP32 model, the images it is compressed with, and labelled ones to score on (``eval_by: map``)."""
+
+    model: ExportedModel
+    images: ImageList
+    labeled: LabeledSet | None = None
+
+
+class Distill:
+    """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
+
+    name = "distill"
+    version = 5  # 3: roundings in one operator; 4: random weights are not scored; 5: convolutions in oneDNN
+    packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
+    unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
+    Options = DistillOptions
+    Inputs = DistillInputs
+    Output = QuantizedModel
+
+    def __init__(self, options: DistillOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: DistillInputs, context: StageContext) -> QuantizedModel:
+        """Compress; the FP32 model is only read.
+
+        Raises:
+            ConfigError: settings that cannot be used, all of them named.
+            DataError: no images.
+            StageError: the student comes apart again and again (with step and rate), or nothing could be quantized.
+        """
+        o = self.options
+        problems = check_settings(o)
+        if problems:
+            raise ConfigError(problems)
+        from stages.detection.unlabeled import listed_paths
+
+        paths = listed_paths(inputs.images)
+        if not paths:
+            raise DataError("there are no unlabeled images to compress with; check data.unlabeled_images.")
+        done = (
+            self._distill(inputs, paths, context)
+            if o.method == "qat_distill"
+            else self._quantize(inputs, paths, context)
+        )
+        (context.out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
+        if done.scores:
+            scores = {"best": done.best, "scores": done.scores}
+            (context.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+        return QuantizedModel(
+            root=context.out,
+            files=hash_files(context.out),
+            method=o.method,
+            steps=o.steps if o.method == "qat_distill" else 0,
+            images=len(paths),
+        )
+
+    def _quantize(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
+        from stages.paddle.compression.ptq import quantize
+
+        quantize(inputs.model, self._images(inputs, paths, context), self.options, context)
+        return Progress()
+
+    def _distill(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
+        from stages.distillation.held_out import chosen_images, held_out
+        from stages.paddle.compression.qat import Exam, distill
+
+        o = self.options
+        exam: Exam | None = None
+        if scores_by_labels(o):
+            if inputs.labeled is None:
+                raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
+            root = Path(inputs.labeled.images_root)
+            coco = chosen_images(inputs.labeled, o.eval_images, context.seed)
+            scored = {(root / image["file_name"]).resolve() for image in coco["images"]}
+            paths = [path for path in paths if path.resolve() not in scored]
+            if not paths:
+                raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
+            exam = Exam(coco=coco, root=root)
+        elif o.eval_every is not None and o.model.random_weights:
+            # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
+            context.info("the weights are random: students are not scored, the last one is exported")
+        elif o.eval_every is not None:
+            paths, apart = held_out(paths, o.eval_images, context.seed)
+            if apart:
+                exam = Exam(images=self._images(inputs, apart, context))
+            else:
+                context.warn(
+                    f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported"
+                )
+        return distill(inputs.model, self._images(inputs, paths, context), exam, o, context)
+
+    def _images(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> UnlabeledImages:
+        from stages.detection.unlabeled import images_for
+
+        return images_for(inputs.model, paths, batch=self.options.batch, seed=context.seed)
+
+
+def scores_by_labels(o: CompressionSettings) -> bool:
+    """Whether the student is scored on labelled training images while it is trained."""
+    return o.method == "qat_distill" and o.eval_every is not None and o.eval_by == "map"
+
+
+def check_settings(o: CompressionSettings) -> list[str]:
+    """What is wrong with the settings, one line each."""
+    problems = []
+    choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": ALGORITHMS}
+    choices["eval_by"] = ("loss", "map")
+    choices["activation_ranges"] = ("moving_average", *ALGORITHMS)
+    choices["weight_quantize_type"] = ("channel_wise_abs_max", "abs_max")
+    for name, allowed in choices.items():
+        if getattr(o, name) not in allowed:
+            problems.append(f"compression.{name}={getattr(o, name)!r} has to be one of {', '.join(allowed)}")
+    unknown = [name for name in o.quantize_op_types if name not in OPERATORS]
+    if unknown or not o.quantize_op_types:
+        problems.append(f"compression.quantize_op_types={o.quantize_op_types} has to be some of {', '.join(OPERATORS)}")
+    counts = ("steps", "batch", "processes", "eval_every", "eval_images", "checkpoint_every", "log_every")
+    for name in (*counts, "calibration_images"):
+        if getattr(o, name) is not None and getattr(o, name) < 1:
+            problems.append(f"compression.{name}={getattr(o, name)} has to be 1 or more")
+    for name in ("warmup_steps", "weight_decay", "feature_weight"):
+        if getattr(o, name) < 0:
+            problems.append(f"compression.{name}={getattr(o, name)} has to be 0 or more")
+    for name in ("lr", "alpha", "temperature"):
+        if not getattr(o, name) > 0:
+            problems.append(f"compression.{name}={getattr(o, name)} has to be above 0")
+    return problems

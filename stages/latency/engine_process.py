@@ -1,0 +1,214 @@
+"""A process per engine that is timed, driven over its pipes in turns:
+``python -m stages.latency.engine_process SETUP``.
+
+The engines of a backend are open at the same time and run one after another. Whoever has no turn sleeps on its pipe,
+and so does the stage that leads them; an engine's threads, memory and imports are its own. A request is a line of JSON,
+``{"do": "warm" | "take" | "close", ...}``; the answer is a line too, after any number of ``{"done": n}`` lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from stages import errors
+from stages.artifacts import Engine
+from stages.codec import artifact_from_json, to_json
+from stages.errors import DetpressError, StageCrashed, StageError
+from stages.latency.machine import Usage
+from stages.latency.timed_engine import Setup, opened
+from stages.latency.timing import Block, Tell, Warmth
+from stages.options.accuracy import NmsOptions
+from stages.processes.pipes import claim_stdout, die_with_parent
+
+_CLOSE_SECONDS = 30.0
+
+
+class EngineProcess:
+    """The near end: starts the process, and speaks with it."""
+
+    def __init__(self, setup: Setup, folder: Path) -> None:
+        path = folder / f"{setup.engine.precision}.json"
+        path.write_text(json.dumps(to_json(setup)))
+        environment = dict(os.environ, OMP_NUM_THREADS=str(setup.threads), PYTHONSAFEPATH="1")
+        self._name = f"{setup.engine.backend} {setup.engine.precision}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stages.latency.engine_process", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+        )
+        self.cold_start: dict[str, float] = {}
+        self._closed = False
+
+    def await_ready(self) -> None:
+        """Return when the engine has run once. Raises what opening it raised there."""
+        self.cold_start = self._answer()["cold_start"]
+
+    def task(self, mode: str) -> RemoteTask:
+        return RemoteTask(self, mode)
+
+    def ask(self, request: Mapping[str, Any], tell: Tell = lambda n: None) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died; its last words, or its exit code, are read below
+        return self._answer(tell)
+
+    def closing(self) -> dict[str, Any]:
+        """What the engine has to tell at its end; the process ends with it."""
+        answer = self.ask({"do": "close"})
+        self._closed = True
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it is doing: one that has not been closed is in the middle of something."""
+        if not self._closed:
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+        try:
+            self._process.wait(_CLOSE_SECONDS if self._process.poll() is None else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _answer(self, tell: Tell = lambda n: None) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            answer: dict[str, Any] = json.loads(line)
+            if "done" in answer:
+                tell(answer["done"])
+            elif "error" in answer:
+                raise _rebuilt(answer["error"])
+            else:
+                return answer
+        code = self._process.wait()
+        raise StageCrashed(
+            f"the process that timed the {self._name} engine ended with exit code {code}; its last lines are in the "
+            "stage's log"
+        )
+
+
+class RemoteTask:
+    """A ``stages.latency.timing.Timed`` in an engine's process."""
+
+    def __init__(self, process: EngineProcess, mode: str) -> None:
+        self.name, self._process = mode, process
+
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+        request = {"do": "warm", "mode": self.name, "runs": runs, "seconds": seconds, "limit": _finite(limit)}
+        return Warmth(**self._process.ask(request))
+
+    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+        request = {
+            "do": "take", "mode": self.name, "runs": runs, "least": least, "budget": _finite(budget), "first": first,
+        }  # fmt: skip
+        answer = self._process.ask(request, tell)
+        return Block(answer["samples"], Usage(**answer["usage"]))
+
+
+@contextmanager
+def started(setups: list[Setup], folder: Path) -> Iterator[list[EngineProcess]]:
+    """A process per engine, ended again when the ``with`` ends. One after another: cold starts are timed too."""
+    running: list[EngineProcess] = []
+    try:
+        for setup in setups:
+            running.append(EngineProcess(setup, folder))
+            running[-1].await_ready()
+        yield running
+    finally:
+        for process in running:
+            process.end()
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isinf(value) else value
+
+
+def _rebuilt(error: Mapping[str, Any]) -> DetpressError:
+    cls = getattr(errors, str(error["type"]), None)
+    if not (isinstance(cls, type) and issubclass(cls, DetpressError)):
+        cls = StageError
+    rebuilt = cls.__new__(cls)
+    Exception.__init__(rebuilt, error["message"])
+    return rebuilt
+
+
+# --- the far end -----------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Open the engine, then answer requests until there are no more."""
+    setup_file = Path(sys.argv[1])
+    answers = claim_stdout()
+    die_with_parent()
+    try:
+        setup = _setup(json.loads(setup_file.read_text()))
+        with opened(setup, pin=True) as engine:
+            _say(answers, {"cold_start": engine.cold_start})
+            for line in sys.stdin:
+                request = json.loads(line)
+                kind = request.pop("do")
+                if kind == "close":
+                    _say(answers, engine.closing())
+                    return 0
+                task = engine.tasks[request.pop("mode")]
+                if kind == "warm":
+                    warmth = task.warm(request["runs"], request["seconds"], _infinite(request["limit"]))
+                    _say(answers, dataclasses.asdict(warmth))
+                else:
+                    block = task.take(
+                        request["runs"],
+                        request["least"],
+                        _infinite(request["budget"]),
+                        request["first"],
+                        lambda done: _say(answers, {"done": done}),
+                    )
+                    _say(answers, dataclasses.asdict(block))
+    except Exception as error:  # whatever a runtime raises goes to the stage, which tells the user
+        message = str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"
+        _say(answers, {"error": {"type": type(error).__name__, "message": message}})
+        return 4
+    return 0
+
+
+def _setup(data: Mapping[str, Any]) -> Setup:
+    engine = artifact_from_json(data["engine"])
+    assert isinstance(engine, Engine)
+    return Setup(engine, data["images"], NmsOptions(**data["nms"]), data["threads"], data["cpus"])
+
+
+def _infinite(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _say(stream: IO[str], answer: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(answer) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    # As in stages.processes.worker: runtimes' destructors have crashed at interpreter shutdown.
+    code = 4
+    try:
+        code = main()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,226 @@
+"""Latency of a backend's engines: Runtime (the engine alone) and End2End (preprocessing, engine, NMS).
+
+Each engine has a process of its own, pinned to the same CPUs; they run alternately, the others asleep. End2End starts
+from a decoded image and ends with detections in the pixels of that image; reading and decoding the file is left out.
+
+``latency.json``::
+
+    {"schema_version": 2, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds", "nms_in": "python",
+     "engines": {"fp32": {"cold_start": {"import_s", "load_s", "first_inference_s"},
+                          "runtime": {"count", "mean_ms", "median_ms", "p50_ms", "p90_ms", ..., "images_per_s",
+                                      "rounds_ms": [median of each round],
+                                      "warmup": {"runs", "seconds", "stable"}, "validity": see validity.py},
+                          "end2end": {...},
+                          "parts": {"preprocess_ms", "engine_ms", "nms_ms",        # medians within End2End
+                                    "host_to_device_ms", "compute_ms", "device_to_host_ms"},  # on a GPU, one by one
+                          "memory": {"peak_mb", "engine_mb"}},                     # of the engine's process
+                 "int8": {...}},
+     "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}},  # absent without both
+     "against": {name: as "speedup"}}                     # with ``names``: of the last engine against each other one
+
+The speed-up is INT8's against FP32, with a 95 % confidence interval. Times are per run, that is per batch;
+``engine_mb`` is what opening and running the engine added. ``samples.npz`` holds the raw seconds, float64,
+``fp32.runtime`` and so on, with the round of each sample in ``fp32.runtime.round``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from stages.artifacts import Engine, ImageList, LatencyResult, Precision, hash_files
+from stages.backends.base import Array
+from stages.contract import StageContext
+from stages.errors import ConfigError, DataError, StageError
+from stages.latency.engine_process import started
+from stages.latency.timed_engine import END2END, RUNTIME, Setup
+from stages.latency.timing import Plan, Series, Timed, choose_cpus, measure, speedup, summary
+from stages.latency.validity import VALID, Limits, judge
+from stages.options.latency import LatencyOptions
+
+SCHEMA_VERSION = 2
+
+
+class OpenedEngine(Protocol):
+    """An engine that is ready to be timed, here or in a process of its own."""
+
+    @property
+    def cold_start(self) -> dict[str, float]: ...
+
+    def task(self, mode: str) -> Timed: ...
+
+    def closing(self) -> dict[str, Any]: ...
+
+
+Launch = Callable[[list[Setup], Path], AbstractContextManager[Sequence[OpenedEngine]]]
+"""Opens engines, for the length of a ``with``; the folder is for files that nobody needs afterwards."""
+
+
+@dataclass(frozen=True)
+class LatencyInputs:
+    """The engines of one backend (FP32, INT8), and the images End2End is timed on."""
+
+    engines: list[Engine]
+    images: ImageList
+
+
+class Latency:
+    """The stage: time all engines of one backend against each other."""
+
+    name: ClassVar[str] = "latency"
+    version: ClassVar[int] = 3
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
+    Options: ClassVar[type] = LatencyOptions
+    Inputs: ClassVar[type] = LatencyInputs
+    Output: ClassVar[type[LatencyResult]] = LatencyResult
+
+    def __init__(self, options: LatencyOptions, launch: Launch = started) -> None:
+        problems = [
+            f"latency.{name} is {value}; it must be at least {least}"
+            for name, value, least in (
+                ("warmup", options.warmup, 0),
+                ("warmup_seconds", options.warmup_seconds, 0),
+                ("rounds", options.rounds, 1),
+                ("runs", options.runs, options.rounds),
+                ("images", options.images, 1),
+            )
+            if value < least
+        ]
+        if options.max_seconds is not None and options.max_seconds <= 0:
+            problems.append(f"latency.max_seconds is {options.max_seconds}; it must be above 0, or null")
+        if problems:
+            raise ConfigError(problems)
+        self.options = options
+        self.launch = launch
+
+    def run(self, inputs: LatencyInputs, context: StageContext) -> LatencyResult:
+        o, first = self.options, _check(inputs.engines, self.options.names)
+        threads = int(first.options.get("threads", 1))
+        images = _images(inputs.images, max(o.images, first.batch))
+        try:
+            cpus = choose_cpus(threads)
+        except ValueError as error:
+            raise ConfigError([f"backend.{first.backend}.threads: {error}; set it lower"]) from error
+        if not cpus:
+            context.warn("this operating system cannot pin a process to CPUs; the timings drift more")
+        setups = [Setup(engine, images, o.nms, threads, cpus) for engine in inputs.engines]
+        names = o.names or [str(engine.precision) for engine in inputs.engines]
+        with tempfile.TemporaryDirectory() as scratch, self.launch(setups, Path(scratch)) as engines:
+            plan = Plan(o.warmup, o.runs, o.rounds, o.max_seconds, o.warmup_seconds)
+            # Engine next to engine, mode after mode: what is compared is timed close together.
+            series: dict[tuple[str, str], Series] = {}
+            for half, mode in enumerate((RUNTIME, END2END)):
+                before = half * o.runs * len(names)
+                made = measure(
+                    [engine.task(mode) for engine in engines],
+                    plan,
+                    lambda done, total, before=before: context.progress(before + done, 2 * total),  # type: ignore[misc]
+                )
+                series |= {(name, mode): one for name, one in zip(names, made, strict=True)}
+            found = [{"cold_start": engine.cold_start, **engine.closing()} for engine in engines]
+        result = self._result(first, dict(zip(names, found, strict=True)), series, cpus)
+        (context.out / "latency.json").write_text(json.dumps(result, indent=2) + "\n")
+        _save_samples(context.out / "samples.npz", series)
+        _emit(result, context)
+        return LatencyResult(root=context.out, files=hash_files(context.out), backend=first.backend)
+
+    def _result(
+        self, first: Engine, found: dict[str, dict[str, Any]], series: dict[tuple[str, str], Series], cpus: list[int]
+    ) -> dict[str, Any]:
+        limits = Limits(self.options.max_foreign, self.options.max_drift)
+        for (name, mode), own in series.items():
+            statistics = summary(own.all())
+            found[name][mode] = {
+                **statistics,
+                "images_per_s": 1e3 * first.batch / statistics["mean_ms"] if statistics["mean_ms"] > 0 else None,
+                "rounds_ms": [1e3 * float(np.median(part)) for part in own.samples if part],
+                "warmup": asdict(own.warmth),
+                "validity": judge(own, cpus, limits),
+            }
+        result: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "backend": first.backend,
+            "threads": int(first.options.get("threads", 1)),
+            "affinity": cpus,
+            "batch": first.batch,
+            "warmup": self.options.warmup,
+            "rounds": self.options.rounds,
+            "nms_in": "python",
+            "engines": found,
+        }
+        base, other = str(Precision.FP32), str(Precision.INT8)
+        if base in found and other in found:
+            result["speedup"] = _speedups(series, base, other)
+        if self.options.names:
+            *others, last = self.options.names
+            result["against"] = {name: _speedups(series, name, last) for name in others}
+            if base in result["against"]:
+                result["speedup"] = result["against"][base]
+        return result
+
+
+def _speedups(series: dict[tuple[str, str], Series], base: str, other: str) -> dict[str, Any]:
+    return {mode: speedup(series[base, mode], series[other, mode]) for mode in (RUNTIME, END2END)}
+
+
+def _check(engines: list[Engine], names: list[str]) -> Engine:
+    """The first engine, after making sure that all are of one backend and thread count, and can be told apart."""
+    if not engines:
+        raise StageError("latency got no engine; build one first (see the failed stages above)")
+    different = {
+        "backend": {e.backend for e in engines},
+        "thread count": {e.options.get("threads", 1) for e in engines},
+        "batch size": {e.batch for e in engines},
+    }
+    for what, values in different.items():
+        if len(values) > 1:
+            raise StageError(f"the engines differ in {what}, so timing them against each other means nothing")
+    if names and (len(names) != len(engines) or len(set(names)) < len(names)):
+        raise StageError(f"{len(engines)} engines need as many different names, not {', '.join(names)}")
+    if not names and len({e.precision for e in engines}) < len(engines):
+        raise StageError("two engines have the same precision; time one per precision")
+    return engines[0]
+
+
+def _images(images: ImageList, count: int) -> list[str]:
+    """The paths of the first ``count`` images of the list; fewer if it has fewer."""
+    listed = json.loads(images.path("images.json").read_text())[:count]
+    if not listed:
+        raise DataError(f"{images.path('images.json')} lists no image; End2End needs at least one")
+    return [entry["path"] for entry in listed]
+
+
+def _save_samples(path: Path, series: dict[tuple[str, str], Series]) -> None:
+    arrays: dict[str, Array] = {}
+    for (name, mode), own in series.items():
+        arrays[f"{name}.{mode}"] = own.all()
+        arrays[f"{name}.{mode}.round"] = np.repeat(np.arange(len(own.samples)), [len(s) for s in own.samples])
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _emit(result: dict[str, Any], context: StageContext) -> None:
+    prefix = f"latency.{result['backend']}"
+    for precision, found in result["engines"].items():
+        for name in ("p50_ms", "mean_ms", "p90_ms", "p99_ms"):
+            context.metric(f"{prefix}.{precision}.{name}", found[RUNTIME][name])
+            context.metric(f"{prefix}.{precision}.end2end.{name}", found[END2END][name])
+        context.metric(f"{prefix}.{precision}.load_s", found["cold_start"]["load_s"])
+        if found["memory"]["peak_mb"] is not None:
+            context.metric(f"{prefix}.{precision}.peak_mb", found["memory"]["peak_mb"])
+        for mode in (RUNTIME, END2END):
+            verdict = found[mode]["validity"]["verdict"]
+            if verdict != VALID:
+                context.warn(f"{result['backend']} {precision} {mode}: {verdict}")
+    for mode, ratio in result.get("speedup", {}).items():
+        name = f"{prefix}.speedup" if mode == RUNTIME else f"{prefix}.{mode}.speedup"
+        context.metric(name, ratio["median"])
+        for bound in ("low", "high"):
+            if ratio[bound] is not None:
+                context.metric(f"{name}_{bound}", ratio[bound])

@@ -1,0 +1,63 @@
+"""Post-training quantization: ranges from a pass over some images, and the same graph as ``qat`` writes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from stages.artifacts import ExportedModel
+from stages.contract import StageContext
+from stages.detection.unlabeled import UnlabeledImages
+from stages.errors import StageError
+from stages.options.compression import DistillOptions
+from stages.paddle.compression import anatomy, slim
+from stages.paddle.compression.calibrate import find_ranges
+from stages.paddle.compression.graph_patches import fast_graph_passes
+from stages.paddle.runtime.program import fresh_scope, load_program
+from stages.paddle.runtime.quiet import silent_bars
+
+
+def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOptions, context: StageContext) -> None:
+    """Write the INT8 form of ``model`` to ``context.out``/model.pd*.
+
+    Raises:
+        StageError: a range is not a finite number, or nothing can be quantized.
+    """
+    with fresh_scope() as scope, silent_bars():
+        loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
+        program = anatomy.fold_batch_norm(loaded, scope)
+        program.set_shapes(anatomy.open_batch(model))
+        with fast_graph_passes(context.warn):
+            inference = slim.build_inference(program, options, scope)
+        outputs = anatomy.observed_outputs(program, options.quantize_op_types)
+        inputs = slim.quantized_activations(inference)
+        started = time.perf_counter()
+        count = min(options.calibration_images, len(images))
+        ranges = find_ranges(
+            program,
+            sorted({*inputs, *outputs}),
+            lambda: calibration(images, count, model),
+            options.ptq_algo,
+            context.threads,
+        )
+        context.metric("calibration_s", time.perf_counter() - started)
+        context.progress(count, count)
+        bad = sorted(name for name, value in ranges.items() if not math.isfinite(value))
+        if bad:
+            raise StageError(f"the range of {bad[0]} is not a finite number; check the FP32 model and the images.")
+        for name in inputs:
+            slim.write(scope, name + slim.SCALE, max(ranges[name], slim.SMALLEST_RANGE))
+        with fast_graph_passes(context.warn):
+            slim.finish(inference, {name: ranges[name] for name in outputs}, options, scope, context.out)
+
+
+def calibration(images: UnlabeledImages, count: int, model: ExportedModel) -> Iterator[dict[str, Any]]:
+    """Feeds with ``count`` images of the set, one at a time."""
+    for index in images.some(count):
+        image, scale = images.load([index])
+        feeds: dict[str, Any] = {model.image_input: image}
+        if model.scale_factor:
+            feeds[model.scale_input] = scale
+        yield feeds

@@ -1,0 +1,151 @@
+"""Engines of Paddle Inference with TensorRT subgraphs: the shapes first, then the engines, in one go.
+
+Paddle hands TensorRT the parts of the program that it can compute. To build them it wants the shape of every tensor
+inside, which it writes down in a run of its own (the plain program, on the CPU); the seed's scripts had to be started
+twice for that.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle.inference as inference
+
+from stages.artifacts import Precision
+from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
+from stages.errors import StageError, UnavailableError
+from stages.paddle.inference.engine import OPTIMIZED, PARAMS, PROGRAM, Session, audit_program, lowered, plain_config
+
+Array = npt.NDArray[Any]
+SHAPES = "shapes.pbtxt"
+SERIALIZED = "trt_serialized_*"
+"""What Paddle calls the engines it keeps."""
+RECIPES = {Precision.FP32: ("fold_bias",), Precision.INT8: ("fold_bias", "float_tail")}
+GPU_MEMORY_MB = 256
+
+
+def build(
+    program: Path, params: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int, out: Path
+) -> dict[str, Any]:
+    """Write the lowered program, the shapes and TensorRT's engines to ``out``; returns the notes.
+
+    Raises:
+        UnavailableError: this Paddle is built without TensorRT.
+        StageError: Paddle cannot read the model or run it as asked, or hands no part of it to TensorRT.
+    """
+    require_tensorrt()
+    names = RECIPES[precision] if options.passes is None else options.passes
+    passes, work, feeds = lowered(program, params, names, batch, out)
+    collect_shapes(out / PROGRAM, out / PARAMS, feeds, out / SHAPES)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        config = plain_config(out / PROGRAM, out / PARAMS, scratch)
+        configure(config, precision, options, batch, out / SHAPES, scratch)
+        Session(config).infer(feeds)
+        engines = sorted(scratch.glob(SERIALIZED))
+        if not engines:
+            raise StageError(
+                "Paddle handed no part of the program to TensorRT; set backend.paddle_tensorrt.min_subgraph_size lower"
+            )
+        for engine in engines:
+            shutil.copyfile(engine, out / engine.name)
+        notes: dict[str, Any] = {"passes": passes, "subgraphs": len(engines)}
+        try:
+            notes["audit"] = {**audit_program(scratch / OPTIMIZED, work, format_of(precision, options)),
+                              "read_from": "program"}  # fmt: skip
+        except StageError as error:
+            notes["warnings"] = [f"no audit: {error}"]
+    return notes
+
+
+@contextmanager
+def opened(folder: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int) -> Iterator[Session]:
+    """A session on what `build` wrote; on a copy, since Paddle writes beside the program what it misses."""
+    require_tensorrt()
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "engine"
+        shutil.copytree(folder, copy)
+        config = plain_config(copy / PROGRAM, copy / PARAMS)
+        configure(config, precision, options, batch, copy / SHAPES, copy)
+        yield Session(config)
+
+
+def require_tensorrt() -> None:
+    """Raises UnavailableError if the installed Paddle has no TensorRT in it, or does not find TensorRT's library."""
+    if tuple(inference.get_trt_compile_version()) == (0, 0, 0):
+        raise UnavailableError('this Paddle is built without TensorRT; pip install "detpress[gpu]"')
+    try:
+        found = tuple(inference.get_trt_runtime_version())
+    except RuntimeError as error:
+        raise UnavailableError(f"Paddle cannot load TensorRT ({error}); put libnvinfer on LD_LIBRARY_PATH") from error
+    if found == (0, 0, 0):
+        wanted = ".".join(map(str, inference.get_trt_compile_version()))
+        raise UnavailableError(f"Paddle does not find TensorRT; put libnvinfer {wanted} on LD_LIBRARY_PATH")
+
+
+def collect_shapes(program: Path, params: Path, feeds: Mapping[str, Array], target: Path) -> None:
+    """Run the program once as it stands and write down the shape of every tensor; on the CPU, which needs no GPU.
+
+    Paddle writes the file when its predictor is gone.
+    """
+    config = inference.Config(str(program), str(params))
+    config.disable_glog_info()
+    config.disable_gpu()
+    config.collect_shape_range_info(str(target))
+    Session(config).infer({name: np.ascontiguousarray(value) for name, value in feeds.items()})
+    if not target.is_file():
+        raise StageError("Paddle wrote no shapes of the program's tensors; see the stage's log for what it says")
+
+
+def configure(
+    config: Any, precision: Precision, options: PaddleTensorRtOptions, batch: int, shapes: Path, cache: Path
+) -> None:
+    """TensorRT's switches of a Paddle config.
+
+    INT8 takes the ranges that the program carries in its Q/DQ operators: ``use_calib_mode`` would measure others.
+    """
+    config.enable_use_gpu(GPU_MEMORY_MB, 0)
+    config.set_cpu_math_library_num_threads(options.threads)
+    config.enable_tensorrt_engine(
+        workspace_size=options.workspace_mb << 20,
+        max_batch_size=batch,
+        min_subgraph_size=options.min_subgraph_size,
+        precision_mode=_mode(precision, options),
+        use_static=True,
+        use_calib_mode=False,
+    )
+    config.set_tensorrt_optimization_level(options.optimization_level)
+    config.enable_tuned_tensorrt_dynamic_shape(str(shapes), False)
+    config.set_optim_cache_dir(str(cache))
+
+
+def format_of(precision: Precision, options: PaddleTensorRtOptions) -> Any:
+    """For `audit_program`: inside a subgraph, an operator with ranges runs in INT8, another in FP16 or FP32.
+
+    TensorRT may still prefer FP16 for a layer that it may run in INT8; Paddle does not tell.
+    """
+    other = "fp16" if options.fp16 or precision is Precision.INT8 else "fp32"
+
+    def read(block: int, op: Any) -> str:
+        if block == 0:
+            return "fp32"  # Paddle's own kernels
+        ranges = [name for name in op.attr_names() if name.startswith("Input_scale")]
+        whole = bool(ranges) and any(name.startswith(("weight_scale", "Filter_scale", "Y_scale", "enable_int8"))
+                                     for name in op.attr_names())  # fmt: skip
+        return "int8" if precision is Precision.INT8 and whole else other
+
+    return read
+
+
+def _mode(precision: Precision, options: PaddleTensorRtOptions) -> Any:
+    kinds = inference.PrecisionType
+    if precision is Precision.INT8:
+        return kinds.Int8
+    return kinds.Half if options.fp16 else kinds.Float32

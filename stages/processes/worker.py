@@ -1,0 +1,111 @@
+"""Run one stage in a process of its own: ``python -m stages.processes.worker REQUEST``.
+
+``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads"}``. Standard output
+carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error,
+which the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or
+``{"event": "error", ...}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+from stages.catalog import stage_class
+from stages.codec import dataclass_from_json, inputs_from_json, to_json
+from stages.errors import DetpressError
+from stages.processes.pipes import claim_stdout, die_with_parent
+
+
+class WorkerContext:
+    """The stage's side of the world: events go out as lines of JSON (see ``stages.contract.StageContext``)."""
+
+    def __init__(self, *, out: Path, work: Path, seed: int, threads: int, events: IO[str]) -> None:
+        self.out = out
+        self.work = work
+        self.seed = seed
+        self.threads = threads
+        self._events = events
+        self._lock = threading.Lock()
+
+    def metric(self, name: str, value: float, step: int | None = None) -> None:
+        self.emit({"event": "metric", "name": name, "value": float(value), "step": step})
+
+    def progress(self, done: int, total: int, **fields: float) -> None:
+        self.emit({"event": "progress", "done": done, "total": total, **fields})
+
+    def warn(self, message: str) -> None:
+        self.emit({"event": "warning", "message": message})
+
+    def info(self, message: str) -> None:
+        self.emit({"event": "info", "message": message})
+
+    def emit(self, event: dict[str, Any]) -> None:
+        with self._lock:  # loaders and timers report from threads of their own
+            self._events.write(json.dumps(event) + "\n")
+            self._events.flush()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stage that the request names; the exit code is the error's own (see ``stages.errors``)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 1:
+        print("usage: python -m stages.processes.worker REQUEST", file=sys.stderr)
+        return 2
+    events = claim_stdout()
+    die_with_parent()
+    signal.signal(signal.SIGTERM, _terminate)
+    request = json.loads(Path(arguments[0]).read_text())
+    context = WorkerContext(
+        out=Path(request["out"]),
+        work=Path(request["work"]),
+        seed=request["seed"],
+        threads=request["threads"],
+        events=events,
+    )
+    try:
+        stage_type = stage_class(request["stage"])
+        options = dataclass_from_json(stage_type.Options, request["options"])
+        inputs = inputs_from_json(stage_type.Inputs, request["inputs"])
+        artifact = stage_type(options).run(inputs, context)
+    except Exception as error:
+        trace = traceback.format_exc()
+        with contextlib.suppress(OSError):  # the log's disk is full, which may be the very error to tell
+            print(trace, file=sys.stderr, flush=True)
+        context.emit(
+            {
+                "event": "error",
+                "type": type(error).__name__,
+                "message": str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}",
+                "expected": isinstance(error, DetpressError),
+                "traceback": trace,
+            }
+        )
+        return error.exit_code if isinstance(error, DetpressError) else 4
+    context.emit({"event": "result", "artifact": to_json(artifact)})
+    return 0
+
+
+def _terminate(number: int, frame: object) -> None:
+    # SystemExit unwinds through the stage's `finally` blocks, where checkpoints are written.
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    # os._exit: Paddle's and ONNX Runtime's destructors have crashed at interpreter shutdown after a finished stage.
+    code = 4
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = int(stop.code or 0) if not isinstance(stop.code, str) else 4
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)

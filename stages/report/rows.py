@@ -1,0 +1,171 @@
+"""The report's rows: one per backend and precision, whatever became of it.
+
+A row::
+
+    backend, precision, hardware
+    status        "ok", "failed" or "unavailable"; ``error`` says why, ``failed_stages`` where
+    latency       {"runtime": {...}, "end2end": {...}}: count, milliseconds per run (``stages/latency/latency.py``)
+    validity      {"runtime", "end2end"}: "valid" or "invalid: why"
+    speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
+    speedup_interval    {"runtime", "end2end"}: [low, high] of it, 95 % confidence
+    map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
+    difference    {"map", "map50", ...: {"value", "low", "high"}}: this row minus FP32 (``stages/accuracy/compare.py``)
+    class_differences    [{"name", "boxes", "value", "low", "high"}], likewise per class
+    accuracy      the other metrics of ``accuracy.json``
+    parts, memory (see ``stages/latency/latency.py``), audit (see ``stages/backends/audit.py``)
+    agreement     with the reference, ``engines`` in ``agreement.json``; an engine that disagrees is "failed"
+    matches       store key of the accuracy's matches, for comparing runs
+    engine_bytes (all files of the engine), build_seconds, threads, batch, load_s, nms_in, int8_share
+
+What is not known is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult
+
+MODES: tuple[str, ...] = ("runtime", "end2end")
+BASE = "fp32"
+ORDER: tuple[str, ...] = ("fp32", "int8", "int8_fp16", "int8_fp16_pm")
+"""Precisions in the order of the tables; others follow."""
+
+Row = dict[str, Any]
+
+
+def build_rows(
+    engines: Sequence[Engine],
+    latencies: Sequence[LatencyResult],
+    accuracies: Sequence[AccuracyResult],
+    comparisons: Sequence[Comparison],
+    failures: Sequence[dict[str, Any]],
+    hardware: str,
+) -> list[Row]:
+    """Rows in the order in which backends appear, FP32 first within each."""
+    rows: dict[tuple[str, str], Row] = {}
+
+    def row(backend: str, precision: str) -> Row:
+        return rows.setdefault((backend, precision), _empty(backend, precision, hardware))
+
+    for engine in engines:
+        _add_engine(row(engine.backend, str(engine.precision)), engine)
+    for latency in latencies:
+        content = json.loads(latency.path("latency.json").read_text(encoding="utf-8"))
+        for precision in content["engines"]:
+            _add_latency(row(latency.backend, precision), content, precision)
+    for accuracy in accuracies:
+        content = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
+        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), content, accuracy.key)
+    for comparison in comparisons:
+        content = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
+        own = row(comparison.backend, str(comparison.other))
+        own["difference"] = {k: v for k, v in content["difference"].items() if v is not None}
+        own["class_differences"] = content["per_class"]
+    for failure in failures:
+        if failure.get("backend") and failure.get("precision"):
+            row(failure["backend"], str(failure["precision"]))
+    for failure in failures:
+        for hit in _concerned(rows.values(), failure):
+            _add_failure(hit, failure)
+    for own in rows.values():
+        _compare(own, rows.get((own["backend"], BASE)))
+    backends = list(dict.fromkeys(backend for backend, _ in rows))
+    return sorted(rows.values(), key=lambda r: (backends.index(r["backend"]), _rank(r["precision"])))
+
+
+def _empty(backend: str, precision: str, hardware: str) -> Row:
+    unknown = (
+        "error", "map", "map50", "map75", "map_drop", "accuracy", "engine_bytes", "build_seconds", "threads", "batch",
+        "load_s", "nms_in", "int8_share", "parts", "memory", "audit", "matches", "agreement",
+    )  # fmt: skip
+    return {
+        "backend": backend,
+        "precision": precision,
+        "hardware": hardware,
+        "status": "ok",
+        "failed_stages": [],
+        "latency": dict.fromkeys(MODES),
+        "validity": dict.fromkeys(MODES),
+        "speedup": dict.fromkeys(MODES),
+        "speedup_interval": dict.fromkeys(MODES),
+        "difference": {},
+        "class_differences": [],
+        **dict.fromkeys(unknown),
+    }
+
+
+def _rank(precision: str) -> tuple[int, str]:
+    return (ORDER.index(precision) if precision in ORDER else len(ORDER), precision)
+
+
+def _add_engine(row: Row, engine: Engine) -> None:
+    row["engine_bytes"] = engine.size_bytes
+    row["build_seconds"] = engine.build_seconds
+    row["threads"] = engine.options.get("threads")
+    row["batch"] = engine.batch
+    row["audit"] = engine.notes.get("audit")
+    row["int8_share"] = (row["audit"] or {}).get("int8_share")
+
+
+def _add_latency(row: Row, content: dict[str, Any], precision: str) -> None:
+    found = content["engines"][precision]
+    row["latency"] = {mode: found.get(mode) for mode in MODES}
+    row["validity"] = {mode: ((found.get(mode) or {}).get("validity") or {}).get("verdict") for mode in MODES}
+    row["parts"], row["memory"] = found.get("parts"), found.get("memory")
+    if precision != BASE:
+        for mode, ratio in (content.get("speedup") or {}).items():
+            if ratio.get("low") is not None:
+                row["speedup_interval"][mode] = [ratio["low"], ratio["high"]]
+    row["load_s"] = found.get("cold_start", {}).get("load_s")
+    row["nms_in"] = content.get("nms_in")
+
+
+def _add_accuracy(row: Row, content: dict[str, Any], key: str) -> None:
+    row["matches"] = key or None
+    for name in ("map", "map50", "map75"):
+        row[name] = content[name]
+    told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
+    row["accuracy"] = {k: v for k, v in content.items() if k not in told}
+
+
+def add_agreement(rows: Iterable[Row], content: dict[str, Any]) -> None:
+    """Note at each row how it agrees with the reference; one that does not has failed."""
+    told = {(each["backend"], each["precision"]): each for each in content["engines"]}
+    for row in rows:
+        row["agreement"] = found = told.get((row["backend"], row["precision"]))
+        if found is not None and found["verdict"] == "disagrees":
+            error = f"it disagrees with the reference: {found['reason']}; see agreement.* and the stage's log"
+            _add_failure(row, {"stage": "agreement", "status": "failed", "error": error})
+
+
+def _concerned(rows: Iterable[Row], failure: dict[str, Any]) -> list[Row]:
+    """The rows that miss something because of a failure; one without a precision concerns all of its backend."""
+    if not failure.get("backend"):
+        return []  # an earlier stage; what it left undone is reported by the stages that needed it
+    precision = failure.get("precision")
+    return [
+        r for r in rows if r["backend"] == failure["backend"] and (not precision or r["precision"] == str(precision))
+    ]
+
+
+def _add_failure(row: Row, failure: dict[str, Any]) -> None:
+    status = failure.get("status", "failed")
+    row["status"] = status if row["status"] in ("ok", status) else "failed"
+    row["failed_stages"].append(failure.get("stage"))
+    error = str(failure.get("error", ""))
+    if error not in (row["error"] or "").split("\n"):  # one cause, several stages that miss its result
+        row["error"] = f"{row['error']}\n{error}" if row["error"] else error
+
+
+def _compare(row: Row, base: Row | None) -> None:
+    if base is None or base is row:
+        return
+    for mode in MODES:
+        own, other = row["latency"][mode], base["latency"][mode]
+        if own and other:
+            row["speedup"][mode] = other["median_ms"] / own["median_ms"]
+    if row["map"] is not None and base["map"] is not None:
+        row["map_drop"] = base["map"] - row["map"]

@@ -1,0 +1,209 @@
+"""Stage ``finetune``: trains an FP32 PP-YOLOE on labelled images, from a checkpoint or from nothing.
+
+The model and its loss are PaddleDetection's; images are read, augmented and batched by ``stages.detection.loader``.
+A checkpoint is written every N steps and on SIGTERM or SIGINT; the next run of the same work goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stages.artifacts import Checkpoint, LabeledSet, hash_files
+from stages.contract import StageContext
+from stages.errors import ConfigError, DataError
+from stages.options.finetune import FinetuneOptions, FinetuneSettings
+from stages.training.stopping import stop_requests
+
+if TYPE_CHECKING:
+    from stages.detection.loader import TrainingImages
+    from stages.paddle.models.training import Trainer
+
+CHECKPOINT = "training.ckpt"
+STRIDE = 32  # of PP-YOLOE's coarsest level
+MIN_CELLS = 9  # the static label assignment looks for the 9 nearest cells on each level
+
+
+class Finetune:
+    """Trains for ``options.steps`` steps and gives the averaged weights."""
+
+    name: ClassVar[str] = "finetune"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddledet", "numpy", "opencv-python-headless")
+    Options: ClassVar[type] = FinetuneOptions
+    Output: ClassVar[type[Checkpoint]] = Checkpoint
+
+    @dataclass(frozen=True)
+    class Inputs:
+        """``train``: images with boxes. ``start``: weights to begin with; ``None`` begins with random ones."""
+
+        train: LabeledSet
+        start: Checkpoint | None = None
+
+    def __init__(self, options: FinetuneOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: Inputs, context: StageContext) -> Checkpoint:
+        """Train into ``context.out/model.pdparams``; ``history.json`` holds the curve."""
+        if problems := check_settings(self.options) + check_input_size(self.options.model.input_size):
+            raise ConfigError(problems)
+        import stages.paddle  # noqa: F401, I001  (the door, before anything else that is native)
+        import cv2
+
+        from stages.paddle.models.training import Trainer, fresh_start
+        from stages.data.weights import write_pdparams
+
+        cv2.setNumThreads(1)  # images are made beside the training, not against it
+        source, labels = self._images(inputs.train, context.seed)
+        with fresh_start(context.seed):
+            layer, static_steps = self._layer(inputs.start, labels, context)
+            trainer = Trainer(layer, self.options, static_steps)
+            curve = _restore(trainer, context)
+            _train(trainer, source, self.options, curve, context)
+        write_pdparams(context.out / "model.pdparams", trainer.averaged())
+        (context.out / "history.json").write_text(json.dumps(curve.points), encoding="utf-8")
+        return Checkpoint(root=context.out, files=hash_files(context.out), weights="model.pdparams")
+
+    def _images(self, train: LabeledSet, seed: int) -> tuple[TrainingImages, list[str]]:
+        from stages.detection.augment import Augmentation
+        from stages.detection.coco import read_coco
+        from stages.detection.loader import TrainingImages
+        from stages.detection.preprocess import Preprocessor
+        from stages.detection.sidecar import Sidecar
+
+        o = self.options
+        coco = read_coco(train.path("annotations.json"))
+        labels = o.model.labels or coco.labels
+        if len(labels) != len(coco.labels):
+            raise DataError(
+                f"model.labels has {len(labels)} names, the training labels have {len(coco.labels)} categories "
+                f"({', '.join(coco.labels[:5])}). Leave model.labels out, or give one name per category in order of id."
+            )
+        source = TrainingImages(
+            Path(train.images_root),
+            coco,
+            Preprocessor(Sidecar.from_model(o.model)),
+            Augmentation(o.flip, o.color_jitter, o.crop),
+            batch=o.batch,
+            seed=seed,
+        )
+        return source, labels
+
+    def _layer(self, start: Checkpoint | None, labels: list[str], context: StageContext) -> tuple[Any, int]:
+        """The layer to train and the number of steps with static label assignment."""
+        from stages.paddle.models.models import build_detector, load_weights
+
+        layer = build_detector(self.options.model, len(labels))
+        if start is None:
+            return layer, self.options.static_steps
+        report = load_weights(layer, start.path(start.weights), allow_class_mismatch=True)
+        if report.reinitialized:
+            context.warn(
+                f"the checkpoint knows another number of classes than the {len(labels)} of the data: "
+                f"{len(report.reinitialized)} class parameters start from random values."
+            )
+        return layer, self.options.static_steps if report.reinitialized else 0
+
+
+def check_settings(o: FinetuneSettings) -> list[str]:
+    """What is wrong with the settings, one line each."""
+    problems = []
+    for name in ("steps", "batch", "checkpoint_every", "log_every"):
+        if getattr(o, name) < 1:
+            problems.append(f"finetune.{name}={getattr(o, name)} has to be 1 or more")
+    for name in ("warmup_steps", "static_steps", "weight_decay"):
+        if getattr(o, name) < 0:
+            problems.append(f"finetune.{name}={getattr(o, name)} has to be 0 or more")
+    for name in ("flip", "color_jitter", "crop"):
+        if not 0 <= getattr(o, name) <= 1:
+            problems.append(f"finetune.{name}={getattr(o, name)} is a probability: 0 to 1")
+    if not 0 <= o.ema_decay < 1:
+        problems.append(f"finetune.ema_decay={o.ema_decay} has to be 0 or more, and below 1")
+    if not o.lr > 0:
+        problems.append(f"finetune.lr={o.lr} has to be above 0")
+    return problems
+
+
+def check_input_size(size: list[int]) -> list[str]:
+    """What keeps a model of this input size from being trained."""
+    if len(size) != 2 or any(side < STRIDE or side % STRIDE for side in size):
+        return [f"model.input_size={size} has to be [height, width], each a multiple of {STRIDE}"]
+    if size[0] * size[1] < MIN_CELLS * STRIDE**2:
+        return [f"model.input_size={size} is too small to train: [96, 96] is the smallest square"]
+    return []
+
+
+@dataclass
+class _Curve:
+    """Losses of the steps since the last point, and the points."""
+
+    points: list[dict[str, float]] = field(default_factory=list)
+    recent: list[dict[str, float]] = field(default_factory=list)
+
+
+def _train(trainer: Trainer, source: TrainingImages, o: FinetuneOptions, curve: _Curve, context: StageContext) -> None:
+    from stages.detection.loader import prefetch
+
+    started, images = time.perf_counter(), 0
+    with stop_requests() as stop, closing(prefetch(source.batch, trainer.step, o.steps)) as batches:
+        for batch in batches:
+            rate = trainer.lr
+            curve.recent.append(trainer.train(batch))
+            images += len(batch.image)
+            if trainer.step % o.log_every == 0 or trainer.step == o.steps:
+                speed = images / (time.perf_counter() - started)
+                _report(trainer.step, o.steps, rate, speed, curve, context)
+                started, images = time.perf_counter(), 0
+            if stop:
+                _save(trainer, curve, context)
+                context.info(f"stopped at step {trainer.step} of {o.steps}; the same command goes on from there")
+                raise SystemExit(128 + stop[0])
+            if trainer.step % o.checkpoint_every == 0 and trainer.step < o.steps:
+                _save(trainer, curve, context)
+
+
+def _report(step: int, steps: int, rate: float, speed: float, curve: _Curve, context: StageContext) -> None:
+    """Close a point of the curve: the mean of the losses since the last one."""
+    point = {name: sum(r[name] for r in curve.recent) / len(curve.recent) for name in curve.recent[0]}
+    curve.points.append({"step": step, "lr": rate, **point})
+    curve.recent.clear()
+    for name, value in point.items():
+        context.metric(name, value, step)
+    context.metric("lr", rate, step)
+    context.metric("images_per_s", speed, step)
+    context.progress(step, steps, loss=point["loss"], lr=rate, images_per_s=speed)
+
+
+def _save(trainer: Trainer, curve: _Curve, context: StageContext) -> None:
+    """Write the checkpoint beside the old one, then put it in its place."""
+    state = {**trainer.state(), "points": curve.points, "recent": curve.recent}
+    temporary = context.work / f"{CHECKPOINT}.tmp"
+    with temporary.open("wb") as stream:
+        pickle.dump(state, stream, protocol=4)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(context.work / CHECKPOINT)
+
+
+def _restore(trainer: Trainer, context: StageContext) -> _Curve:
+    """Take up the checkpoint of an interrupted run, if there is one."""
+    from stages.data.weights import load_arrays
+
+    path = context.work / CHECKPOINT
+    if not path.is_file():
+        return _Curve()
+    try:
+        with path.open("rb") as stream:
+            state = load_arrays(stream)
+        trainer.restore(state)
+    except Exception as error:  # whatever is wrong with it, training from the start is right
+        context.warn(f"the checkpoint of the interrupted training cannot be used ({error}); starting from step 0")
+        return _Curve()
+    context.info(f"going on from step {trainer.step} of an interrupted training")
+    return _Curve(points=state["points"], recent=state["recent"])

@@ -1,0 +1,103 @@
+"""``detpress doctor``: what is there, what is missing, and the line that installs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from pipelines.commands import doctor
+from stages import backends
+from stages.backends.base import Available, Unavailable
+
+
+class _Absent:
+    name: ClassVar[str] = "absent"
+
+    def availability(self) -> Available | Unavailable:
+        return Unavailable("the package absent is not installed", "pip install absent")
+
+
+def by_name(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
+    return {check.name: check for check in checks}
+
+
+def without(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
+    """Pretend that distributions (``_`` for ``-``) have other versions, or ``None``: are missing."""
+    changed = {name.replace("_", "-"): version for name, version in versions.items()}
+    real = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: changed[name] if name in changed else real(name))
+
+
+def test_a_whole_installation_can_compress(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert doctor.main(["--json", "--artifacts", str(tmp_path / "not" / "yet")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["can_compress"] is True
+    groups = {check["group"] for check in shown["checks"]}
+    assert groups == {"machine", "paddle", "backend", "tracking"}
+    assert {c["name"] for c in shown["checks"] if c["group"] == "backend"} == set(backends.names())
+
+
+def test_the_table_ends_with_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([]) == 0
+    assert capsys.readouterr().out.endswith("This machine can run `detpress compress`.\n")
+
+
+def test_missing_paddle_packages_come_with_their_install_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(monkeypatch, paddledet=None, paddlepaddle=None, paddlepaddle_gpu=None, pandas=None, lap=None)
+    checks = by_name(doctor.paddle())
+    assert checks["paddledet"].install == "pip install --no-deps paddleslim==2.6.0 paddledet==2.6.0"
+    assert checks["paddlepaddle"].install == 'pip install "detpress[paddle]"'
+    assert checks["undeclared needs"].install == 'pip install "pandas<3" lap'
+    assert doctor.main([]) == 2
+    out = capsys.readouterr().out
+    assert "pip install --no-deps paddleslim==2.6.0 paddledet==2.6.0" in out
+    assert "cannot run `detpress compress` yet" in out
+
+
+def test_other_versions_than_the_tested_ones_are_reported_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, paddle2onnx="2.0.0", numpy="2.1.0")
+    checks = by_name(doctor.paddle())
+    assert (checks["paddle2onnx"].status, checks["paddle2onnx"].detail) == (doctor.WARNING, "2.0.0; tested with 1.3.1")
+    assert checks["numpy"].status == doctor.MISSING and checks["numpy"].install == 'pip install "numpy<2"'
+
+
+def test_a_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "names", lambda: ["absent"])
+    monkeypatch.setattr(backends, "get", lambda name: _Absent())
+    (check,) = doctor.engines()
+    assert check == doctor.Check(
+        "backend", "absent", doctor.MISSING, "the package absent is not installed", "pip install absent"
+    )
+    assert not doctor.can_compress([check])
+
+
+def test_a_backend_that_builds_only_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Absent, "availability", lambda self: Available("builds only", can_run=False))
+    monkeypatch.setattr(backends, "names", lambda: ["absent"])
+    monkeypatch.setattr(backends, "get", lambda name: _Absent())
+    (check,) = doctor.engines()
+    assert check == doctor.Check("backend", "absent", doctor.WARNING, "builds only")
+    assert not doctor.can_compress([check])
+
+
+def test_a_cpu_without_int8_instructions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_cpu_flags", lambda: {"sse2", "avx2"})
+    check = by_name(doctor.machine(Path()))["int8 instructions"]
+    assert check.status == doctor.WARNING
+
+
+def test_it_is_quick() -> None:
+    took = []
+    for _ in range(3):  # the best of three: the machine may be busy
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "pipelines.cli", "doctor"], check=True, capture_output=True)
+        took.append(time.perf_counter() - started)
+    assert min(took) < 2.0

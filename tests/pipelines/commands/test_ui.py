@@ -1,0 +1,84 @@
+"""The server that ``detpress ui`` starts shows the observer's runs, on the local interface only, and ends cleanly."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+
+from pipelines.commands.ui import _post, run_ui
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.tracking.observer import MlflowObserver
+from stages.errors import InputError
+from tests.pipelines.tracking.test_observer import closed_port, tell_small_run
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+def read_link(stream: IO[str], seconds: float = 60) -> str:
+    """The printed link; the timer ends the wait by closing the pipe's other end."""
+    for line in stream:
+        if "/#/" in line:
+            return line.strip()
+    raise AssertionError(f"no link within {seconds} s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_shows_the_runs_and_ends_cleanly(tmp_path: Path, how: signal.Signals) -> None:
+    options = TrackingOptions(folder=str(tmp_path / "mlflow"))
+    tell_small_run(MlflowObserver(options), tmp_path, "shown")
+    port = closed_port()
+    code = "import sys; from pipelines.commands.ui import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "--artifacts", str(tmp_path), "--port", str(port)]
+    root = Path(__file__).parents[3]
+    ui = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    assert ui.stdout is not None
+    watchdog = threading.Timer(120, ui.kill)
+    watchdog.start()
+    try:
+        link = read_link(ui.stdout)
+        children = psutil.Process(ui.pid).children(recursive=True)
+        listening = {c.laddr.ip for p in children for c in p.net_connections("tcp") if c.laddr.port == port}
+        assert listening == {"127.0.0.1"}
+        base = f"http://127.0.0.1:{port}"
+        assert link.startswith(f"{base}/#/experiments/")
+        assert link.endswith("workflowType=machine_learning")
+        experiment = link.split("/")[5]
+        body = {"experiment_ids": [experiment], "filter": "tags.run_id = 'shown'"}
+        runs = {r["info"]["run_name"]: r for r in _post(base, "runs/search", body)["runs"]}
+        assert set(runs) == {"shown", "images.unlabeled", "distill"}
+        tags = {t["key"]: t["value"] for t in runs["distill"]["data"]["tags"]}
+        assert tags["mlflow.parentRunId"] == runs["shown"]["info"]["run_id"]
+        ui.send_signal(how)
+        assert ui.wait(30) == 0
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert alive == []
+    finally:
+        watchdog.cancel()
+        if ui.poll() is None:
+            ui.send_signal(signal.SIGTERM)
+            ui.wait(60)
+        ui.stdout.close()
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match=r"cannot listen on 127\.0\.0\.1:\d+: .*choose another with --port"):
+            run_ui(TrackingOptions(folder=str(tmp_path)), port=taken.getsockname()[1])
+
+
+def test_a_server_of_someone_else_is_named_and_not_started(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_ui(TrackingOptions(uri="http://u:hunter2@10.0.0.1:5000")) == 0
+    said = capsys.readouterr().out
+    assert "http://***@10.0.0.1:5000/#/" in said
+    assert "hunter2" not in said

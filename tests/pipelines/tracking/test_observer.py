@@ -1,0 +1,444 @@
+"""A run told to the observer is found again in MLflow, whole, whatever happened to the store meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.execution.events import NullObserver, Observers, RunInfo, StageInfo
+from pipelines.system.run_lock import alive
+from pipelines.tracking import observer as tracking
+from pipelines.tracking.client import connect, store_uri, sweep
+from pipelines.tracking.names import readable, result_table, results_view
+from pipelines.tracking.observer import MlflowObserver
+from pipelines.tracking.spool import Spool, leftovers
+from pipelines.tracking.writer import VIEW_TAG
+from stages.artifacts import AccuracyResult, ImageList, Precision, hash_files
+from stages.errors import StageError
+from tests.object_storage import local_s3, use
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow's own tables, under the SQLAlchemy that its pins allow.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> TrackingOptions:
+    """A local store; its tables take seconds to make, so the tests share it."""
+    return TrackingOptions(folder=str(tmp_path_factory.mktemp("mlflow")))
+
+
+@pytest.fixture(autouse=True)
+def _env_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``connect`` sets variables of the process; they go when the test ends."""
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "CI"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(tracking, "KILLED_SECONDS", 60.0)  # a test waits for what it looks at
+    yield
+
+
+def run_info(tmp_path: Path, run_id: str, **more: Any) -> RunInfo:
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "name": run_id,
+        "pipeline": "compress",
+        "model": "ppyoloe_tiny",
+        "data": "shapes",
+        "config": {"seed": 0, "compression": {"steps": 30, "ops": ["conv2d"]}, "hook": {"token": "hunter2"}},
+        "command": "detpress compress tracking.uri=http://u:hunter2@h",
+        "hardware": "a processor",
+        "commit": "0123abcd",
+        "run_dir": tmp_path / "runs" / run_id,
+    }
+    return RunInfo(**{**values, **more})
+
+
+def files_in(folder: Path, **contents: object) -> dict[str, Any]:
+    """``root`` and ``files`` of an artifact with JSON files of these contents."""
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return {"root": folder, "files": hash_files(folder)}
+
+
+def image_list(tmp_path: Path) -> ImageList:
+    return ImageList(**files_in(tmp_path / "images", images=[]), count=100, skipped=2)
+
+
+def tell_small_run(observer: Any, tmp_path: Path, run_id: str, *, status: str = "FINISHED") -> None:
+    """A run with one data set, one training stage with a curve, and a failed stage."""
+    images = image_list(tmp_path)
+    observer.run_started(run_info(tmp_path, run_id))
+    collect = StageInfo(id="images.unlabeled", stage="collect_unlabeled", key="k1")
+    observer.stage_started(collect)
+    observer.stage_finished(collect, images, True, 0.1)
+    distill = StageInfo(
+        id="distill",
+        stage="distill",
+        key="k2",
+        options={"lr": 3e-5, "model": {"name": "tiny"}},
+        inputs={"images": images.digest},
+    )
+    observer.stage_started(distill)
+    for step in range(0, 30, 10):
+        observer.stage_event(distill, {"event": "metric", "name": "loss", "value": 1.0 / (step + 1), "step": step})
+    observer.stage_event(distill, {"event": "progress", "done": 30, "total": 30, "loss": 0.03, "images_per_s": 12.5})
+    observer.stage_event(distill, {"event": "warning", "message": "one image is black; api_key=hunter2"})
+    observer.stage_failed(distill, StageError("it broke\nin two lines"), 3.0)
+    observer.run_finished(status, {"error": "it broke"}, None)
+
+
+def parent_and_nested(options: TrackingOptions, run_id: str) -> tuple[Run, dict[str, Run]]:
+    client = connect(options)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = {r.data.tags["node"]: r for r in client.search_runs(experiments, f"tags.run_id = '{run_id}'")}
+    return runs.pop("pipeline"), runs
+
+
+def artifact_names(options: TrackingOptions, run: Run) -> set[str]:
+    return {f.path for f in connect(options).list_artifacts(run.info.run_id)}
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    tell_small_run(observer, tmp_path, "whole", status="FAILED")
+    assert observer.warnings == []
+    parent, nested = parent_and_nested(store, "whole")
+
+    assert connect(store).get_experiment(parent.info.experiment_id).name == "ppyoloe_tiny on shapes"
+    assert (parent.info.status, parent.info.run_name) == ("FAILED", "whole")
+    assert parent.data.params["compression.steps"] == "30"
+    assert parent.data.params["compression.ops"] == "[conv2d]"
+    assert parent.data.tags["commit"] == "0123abcd"
+    assert "it broke" in parent.data.tags["mlflow.note.content"]
+    assert artifact_names(store, parent) == {"config.yaml"}
+
+    assert set(nested) == {"images.unlabeled", "distill"}
+    assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in nested.values())
+    collected, distilled = nested["images.unlabeled"], nested["distill"]
+    assert (collected.info.status, collected.data.tags["cached"]) == ("FINISHED", "true")
+    assert set(collected.data.metrics) == {"seconds", "size_bytes"}
+    assert artifact_names(store, collected) == {"images.json"}
+    assert (distilled.info.status, distilled.data.tags["error"]) == ("FAILED", "it broke")
+    assert distilled.data.params == {"lr": "3e-05", "model.name": "tiny"}
+    assert distilled.data.metrics["seconds"] == 3.0
+    assert artifact_names(store, distilled) == {"error.txt", "log.txt"}
+
+
+def test_curves_have_steps_in_the_stage_and_in_the_run(store: TrackingOptions, tmp_path: Path) -> None:
+    tell_small_run(MlflowObserver(store), tmp_path, "curve")
+    parent, nested = parent_and_nested(store, "curve")
+    client = connect(store)
+    for run_id, name in ((nested["distill"].info.run_id, "loss"), (parent.info.run_id, "distill.loss")):
+        points = [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
+        assert points == [(0, 1.0), (10, pytest.approx(1 / 11, rel=1e-5)), (20, pytest.approx(1 / 21, rel=1e-5))]
+    assert [m.step for m in client.get_metric_history(nested["distill"].info.run_id, "images_per_s")] == [30]
+
+
+def test_artifacts_may_lie_in_object_storage(
+    store: TrackingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3")
+    options = dataclasses.replace(store, experiment="on S3", artifact_location="s3://records/mlflow")
+    with local_s3() as endpoint:
+        use(endpoint, monkeypatch, "records")
+        observer = MlflowObserver(options)
+        observer.run_started(run_info(tmp_path, "on-s3"))
+        observer.run_finished("FAILED", {"error": "it broke"}, None)
+        assert observer.warnings == []
+        parent, _ = parent_and_nested(options, "on-s3")
+        assert parent.info.artifact_uri.startswith("s3://records/mlflow/")
+        assert "config.yaml" in artifact_names(options, parent)
+
+
+def test_data_sets_are_inputs_with_digests(store: TrackingOptions, tmp_path: Path) -> None:
+    tell_small_run(MlflowObserver(store), tmp_path, "data")
+    parent, nested = parent_and_nested(store, "data")
+    digest = ImageList(root=tmp_path / "images", files=hash_files(tmp_path / "images"), count=100, skipped=2).digest
+    for run, context in ((parent, "unlabeled"), (nested["distill"], "images")):
+        (given,) = run.inputs.dataset_inputs
+        assert (given.dataset.name, given.dataset.digest) == ("shapes unlabeled", digest[:12])
+        assert {t.key: t.value for t in given.tags} == {"mlflow.data.context": context}
+        assert json.loads(given.dataset.profile) == {"num_rows": 100, "skipped": 2}
+
+
+def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "results"))
+    accuracy = AccuracyResult(
+        **files_in(tmp_path / "a", accuracy={"map": 41.0}, detections=[]),
+        backend="onnxruntime",
+        precision=Precision.INT8,
+    )
+    stage = StageInfo(
+        id="accuracy.onnxruntime.int8", stage="accuracy", key="k", backend="onnxruntime", precision="int8"
+    )
+    observer.stage_started(stage)
+    observer.stage_event(stage, {"event": "progress", "done": 1, "total": 1, "images_per_s": 9.0})
+    observer.stage_event(stage, {"event": "metric", "name": "map.onnxruntime.int8", "value": 41.0, "step": None})
+    observer.stage_finished(stage, accuracy, False, 2.0)
+    stage = StageInfo(id="export.fp32", stage="export", key="k", precision="fp32")
+    observer.stage_started(stage)
+    observer.stage_event(stage, {"event": "metric", "name": "agreement.boxes", "value": 1e-6, "step": None})
+    observer.stage_finished(stage, image_list(tmp_path), False, 2.0)
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "report.md").write_text("| backend | INT8 |\n|---|---|\n| ONNX Runtime | 4.5 |\n")
+    (report / "report.json").write_text("{}")
+    observer.run_finished("FINISHED", {}, report)
+
+    assert observer.warnings == []
+    parent, nested = parent_and_nested(store, "results")
+    assert parent.data.metrics == {"map.onnxruntime.int8": 41.0}
+    assert nested["accuracy.onnxruntime.int8"].data.metrics["map.onnxruntime.int8"] == 41.0
+    assert nested["accuracy.onnxruntime.int8"].data.metrics["images_per_s"] == 9.0
+    assert nested["export.fp32"].data.metrics["agreement.boxes"] == 1e-6
+    tags = connect(store).get_experiment(parent.info.experiment_id).tags
+    assert json.loads(tags[VIEW_TAG])["selectedColumns"] == ["metrics.`map.onnxruntime.int8`"]
+    assert nested["accuracy.onnxruntime.int8"].data.tags["backend"] == "onnxruntime"
+    assert parent.data.tags["mlflow.note.content"].startswith("| backend | INT8 |")
+    assert artifact_names(store, parent) == {"config.yaml", "report.json", "report.md"}
+
+
+def test_secrets_reach_neither_the_store_nor_the_disk(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    tell_small_run(observer, tmp_path, "secret")
+    closed = TrackingOptions(uri=f"http://anna:hunter2@127.0.0.1:{closed_port()}")
+    unreachable = MlflowObserver(closed)
+    (tmp_path / "second").mkdir()
+    tell_small_run(unreachable, tmp_path / "second", "secret")
+    assert "hunter2" not in str(unreachable.warnings)
+    assert "hunter2" not in (tmp_path / "second/runs/secret/tracking.jsonl").read_text()
+    parent, nested = parent_and_nested(store, "secret")
+    assert "hunter2" not in str([r.to_dictionary() for r in (parent, *nested.values())])
+    assert not any(b"hunter2" in p.read_bytes() for p in Path(store.folder).rglob("*") if p.is_file())
+
+
+def test_an_unreachable_server_costs_the_run_nothing_and_loses_nothing(store: TrackingOptions, tmp_path: Path) -> None:
+    dead = TrackingOptions(uri=f"http://127.0.0.1:{closed_port()}", timeout=2)
+    observer = MlflowObserver(dead)
+    started = time.monotonic()
+    tell_small_run(observer, tmp_path, "offline")
+    assert time.monotonic() - started < 30
+    (warning,) = observer.warnings
+    spool = tmp_path / "runs/offline/tracking.jsonl"
+    assert str(spool) in warning
+    assert "127.0.0.1" in warning
+    records = [json.loads(line) for line in spool.read_text().splitlines()]
+    assert [r["kind"] for r in records][-2:] == ["stage_failed", "run_finished"]
+
+    # The server comes back (here: the same records, meant for the store that can be reached): the next run sends them.
+    records[0]["store"] = store_uri(store)
+    spool.write_text("".join(json.dumps(r) + "\n" for r in records))
+    later = MlflowObserver(store)
+    later.run_started(run_info(tmp_path, "later"))
+    later.run_finished("FINISHED", {}, None)
+    assert later.warnings == []
+    assert not spool.exists()
+    parent, nested = parent_and_nested(store, "offline")
+    assert (parent.info.status, nested["distill"].info.status) == ("FINISHED", "FAILED")
+    assert parent.info.end_time == records[-1]["at"]
+
+
+def test_events_sent_twice_are_there_once(store: TrackingOptions, tmp_path: Path) -> None:
+    tell_small_run(MlflowObserver(TrackingOptions(uri="http://127.0.0.1:9", timeout=1)), tmp_path, "twice")
+    spool = tmp_path / "runs/twice/tracking.jsonl"
+    text = spool.read_text().replace("http://127.0.0.1:9", store_uri(store))
+    for number in range(2):
+        spool.write_text(text)
+        observer = MlflowObserver(store)
+        observer.run_started(run_info(tmp_path, f"sender{number}"))
+        observer.run_finished("FINISHED", {}, None)
+        assert observer.warnings == []
+    parent, nested = parent_and_nested(store, "twice")
+    assert len(nested) == 2
+    assert len(connect(store).get_metric_history(parent.info.run_id, "distill.loss")) == 3
+    assert len(parent.inputs.dataset_inputs) == 1
+    client = connect(store)
+    assert len(client.search_runs([parent.info.experiment_id], "tags.run_id = 'twice' and tags.node = 'pipeline'")) == 1
+
+
+def test_a_run_whose_process_was_killed_is_marked(store: TrackingOptions, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, '.')\n"
+        "from tests.pipelines.tracking.test_observer import *\n"
+        f"observer = MlflowObserver(TrackingOptions(folder={store.folder!r}))\n"
+        f"observer.run_started(run_info(Path({str(tmp_path)!r}), 'killed'))\n"
+        "observer.stage_started(StageInfo(id='distill', stage='distill', key='k'))\n"
+        "while observer._queue.qsize(): time.sleep(0.05)\n"
+        "time.sleep(1)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == -9
+    parent, nested = parent_and_nested(store, "killed")
+    assert (parent.info.status, nested["distill"].info.status) == ("RUNNING", "RUNNING")
+    spool = tmp_path / "runs/killed/tracking.jsonl"
+    assert spool.exists()
+
+    alive = MlflowObserver(store)
+    alive.run_started(run_info(tmp_path, "alive"))
+    after = MlflowObserver(store)
+    after.run_started(run_info(tmp_path, "after"))
+    after.run_finished("FINISHED", {}, None)
+    assert parent_and_nested(store, "alive")[0].info.status == "RUNNING"  # its process lives
+    alive.run_finished("FINISHED", {}, None)
+    parent, nested = parent_and_nested(store, "killed")
+    assert (parent.info.status, nested["distill"].info.status) == ("KILLED", "KILLED")
+    assert not spool.exists()
+
+
+def test_a_run_of_a_lost_machine_is_marked_where_its_folder_is_shared(store: TrackingOptions, tmp_path: Path) -> None:
+    client = connect(store)
+    experiment = client.create_experiment("machines")
+    lost, going, unseen = (tmp_path / name for name in ("lost", "going", "unseen"))
+    for folder in (lost, going):
+        folder.mkdir()
+        (folder / "run.json").write_text("{}")
+    made = {}
+    for folder in (lost, going, unseen):
+        tags = {"host": "elsewhere", "pid": "1", "run_dir": str(folder), "node": "pipeline"}
+        made[folder] = client.create_run(experiment, tags=tags).info.run_id
+    nested = client.create_run(experiment, tags={"mlflow.parentRunId": made[lost], "host": "elsewhere"}).info.run_id
+    with alive(going):
+        sweep(client)
+    statuses = [client.get_run(run_id).info.status for run_id in (*made.values(), nested)]
+    assert statuses == ["KILLED", "RUNNING", "RUNNING", "KILLED"]
+
+
+def test_a_second_end_is_not_heard(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "ends"))
+    observer.run_finished("KILLED", {}, None)
+    observer.run_finished("FAILED", {}, None)
+    assert parent_and_nested(store, "ends")[0].info.status == "KILLED"
+
+
+def test_the_spool_is_of_its_run_alone(tmp_path: Path) -> None:
+    mine = Spool(tmp_path / "runs/a/tracking.jsonl")
+    mine.append({"kind": "x"})
+    assert list(leftovers(tmp_path / "runs")) == []
+    with mine.path.open("a") as stream:
+        stream.write('{"kind": "cut o')
+    mine.close(delivered=False)
+    (tmp_path / "runs/latest").symlink_to("a")
+    (left,) = leftovers(tmp_path / "runs")
+    assert list(left.records()) == [{"kind": "x"}]
+    left.close(delivered=True)
+    assert not mine.path.exists()
+
+
+def test_an_observer_that_raises_is_dropped_with_one_warning(tmp_path: Path) -> None:
+    class Bad(NullObserver):
+        def stage_event(self, stage: StageInfo, event: Any) -> None:
+            raise OSError("disk full")
+
+    class Good(NullObserver):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[Any] = []
+
+        def stage_event(self, stage: StageInfo, event: Any) -> None:
+            self.heard.append(event)
+
+    good = Good()
+    observers = Observers([Bad(), good])
+    stage = StageInfo(id="a", stage="a", key="k")
+    for number in range(3):
+        observers.stage_event(stage, {"event": "metric", "name": "x", "value": number, "step": 0})
+    assert len(good.heard) == 3
+    (warning,) = observers.warnings
+    assert "Bad" in warning
+    assert "disk full" in warning
+
+
+def test_the_columns_are_the_results_and_stay_where_they_are() -> None:
+    names = ["map.a.int8", "map50.a.int8", "latency.a.fp32.p50_ms", "latency.a.int8.p50_ms", "latency.a.speedup"]
+    view = results_view({"selectedColumns": ["metrics.`latency.a.speedup`", "params.`seed`"]}, names)
+    expected = ["latency.a.speedup", "seed", "map.a.int8", "latency.a.int8.p50_ms"]
+    assert [column.split("`")[1] for column in view["selectedColumns"]] == expected
+    assert view["columnOrder"] == list(view["columnWidths"])
+    assert view["columnOrder"][-4:] == view["selectedColumns"]
+    fp32_alone = results_view({}, ["latency.a.fp32.p50_ms"])
+    assert fp32_alone["selectedColumns"] == ["metrics.`latency.a.fp32.p50_ms`"]
+
+
+def test_the_description_begins_with_the_result() -> None:
+    rows = [
+        {"backend": "a", "precision": "fp32", "status": "ok", "latency": {"runtime": {"p50_ms": 28.147}}, "map": 61.26},
+        {"backend": "a", "precision": "int8", "status": "failed", "latency": None, "map": None},
+    ]
+    assert result_table(rows).splitlines()[2:4] == [
+        "| a INT8 (failed) | None | None | None |",
+        "| a FP32 | 28.15 | None | 61.3 |",
+    ]
+    assert result_table([]) == ""
+
+
+@pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])
+def test_metrics_are_readable(value: float, shown: float) -> None:
+    assert readable(value) == shown
+
+
+def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingOptions, tmp_path: Path) -> None:
+    images = image_list(tmp_path)
+    collect = StageInfo(id="images.unlabeled", stage="collect_unlabeled", key="k1")
+    observer = MlflowObserver(store, hand_over=True)
+    observer.run_started(run_info(tmp_path, "repeat"))
+    observer.stage_started(collect)
+    observer.stage_finished(collect, images, True, 0.1)
+    started = time.monotonic()
+    observer.run_finished("FINISHED", {}, None)
+    assert time.monotonic() - started < 1
+    assert observer.warnings == []
+    spool = tmp_path / "runs" / "repeat" / "tracking.jsonl"
+    limit = time.monotonic() + 90
+    while spool.exists() and time.monotonic() < limit:
+        time.sleep(0.2)
+    parent, nested = parent_and_nested(store, "repeat")
+    assert parent.info.status == "FINISHED" and nested["images.unlabeled"].data.tags["cached"] == "true"
+
+
+def test_a_stopped_run_does_not_wait_for_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "KILLED_SECONDS", 1.0)
+    options = TrackingOptions(uri=f"http://127.0.0.1:{closed_port()}", timeout=5)
+    observer = MlflowObserver(options)
+    observer.run_started(run_info(tmp_path, "stopped"))
+    started = time.monotonic()
+    observer.run_finished("KILLED", {}, None)
+    assert time.monotonic() - started < 2
+    assert (tmp_path / "runs" / "stopped" / "tracking.jsonl").stat().st_size > 0
+    assert "the next run" in observer.warnings[0]
+
+
+def test_an_interrupted_run_and_its_successor_name_each_other(store: TrackingOptions, tmp_path: Path) -> None:
+    first, second = MlflowObserver(store), MlflowObserver(store)
+    first.run_started(run_info(tmp_path, "interrupted"))
+    first.run_finished("KILLED", {}, None)
+    second.run_started(run_info(tmp_path, "successor", resumed_from="interrupted"))
+    second.run_finished("FINISHED", {}, None)
+    assert parent_and_nested(store, "interrupted")[0].data.tags["continued_by"] == "successor"
+    assert parent_and_nested(store, "successor")[0].data.tags["resumed_from"] == "interrupted"

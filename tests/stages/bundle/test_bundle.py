@@ -1,0 +1,312 @@
+"""A bundle is made, opened, refused, verified and used, without detpress too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from pipelines.commands import bundle as commands
+from pipelines.runs.bundles import write_zip
+from pipelines.store.local import Key, Store
+from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
+from stages.build.build import Build, BuildInputs
+from stages.bundle.bundle import BundleStage
+from stages.bundle.contents import opened, unpack, write_sums
+from stages.bundle.predict import predict
+from stages.bundle.verify import compare, iou, verify
+from stages.detection.images import read_image
+from stages.errors import DataError, InputError
+from stages.options.accuracy import NmsOptions
+from stages.options.backend import BuildOptions
+from stages.options.bundle import BundleOptions
+from tests.conftest import ROOT
+from tests.fakes import FakeContext
+from tests.stages.engines import CLASSES, exported, unlabeled
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the stand-in detector's INT8 engine, on three labelled images of noise."""
+    folder = tmp_path_factory.mktemp("bundle")
+    model = _model(folder / "model")
+    context = FakeContext(folder / "build")
+    engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(BuildInputs(model), context)
+    images = unlabeled(folder / "images")
+    options = BundleOptions(
+        run_id="r",
+        model="stand-in",
+        golden=2,
+        nms=NmsOptions(score_threshold=0.01),
+        promised={"map": 40.0, "median_ms": 1.5},
+        hardware="a processor",
+        versions={"onnxruntime": "1.0", "numpy": "1.26"},
+        requirements=["onnxruntime", "numpy"],
+    )
+    inputs = BundleStage.Inputs(engine=engine, exported=model, labeled=labeled(images))
+    return BundleStage(options).run(inputs, FakeContext(folder / "bundle"))
+
+
+def _model(folder: Path) -> ExportedModel:
+    """The stand-in detector with boxes that are some, and files where Paddle's would be."""
+    model = exported(folder, Precision.INT8)
+    for name in ("model.pdmodel", "model.pdiparams"):
+        (model.root / name).write_bytes(b"paddle")
+    _real_boxes(model.root / "model.onnx")
+    return dataclasses.replace(model, files=hash_files(model.root))
+
+
+def _real_boxes(path: Path) -> None:
+    """The stand-in's boxes have no width: make them boxes of about 20 pixels on a grid."""
+    model = onnx.load(str(path))
+    end = next(node for node in model.graph.node if "boxes" in node.output)
+    count = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    side = int(count**0.5)
+    spread = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 9, 0], [0, 0, 0, 9]], np.float32)
+    grid = np.array([[i % side * 8, i // side * 8, i % side * 8 + 12, i // side * 8 + 12] for i in range(count)])
+    for name, value in (("spread", spread), ("grid", grid.astype(np.float32)[None])):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    steps = [
+        onnx.helper.make_node("MatMul", [end.input[0], "spread"], ["spread_out"]),
+        onnx.helper.make_node("Add", ["spread_out", "grid"], ["grid_out"]),
+    ]
+    end.input[0] = "grid_out"
+    others = [node for node in model.graph.node if "boxes" not in node.output]
+    ordered = [*others, *steps, onnx.NodeProto.FromString(end.SerializeToString())]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def labeled(images: ImageList) -> LabeledSet:
+    """The same images with a box each."""
+    listed = json.loads(images.path("images.json").read_text())
+    coco = {
+        "images": [
+            {"id": i, "file_name": Path(e["path"]).name, "width": e["width"], "height": e["height"]}
+            for i, e in enumerate(listed)
+        ],
+        "annotations": [
+            {"id": i + 1, "image_id": i, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
+            for i in range(len(listed))
+        ],
+        "categories": [{"id": n + 1, "name": label} for n, label in enumerate("abcdefghijkl"[:CLASSES])],
+    }
+    (images.root / "annotations.json").write_text(json.dumps(coco))
+    return LabeledSet(
+        root=images.root,
+        files=hash_files(images.root, ["annotations.json"]),
+        images_root=str(images.root),
+        images=len(listed),
+        boxes=len(listed),
+        images_digest="",
+    )
+
+
+@pytest.fixture
+def zipped(made: Bundle, tmp_path: Path) -> Path:
+    target = tmp_path / "b.zip"
+    write_zip(made, target)
+    return target
+
+
+def test_a_bundle_holds_all_that_another_machine_needs(made: Bundle, zipped: Path, tmp_path: Path) -> None:
+    names = {"engine/model.onnx", "engine/infer_cfg.yml", "paddle/model.pdmodel", "paddle/infer_cfg.yml", "NOTICE.md"}
+    assert names | {"golden/000.png", "golden/001.png", "golden/expected.json", "labels.txt"} <= set(made.files)
+    assert made.path("requirements.txt").read_text() == "onnxruntime==1.0\nnumpy==1.26\n"
+    done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=made.root, check=False)
+    assert done.returncode == 0
+    bundle = unpack(zipped, tmp_path / "u")
+    assert bundle.record["run_id"] == "r" and bundle.engine.root == tmp_path / "u" / "engine"
+    assert [g["file"] for g in bundle.golden()] == ["000.png", "001.png"]
+    again = tmp_path / "again.zip"
+    write_zip(made, again)
+    assert again.read_bytes() == zipped.read_bytes()
+
+
+def test_it_does_here_what_it_promises(zipped: Path, tmp_path: Path) -> None:
+    bundle = unpack(zipped, tmp_path / "u")
+    result = verify(bundle)
+    assert result["agreement"] == 1.0 and result["largest_score_difference"] == 0.0
+    assert result["map"] == result["promised_map"]
+    assert result["median_ms"] > 0 and result["promised_ms"] == 1.5
+
+
+def test_a_bundle_that_finds_other_boxes_ends_with_3(
+    made: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "other"
+    shutil.copytree(made.root, root)
+    golden: list[dict[str, Any]] = json.loads((root / "golden" / "expected.json").read_text())
+    for image in golden:
+        image["detections"] = [{"class": 0, "label": "a", "score": 0.99, "box": [1.0, 1.0, 4.0, 4.0]}] * 3
+    (root / "golden" / "expected.json").write_text(json.dumps(golden))
+    write_sums(root)
+    other = Bundle(root=root, files=hash_files(root), backend="onnxruntime", precision=Precision.INT8)
+    write_zip(other, tmp_path / "other.zip")
+    assert commands.verify([str(tmp_path / "other.zip"), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_whatever_is_changed_is_refused(made: Bundle, zipped: Path, tmp_path: Path) -> None:
+    def changed(name: str, act: Any) -> Path:
+        root = tmp_path / name
+        shutil.copytree(made.root, root)
+        act(root)
+        return root
+
+    for name, act in {
+        "weights": lambda root: (root / "engine" / "model.onnx").write_bytes(b"other"),
+        "record": lambda root: (root / "bundle.json").write_text("{}"),
+        "added": lambda root: (root / "extra.py").write_text("import os"),
+        "taken": lambda root: (root / "labels.txt").unlink(),
+    }.items():
+        with pytest.raises(InputError, match="refused"):
+            opened(changed(name, act), Path("b.zip"))
+    with pytest.raises(InputError, match="is no bundle"):
+        opened(changed("sums", lambda root: (root / "SHA256SUMS").unlink()), Path("b.zip"))
+    with pytest.raises(InputError, match="does not have the sha256"):
+        unpack(zipped, tmp_path / "digest", digest="0" * 64)
+    whole = zipped.read_bytes()
+    zipped.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="no whole zip"):
+        unpack(zipped, tmp_path / "half")
+    with zipfile.ZipFile(tmp_path / "slip.zip", "w") as archive:
+        archive.writestr("../../evil", "x")
+    with pytest.raises(InputError, match="outside of its folder"):
+        unpack(tmp_path / "slip.zip", tmp_path / "slip")
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_predictions_are_json_and_pictures(zipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = unpack(zipped, tmp_path / "u")
+    image = tmp_path / "u" / "golden" / "000.png"
+    expected = bundle.golden()[0]["detections"]
+    (found,) = predict(bundle, [image], None, 0.05)
+    assert found["detections"] == expected and found["drawn"] is None
+    out = tmp_path / "out"
+    assert commands.predict([str(zipped), str(image), str(image), "--threshold", "0.05", "--out", str(out)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(line["drawn"]).name for line in lines] == ["000.png", "000-2.png"]
+    if expected:
+        assert not np.array_equal(read_image(out / "000.png"), read_image(image))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(predict(bundle, [tmp_path / "none.png"], None, 0.5))
+
+
+def test_the_command_packs_an_engine_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    model = _model(tmp_path / "model")
+    engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(
+        BuildInputs(model), FakeContext(tmp_path / "build")
+    )
+    store = Store(tmp_path / "a")
+    store.prepare()
+    stages = {}
+    for name, artifact in {
+        "build.onnxruntime.int8": engine,
+        "export.int8": model,
+        "images.unlabeled": unlabeled(tmp_path / "images"),
+    }.items():
+        pending = store.begin(Key(name.partition(".")[0], {"n": name}))
+        shutil.copytree(artifact.root, pending.out, dirs_exist_ok=True)
+        stages[name] = {"status": "done", "entry": store.commit(pending, artifact, record={}).artifact.key}
+    folder = tmp_path / "a" / "runs" / "r"
+    folder.mkdir(parents=True)
+    state = {"run_id": "r", "stages": stages, "hardware": "here", "versions": {"onnxruntime": "1.0"}}
+    (folder / "run.json").write_text(json.dumps(state))
+    config = {"model": {"name": "stand-in"}, "accuracy": {"nms": {"score_threshold": 0.2}}, "tracking": {"uri": "x"}}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    (folder / "report.json").write_text(json.dumps({"rows": []}))
+    assert commands.bundle(["r", "golden=1", "--artifacts", str(tmp_path / "a")]) == 0
+    target = Path(capsys.readouterr().out.strip())
+    assert target == tmp_path / "a" / "bundles" / "r-onnxruntime-int8.zip"
+    record = json.loads(target.with_suffix(".json").read_text())
+    assert record["run_id"] == "r" and record["sha256"] == sha256_of(target)
+    bundle = unpack(target, tmp_path / "u", digest=record["sha256"])
+    assert (
+        bundle.annotations() is None and bundle.nms.score_threshold == 0.2 and "tracking" not in bundle.record["config"]
+    )
+    assert commands.verify([str(target), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["map"] is None
+    with pytest.raises(InputError, match="it has onnxruntime int8"):
+        commands.bundle(["r", "precision=fp32", "--artifacts", str(tmp_path / "a")])
+    with pytest.raises(InputError, match=r"gold: not understood; did you mean golden\?"):
+        commands.bundle(["gold=1", "--artifacts", str(tmp_path / "a")])
+
+
+def test_partners_are_of_one_class_close_by() -> None:
+    box = {"class": 1, "score": 0.9, "box": [0, 0, 10, 10]}
+    assert compare([box], [box]) == (1, 0, 0.0)
+    assert compare([box], [{**box, "class": 2}]) == (0, 2, 0.0)
+    assert compare([box], [{**box, "box": [5, 0, 15, 10]}])[:2] == (0, 2)
+    assert compare([{**box, "score": 0.31}], [{**box, "score": 0.25}])[:2] == (1, 0)
+    assert compare([{**box, "score": 0.2}], [])[:2] == (0, 0)
+    assert compare([], [box])[:2] == (0, 1)
+    assert iou([0, 0, 10, 10], [5, 0, 15, 10]) == pytest.approx(1 / 3)
+    assert iou([0, 0, 0, 0], [0, 0, 0, 0]) == 0.0
+
+
+def example(language: str) -> str:
+    """The program in docs/deploy.md."""
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def test_the_python_example_needs_no_detpress(made: Bundle, tmp_path: Path) -> None:
+    source = example("python")
+    assert len(source.splitlines()) <= 44
+    (tmp_path / "detect.py").write_text(source)
+    record = json.loads((made.root / "bundle.json").read_text())
+    expected = json.loads((made.root / "golden" / "expected.json").read_text())[0]["detections"]
+    command = [sys.executable, "-I", "detect.py", str(made.root), str(made.root / "golden" / "000.png")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    strong = [e for e in expected if e["score"] > record["draw_threshold"]]
+    assert len(lines) > 3 and [line["score"] for line in lines] == [round(e["score"], 4) for e in strong]
+    pairs, lost, difference = compare(strong, [{**line, "class": ord(line["label"]) - ord("a")} for line in lines])
+    assert pairs >= 0.97 * (pairs + lost) and difference < 1e-3  # equal scores at the limit of 300 fall either way
+
+
+@pytest.mark.slow
+def test_the_cpp_example_builds_and_finds_the_same(made: Bundle, tmp_path: Path) -> None:
+    import cv2
+
+    openvino = pytest.importorskip("openvino")
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++")
+    where = Path(openvino.__file__).parent
+    libraries = sorted((where / "libs").glob("libopenvino.so.*"))
+    if not libraries or not (where / "include").is_dir():
+        pytest.skip("this openvino has no headers or no library to link")
+    (tmp_path / "detect.cpp").write_text(example("cpp"))
+    build = ["g++", "-std=c++17", "-O1", "detect.cpp", f"-I{where}/include", str(libraries[0])]
+    build += [f"-Wl,-rpath,{where}/libs", "-o", "detect"]
+    subprocess.run(build, cwd=tmp_path, check=True, timeout=600)
+    image = cv2.imread(str(made.root / "golden" / "000.png"))
+    cv2.imwrite(str(tmp_path / "image.ppm"), image)
+    command = ["./detect", str(made.root / "engine" / "model.onnx"), str(made.root / "labels.txt"), "image.ppm", "0.3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = []
+    for line in done.stdout.splitlines():
+        label, score, *box = line.split()
+        found.append({"class": "abcdefghijkl".index(label), "score": float(score), "box": [float(v) for v in box]})
+    expected = json.loads((made.root / "golden" / "expected.json").read_text())[0]["detections"]
+    pairs, lost, _ = compare(expected, found)
+    assert pairs >= 0.9 * (pairs + lost)
