@@ -16,7 +16,7 @@ from pipelines.registry import register
 from pipelines.registry.registry import Registry, Version
 from pipelines.retraining import journal, snapshot
 from pipelines.retraining.challenge import Verdict, challenge
-from pipelines.retraining.journal import Outcome, _say, recorded
+from pipelines.retraining.journal import Outcome, run_and_record, to_stderr
 from pipelines.retraining.state import State, days_since
 from stages.champion import promotion
 from stages.errors import ConfigError
@@ -36,7 +36,7 @@ def run_retrain(
     def work(outcome: Outcome) -> None:
         _attempt(config, outcome, command, observers)
 
-    return recorded(Path(config.run.artifacts).resolve(), command, work, debug=debug)
+    return run_and_record(Path(config.run.artifacts).resolve(), command, work, debug=debug)
 
 
 def dry_run(config: PipelineConfig) -> int:
@@ -65,7 +65,7 @@ def _attempt(
     if not reasons:
         outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
         return
-    _say(f"retraining: {snapshot.describe(reasons)}")
+    to_stderr(f"retraining: {snapshot.describe(reasons)}")
     outcome.more["changes"] = reasons
     verdict = challenge(config, registry, champion, state, now, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)

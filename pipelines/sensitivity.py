@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.config.auto import judged_by
+from pipelines.config.auto import block_backend
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import sensitivity_graph
@@ -39,9 +39,9 @@ def run_sensitivity(
     """
     if config.compression.method == "none":
         raise ConfigError(["compression=none quantizes nothing; choose compression=ptq or compression=qat_distill"])
-    state = backends.get(judged_by(config)).availability()
+    state = backends.get(block_backend(config)).availability()
     if isinstance(state, Unavailable):
-        raise UnavailableError(f"backend {judged_by(config)} is unavailable: {state}")
+        raise UnavailableError(f"backend {block_backend(config)} is unavailable: {state}")
     config = with_labels(config)
     source = user_model(config)
     nodes = sensitivity_graph(config, source, threads=config.threads or provenance.available_cores())

@@ -162,7 +162,7 @@ class ExportedModel(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity(Artifact):
-    """What quantizing each block costs: ``sensitivity.json`` (``mixed_precision/sensitivity.py``), ``.md``, ``.png``."""
+    """What each block loses: ``sensitivity.json`` (``mixed_precision/sensitivity.py``), ``.md`` and a figure."""
 
     backend: str
 

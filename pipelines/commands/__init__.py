@@ -1,0 +1,1 @@
+"""The sub-commands of ``detpress`` with logic of their own: one module each, called by `pipelines.cli`."""

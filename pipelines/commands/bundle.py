@@ -19,7 +19,7 @@ from pipelines.runs.bundles import pack
 from pipelines.runs.history import find_run
 from pipelines.store.local import Store
 from pipelines.store.remote import open_store
-from pipelines.system.devices import Turns, device_of
+from pipelines.system.devices import DeviceLocks, device_of
 from pipelines.system.units import size
 from stages import backends
 from stages.artifacts import Bundle
@@ -83,7 +83,7 @@ def verify(arguments: Sequence[str]) -> int:
         opened = unpack(options.bundle, Path(folder), digest=options.sha256)
         engine = opened.engine
         device = device_of(engine.options, backends.get(engine.backend).fingerprint())
-        with Turns().timing(device, lambda message: print(message, file=sys.stderr)):
+        with DeviceLocks().timing(device, lambda message: print(message, file=sys.stderr)):
             result = check(opened)
         result["ok"] = result["agreement"] >= options.min_agreement
         if options.json:

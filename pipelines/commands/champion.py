@@ -15,7 +15,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution.runner import Results
 from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
-from pipelines.registry.champion import fetch_champion, given
+from pipelines.registry.champion import add_existing_result, fetch_champion
 from pipelines.registry.registry import Registry, Version, names
 from pipelines.retraining.challenge import judge
 from pipelines.retraining.head_to_head import require_frozen
@@ -53,7 +53,7 @@ def promote(arguments: Sequence[str]) -> int:
         extra = named[1] if len(named) > 1 else wrong[0]
         raise InputError(f"{extra}: not understood; name one run or version, and gate.KEY=VALUE")
     artifacts = Path(options.artifacts).resolve()
-    with exclusive(artifacts / "retrain" / "lock", lambda who: _say(f"{who} is retraining here; waiting for it")):
+    with exclusive(artifacts / "retrain" / "lock", lambda who: _to_stderr(f"{who} is retraining here; waiting for it")):
         return _promote(options, named[0], settings, artifacts)
 
 
@@ -63,7 +63,7 @@ def rollback(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     registry = _registry(options)
     move = registry.rollback()
-    _say(f"{registry.name}: version {move.after} is the champion again, in place of version {move.before}")
+    _to_stderr(f"{registry.name}: version {move.after} is the champion again, in place of version {move.before}")
     print(f"{registry.name}/{move.after}")
     return 0
 
@@ -87,7 +87,7 @@ def champion(arguments: Sequence[str]) -> int:
         }
         print(json.dumps(content, indent=1))
         return 0
-    print(f"{registry.name}: champion {_told(now)}; challenger {_told(next_)}")
+    print(f"{registry.name}: champion {_describe_version(now)}; challenger {_describe_version(next_)}")
     for move in moves:
         forced = ", forced" if move.forced else ""
         print(f"  {move.at}  {move.action}{forced}: version {move.before or 'none'} -> {move.after}")
@@ -135,12 +135,12 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
     )
     if options.force:
         return _force(registry, version)
-    _say(promotion.verdict(evidence))
+    _to_stderr(promotion.verdict(evidence))
     if evidence["passed"]:
         registry.promote(version, over=now.number if now else None)
-        _say(f"{registry.name}: version {version.number} is the champion")
+        _to_stderr(f"{registry.name}: version {version.number} is the champion")
     else:
-        _say(f"{registry.name}: version {version.number} stays the challenger")
+        _to_stderr(f"{registry.name}: version {version.number} stays the challenger")
     print(run.info.run_dir / "promotion.json")
     return 0 if evidence["passed"] else GATE_CODE
 
@@ -148,7 +148,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
 def _force(registry: Registry, version: Version) -> int:
     now = registry.champion()
     registry.promote(version, over=now.number if now else None, forced=True)
-    _say(f"{registry.name}: version {version.number} is the champion, not judged (--force)")
+    _to_stderr(f"{registry.name}: version {version.number} is the champion, not judged (--force)")
     print(f"{registry.name}/{version.number}")
     return 0
 
@@ -160,7 +160,7 @@ def _take(results: Results, folder: Path, store: Store) -> None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
     for name, stage in state["stages"].items():
         if stage.get("entry") and (name in _GIVEN or name.partition(".")[0] in _GIVEN):
-            given(results, name, store.load(stage["entry"]))
+            add_existing_result(results, name, store.load(stage["entry"]))
 
 
 def _config(folder: Path, settings: list[str], options: argparse.Namespace, artifacts: Path) -> PipelineConfig:
@@ -209,9 +209,9 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _told(version: Version | None) -> str:
+def _describe_version(version: Version | None) -> str:
     return "none" if version is None else f"version {version.number} (run {version.run_id})"
 
 
-def _say(text: str) -> None:
+def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -71,7 +71,7 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
         DetpressError: the server did not start; the message ends with its last lines.
     """
     if store_uri(options).startswith(("http://", "https://")):
-        _say(f"the runs are on the server that tracking.uri names: {redact_text(store_uri(options))}/#/?{MODE}")
+        _to_stderr(f"the runs are on the server that tracking.uri names: {redact_text(store_uri(options))}/#/?{MODE}")
         return 0
     who = login(os.environ)
     if who is None and not _is_loopback(host):
@@ -84,7 +84,9 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
         process = _start(options, host, port, log, who=who, names=names)
         try:
             _await(process, host, port, log)
-            _say(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n")
+            _to_stderr(
+                f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n"
+            )
             code = process.wait()
             raise DetpressError(f"the MLflow server ended by itself with exit code {code}:\n{_tail(log)}")
         except KeyboardInterrupt:
@@ -218,5 +220,5 @@ def _tail(log: IO[str]) -> str:
     return "\n".join(f"    {line}" for line in redact_text(log.read()).splitlines()[-12:])
 
 
-def _say(text: str) -> None:
+def _to_stderr(text: str) -> None:
     print(text, flush=True)

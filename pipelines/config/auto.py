@@ -20,14 +20,14 @@ def has_set(config: PipelineConfig, split: str) -> bool:
     return split == VAL or (Path(annotations).is_file() and Path(images).is_dir())
 
 
-def judged_on(config: PipelineConfig) -> str:
+def block_labels(config: PipelineConfig) -> str:
     """``sensitivity.labels`` with ``auto`` resolved: the set that the final score does not use, if there is one."""
     if config.sensitivity.labels != "auto":
         return config.sensitivity.labels
     return next((split for split in (TRAIN, VAL) if has_set(config, split)), NONE)
 
 
-def judged_by(config: PipelineConfig) -> str:
+def block_backend(config: PipelineConfig) -> str:
     """The backend whose engines are measured."""
     if config.sensitivity.backend is not None:
         return config.sensitivity.backend

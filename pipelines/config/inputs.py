@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.config.auto import NONE, TRAIN, VAL, has_set, judged_by, judged_on
+from pipelines.config.auto import NONE, TRAIN, VAL, block_backend, block_labels, has_set
 from pipelines.config.keys import Problem
 from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
@@ -35,7 +35,7 @@ def check_inputs(config: PipelineConfig, *, finetune_only: bool = False) -> list
     """
     problems = list(_model(config, finetune_only))
     if config.data.kind == "shapes":
-        problems += _drawn(config.data)
+        problems += _check_synthetic(config.data)
     else:
         problems += _data(config, finetune_only)
     problems += check_schedule(config.schedule)
@@ -93,7 +93,7 @@ def _blocks(config: PipelineConfig) -> Iterator[Problem]:
             f"there are no labelled images of {labels}; give data.{labels}_annotations and data.{labels}_images, "
             "or set it to auto",
         )
-    elif asked and judged_on(config) == NONE:
+    elif asked and block_labels(config) == NONE:
         yield Problem(
             "compression.max_map_drop",
             "is judged on labelled images; give data.val_annotations and data.val_images (or data.train_annotations "
@@ -101,7 +101,7 @@ def _blocks(config: PipelineConfig) -> Iterator[Problem]:
         )
     if asked and config.compression.method == "none":
         yield Problem("compression.max_map_drop", "compression=none quantizes nothing; choose ptq or qat_distill")
-    if asked and backend in backends.names() and judged_by(config) not in config.backend:
+    if asked and backend in backends.names() and block_backend(config) not in config.backend:
         yield Problem(
             "sensitivity.backend", f"{backend} is none of the run's backends ({', '.join(config.backend)}); choose one"
         )
@@ -135,7 +135,7 @@ def _frozen(folder: Path) -> Iterator[Problem]:
         )
 
 
-def _drawn(data: DataOptions) -> Iterator[Problem]:
+def _check_synthetic(data: DataOptions) -> Iterator[Problem]:
     if data.root is not None:
         yield Problem("data.root", "data=shapes draws its own images; for images of yours choose data=coco_folder")
     for key, name in _DRAWN.items():

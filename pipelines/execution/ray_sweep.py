@@ -99,7 +99,7 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
         )(run_job)
         here = str(Path.cwd())
         pending = {task.remote(mine.module, [*mine.command, *overrides], here): i for i, overrides in enumerate(jobs)}
-        _say(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
+        _to_stderr(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
             i = pending.pop(done)
@@ -190,14 +190,14 @@ def _require_room(ray: Any, options: RayOptions) -> None:
 
 
 def _tell(number: int, overrides: Sequence[str], code: int, out: str, err: str) -> None:
-    _say(f"job {number} ({' '.join(overrides)}): exit code {code}")
+    _to_stderr(f"job {number} ({' '.join(overrides)}): exit code {code}")
     if code not in (0, 5):
         for line in err.splitlines()[-_TAIL:]:
             print(f"    {line}", file=sys.stderr)
     print(out, end="", flush=True)
 
 
-def _say(text: str) -> None:
+def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -14,7 +14,7 @@ from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, AUTO, FRESH, survey, timings_stand
 from pipelines.execution.worker import run_worker
 from pipelines.store.local import Entry, Key, Pending, Store
-from pipelines.system.devices import Turns
+from pipelines.system.devices import DeviceLocks
 from pipelines.system.provenance import machine
 from stages.artifacts import Artifact
 from stages.codec import to_json
@@ -54,7 +54,7 @@ class Runner:
         timings: str = FRESH,
         run_id: str = "",
         provenance: Mapping[str, Any] | None = None,
-        turns: Turns | None = None,
+        turns: DeviceLocks | None = None,
     ) -> None:
         """
         Args:
@@ -73,7 +73,7 @@ class Runner:
         self.timings = timings
         self.run_id = run_id
         self.provenance = dict(provenance or {})
-        self.turns = turns or Turns()
+        self.turns = turns or DeviceLocks()
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -153,7 +153,7 @@ class Runner:
         if cached:
             results.cached.add(node.id)
         self.observer.stage_finished(info, entry.artifact, cached, results.seconds[node.id])
-        self.store.refer(self.run_id, [artifact.key for artifact in results.artifacts.values()])
+        self.store.add_reference(self.run_id, [artifact.key for artifact in results.artifacts.values()])
 
     def _tell_problems(self, info: StageInfo, results: Results) -> None:
         while self.store.problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.config.auto import NONE, VAL, has_set, judged_by, judged_on
+from pipelines.config.auto import NONE, VAL, block_backend, block_labels, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.runner import Node, Ref
 from stages import backends
@@ -30,7 +30,7 @@ def float_blocks_node(config: PipelineConfig, threads: int) -> Node:
 
 
 def _node(stage: str, config: PipelineConfig, threads: int, options: type, more: dict[str, Any], **inputs: Any) -> Node:
-    backend, labels = judged_by(config), judged_on(config)
+    backend, labels = block_backend(config), block_labels(config)
     own = backends.get(backend)
     return Node(
         id=stage,

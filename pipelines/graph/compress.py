@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, has_labels, judged_on
+from pipelines.config.auto import TRAIN, block_labels, has_labels
 from pipelines.config.schema import PipelineConfig, stage_options
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
-from pipelines.graph.engines import _agreement_nodes, _backend_nodes
+from pipelines.graph.engines import agreement_nodes, backend_nodes
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
 from stages.options.compression import DistillOptions
@@ -36,19 +36,19 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
     if config.compression.method != "none":
         exports[Precision.INT8] = Ref("export.int8")
         if config.compression.max_map_drop is not None:
-            nodes += [*_judged(config, nodes), float_blocks_node(config, threads)]
+            nodes += [*_labels_for_blocks(config, nodes), float_blocks_node(config, threads)]
             exports[Precision.INT8] = Ref("float_blocks")
     for name, options in config.backend.items():
-        nodes += _backend_nodes(config, name, options, exports, threads)
+        nodes += backend_nodes(config, name, options, exports, threads)
     if config.agreement.images:
-        nodes += _agreement_nodes(config, exports, threads)
+        nodes += agreement_nodes(config, exports, threads)
     return nodes
 
 
 def sensitivity_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """The compression up to the INT8 model, and the analysis of its blocks; arguments as of ``compress_graph``."""
     nodes = model_nodes(config, source, threads=threads)
-    return [*nodes, *_judged(config, nodes), sensitivity_node(config, threads)]
+    return [*nodes, *_labels_for_blocks(config, nodes), sensitivity_node(config, threads)]
 
 
 def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
@@ -65,9 +65,9 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     return nodes
 
 
-def _judged(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
+def _labels_for_blocks(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
     """The labelled training images, where blocks are judged on them and no training has collected them."""
-    wanted = judged_on(config) == TRAIN and all(node.id != "labels.train" for node in nodes)
+    wanted = block_labels(config) == TRAIN and all(node.id != "labels.train" for node in nodes)
     return [_labeled(config, TRAIN)] if wanted else []
 
 
@@ -109,7 +109,7 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
                 allow_overlap=data.allow_overlap,
                 listing=_listing(config, data.unlabeled_images),
             ),
-            inputs={"drawn": _drawn(config), "validation": Ref("labels.val") if has_labels(config) else None},
+            inputs={"drawn": _synthetic(config), "validation": Ref("labels.val") if has_labels(config) else None},
             seeded=True,
         )
     )
@@ -145,7 +145,7 @@ def _labeled(config: PipelineConfig, split: str) -> Node:
             allow_overlap=config.data.allow_overlap,
             listing=_listing(config, getattr(config.data, f"{split}_images"), annotations),
         ),
-        inputs={"drawn": _drawn(config), "validation": validation},
+        inputs={"drawn": _synthetic(config), "validation": validation},
     )
 
 
@@ -155,7 +155,7 @@ def _images(config: PipelineConfig, split: str) -> str:
     return str(Path(getattr(config.data, f"{split}_images")).resolve())
 
 
-def _drawn(config: PipelineConfig) -> Ref | None:
+def _synthetic(config: PipelineConfig) -> Ref | None:
     return Ref("draw") if config.data.kind == "shapes" else None
 
 

@@ -15,7 +15,7 @@ from stages.options.backend import BuildOptions
 from stages.options.latency import LatencyOptions
 
 
-def _agreement_nodes(config: PipelineConfig, exports: dict[Precision, Ref], cores: int) -> list[Node]:
+def agreement_nodes(config: PipelineConfig, exports: dict[Precision, Ref], cores: int) -> list[Node]:
     """Detections of the reference and of each backend on the same images, and their comparison."""
     options = DetectOptions(images=config.agreement.images, nms=config.accuracy.nms)
     images = Ref("images.unlabeled")
@@ -53,7 +53,7 @@ def _agreement_nodes(config: PipelineConfig, exports: dict[Precision, Ref], core
     return nodes
 
 
-def _backend_nodes(
+def backend_nodes(
     config: PipelineConfig, name: str, options: object, exports: dict[Precision, Ref], cores: int
 ) -> list[Node]:
     backend = backends.get(name)

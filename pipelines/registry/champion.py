@@ -11,7 +11,7 @@ from pipelines.execution.runner import Results
 from pipelines.registry.register import home_of
 from pipelines.registry.registry import BUNDLE, Registry, Version
 from stages.artifacts import Artifact, Engine
-from stages.bundle.contents import Opened, opened, unpack
+from stages.bundle.contents import Opened, open_bundle, unpack
 from stages.errors import InputError
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -46,7 +46,7 @@ def fetch_champion(registry: Registry, version: Version, artifacts: Path) -> Cha
     folder = home / "bundle"
     if folder.is_dir():
         with contextlib.suppress(InputError):  # somebody changed it here: fetched again
-            return Champion(version, opened(folder, folder))
+            return Champion(version, open_bundle(folder, folder))
         shutil.rmtree(folder)
     zipped = registry.fetch(version, BUNDLE, home)
     if zipped is None:
@@ -59,10 +59,10 @@ def fetch_champion(registry: Registry, version: Version, artifacts: Path) -> Cha
     unpack(zipped, made, digest=version.tags["bundle_sha256"])
     made.rename(folder)
     zipped.unlink()
-    return Champion(version, opened(folder, folder))
+    return Champion(version, open_bundle(folder, folder))
 
 
-def given(results: Results, name: str, artifact: Artifact) -> None:
+def add_existing_result(results: Results, name: str, artifact: Artifact) -> None:
     """Let a result that no stage of this run makes stand among its results."""
     results.artifacts[name] = artifact
     results.seconds[name] = 0.0

@@ -82,7 +82,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Newest first."""
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             found = self.client.search_model_versions(f"name = '{self.name}'", max_results=1000)
         return sorted(map(_version, found), key=lambda v: int(v.number), reverse=True)
 
@@ -93,7 +93,7 @@ class Registry:
 
     def fetch(self, version: Version, file: str, folder: Path) -> Path | None:
         """Bring a file of a version into ``folder``; ``None`` if the version has no such file."""
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             from mlflow.artifacts import download_artifacts
 
             model = self.client.get_logged_model(version.tags["model_id"])
@@ -116,7 +116,7 @@ class Registry:
             StoreError: MLflow does not have the run, or cannot be used.
         """
         before = next((v for v in self.versions() if v.run_id == run_id), None)
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             run, model = self._logged(run_id, node)
             for path in files:
                 self.client.log_model_artifact(model.model_id, str(path))
@@ -137,7 +137,7 @@ class Registry:
             StoreError: the champion is another by now, so the measurement says nothing.
         """
         self._move(PROMOTE, version.number, over, forced=forced)
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             challenger = self.challenger()
             if challenger is not None and challenger.number == version.number:
                 self.client.delete_registered_model_alias(self.name, CHALLENGER)
@@ -161,7 +161,7 @@ class Registry:
         return self._move(ROLLBACK, target, now.number)
 
     def _move(self, action: str, after: str, over: str | None, *, forced: bool = False) -> Move:
-        with exclusive(self._lock), told(self.uri):
+        with exclusive(self._lock), mlflow_errors(self.uri):
             champion = self.champion()
             before = champion.number if champion else None
             if before != over:
@@ -209,7 +209,7 @@ class Registry:
     def _alias(self, alias: str) -> Version | None:
         from mlflow.exceptions import MlflowException
 
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             try:
                 return _version(self.client.get_model_version_by_alias(self.name, alias))
             except MlflowException as error:
@@ -221,7 +221,7 @@ class Registry:
     def _noted(self) -> list[tuple[int, Move]]:
         from mlflow.exceptions import MlflowException
 
-        with told(self.uri):
+        with mlflow_errors(self.uri):
             try:
                 tags = self.client.get_registered_model(self.name).tags
             except MlflowException as error:
@@ -234,13 +234,13 @@ class Registry:
 
 def names(tracking: TrackingOptions) -> list[str]:
     """The registered models that detpress made."""
-    with told(store_uri(tracking)):
+    with mlflow_errors(store_uri(tracking)):
         found = connect(tracking).search_registered_models("tags.made_by = 'detpress'")
         return sorted(str(model.name) for model in found)
 
 
 @contextlib.contextmanager
-def told(uri: str) -> Iterator[None]:
+def mlflow_errors(uri: str) -> Iterator[None]:
     """What MLflow raises, as an error that says what to do."""
     from mlflow.exceptions import MlflowException
 

@@ -17,7 +17,7 @@ from pipelines.execution.runner import Runner
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
-from pipelines.registry.champion import ENGINE, Champion, fetch_champion, given
+from pipelines.registry.champion import ENGINE, Champion, add_existing_result, fetch_champion
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.registry.registry import IMAGES, Registry, Version
 from pipelines.retraining import data_checks
@@ -25,7 +25,7 @@ from pipelines.retraining.head_to_head import JUDGE, duel_nodes
 from pipelines.retraining.journal import Outcome
 from pipelines.retraining.snapshot import Snapshot
 from pipelines.retraining.state import State
-from pipelines.retraining.trend import leave
+from pipelines.retraining.trend import write_trend
 from pipelines.runs.observers import default_observers
 from pipelines.runs.reporting import reported, runner_for, stop_on_input
 from pipelines.runs.run import Run, open_run
@@ -91,7 +91,7 @@ def challenge(
         others = [node.id for node in nodes if node.backend not in (None, backend_of(config))]
         _stop(run, but=others)
         _require_agreement(config, content)
-        leave(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
+        write_trend(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
         if there is not None and _same_engine(config, run, there):
             run.observer.run_finished("FINISHED", content, path.parent)
             return Verdict(None, {})
@@ -110,7 +110,7 @@ def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champio
         DetpressError: a stage failed.
     """
     if champion is not None:
-        given(run.results, ENGINE, champion.engine)
+        add_existing_result(run.results, ENGINE, champion.engine)
     nodes = duel_nodes(config, run, run_id, champion)
     runner.run(nodes, run.results)
     _stop(run, but=run.results.failures.keys() - {node.id for node in nodes})
@@ -154,8 +154,8 @@ def _look_for_drift(
     if not file.is_file() and registry.fetch(champion.version, IMAGES, folder) is None:
         return  # it was registered with retrain.drift=off
     before = ImageSummary(root=folder, files={IMAGES: sha256_of(file)}, count=0)
-    given(run.results, ENGINE, champion.engine)
-    given(run.results, "champion.images", before)
+    add_existing_result(run.results, ENGINE, champion.engine)
+    add_existing_result(run.results, "champion.images", before)
     node: Node = register.drift_node(config, "drift", Ref(ENGINE), Ref("champion.images"))
     runner.run([node], run.results)
     _stop(run)

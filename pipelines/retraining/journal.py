@@ -109,12 +109,12 @@ class Journal:
         yield {"started": str(state.get("started", "")), "command": str(state.get("command", ""))}
 
 
-def recorded(
+def run_and_record(
     artifacts: Path, command: Sequence[str], work: Callable[[Outcome], None], *, debug: bool = False
 ) -> tuple[int, Path]:
     """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
     log, said = Journal(artifacts), shlex.join(redact(list(command)))
-    with exclusive(log.folder / "lock", lambda who: _say(f"{who} is retraining here; waiting for it")):
+    with exclusive(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
         outcome = Outcome(journal.FAILED, "", 4, command=said, started=log.begin(said))
         try:
             work(outcome)
@@ -129,9 +129,9 @@ def recorded(
             print(log.write(outcome), flush=True)
             raise
         else:
-            _say(f"{outcome.outcome}: {outcome.reason}")
+            to_stderr(f"{outcome.outcome}: {outcome.reason}")
         return outcome.exit_code, log.write(outcome)
 
 
-def _say(text: str) -> None:
+def to_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.retraining.journal import Outcome, recorded
+from pipelines.retraining.journal import Outcome, run_and_record
 
 _KEY = "run.artifacts="
 
@@ -18,4 +18,4 @@ def refused(arguments: Sequence[str], error: Exception, *, debug: bool) -> tuple
     def work(outcome: Outcome) -> None:
         raise error
 
-    return recorded(artifacts, ["detpress", "retrain", *arguments], work, debug=debug)
+    return run_and_record(artifacts, ["detpress", "retrain", *arguments], work, debug=debug)

@@ -38,7 +38,7 @@ def collect(
     return found[::-1]
 
 
-def leave(run_dir: Path, artifacts: Path, model: str, data: str, backend: str, precision: str) -> None:
+def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: str, precision: str) -> None:
     """Write the trend into a run's folder, from where MLflow gets it."""
     from stages.report import figures, trend
 

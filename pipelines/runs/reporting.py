@@ -15,7 +15,7 @@ from pipelines.runs.publish import publish
 from pipelines.runs.run import Run
 from pipelines.store.remote import open_store
 from pipelines.system import provenance
-from pipelines.system.devices import Turns
+from pipelines.system.devices import DeviceLocks
 from stages.errors import InputError, UnavailableError
 from stages.options.report import ReportOptions
 
@@ -70,7 +70,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
         timings=timings_policy(config),
         run_id=run.info.run_id,
         provenance=run.provenance,
-        turns=Turns(config.run.locks, alone=config.run.timing_alone),
+        turns=DeviceLocks(config.run.locks, alone=config.run.timing_alone),
     )
 
 

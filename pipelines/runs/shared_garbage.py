@@ -24,9 +24,9 @@ def main(artifacts: Path, uri: str, keep_last: int, *, dry_run: bool, runs: bool
     show(found)
     if not dry_run:
         for name in found.entries:
-            store.forget(name)
+            store.delete_remote(name)
         for run in found.runs:
-            store.unrefer(run)
+            store.remove_reference(run)
         print(f"removed {size(found.bytes)}")
     return 0
 

@@ -39,7 +39,7 @@ def notify(options: NotifyOptions, entry: Mapping[str, Any]) -> list[str]:
             except KeyError as error:
                 problems.append(f"schedule.notify: the environment variable {error.args[0]} is not set; nobody is told")
             except (OSError, ValueError, subprocess.SubprocessError) as error:
-                problems.append(f"schedule.notify: {_what(tell)} failed: {_told(options, error)}")
+                problems.append(f"schedule.notify: {_what(tell)} failed: {_without_url(options, error)}")
     return problems
 
 
@@ -47,7 +47,7 @@ def _what(tell: Any) -> str:
     return "the webhook" if tell is _post else "the command"
 
 
-def _told(options: NotifyOptions, error: Exception) -> str:
+def _without_url(options: NotifyOptions, error: Exception) -> str:
     """The error in a line, without the URL: a webhook's path is often its password."""
     text = redact_text(str(error)).splitlines()[0] if str(error) else type(error).__name__
     if options.webhook:

@@ -115,7 +115,7 @@ def open_ticks(artifacts: Path) -> list[Tick]:
     return found
 
 
-def told(tick: Tick, exit_code: int | None) -> dict[str, Any] | None:
+def recorded_outcome(tick: Tick, exit_code: int | None) -> dict[str, Any] | None:
     """How a run ended: what it wrote, else what its exit code means; ``None`` if neither says anything.
 
     The last line of its standard output is the path of ``last.json``. One that is older than the run, or that another

@@ -80,7 +80,7 @@ class TickRunner:
             if held is None:
                 return self._given_up(tick)
         if tick.state == RUNNING and tick.attempt:
-            told = records.told(tick, None)
+            told = records.recorded_outcome(tick, None)
             if told is not None and told["outcome"] not in _AGAIN:
                 return self._final(tick, held, told)
             told = told or self._lost(tick)
@@ -139,7 +139,7 @@ class TickRunner:
         while (code := child.poll()) is None:
             if self.stop.wait(_POLL_SECONDS):
                 code = child.end(self.options.grace)
-                return records.told(tick, code) if code in _WHOLE else None
+                return records.recorded_outcome(tick, code) if code in _WHOLE else None
             left = self._left(tick)
             if left is not None and left <= 0:
                 child.end(self.options.grace)
@@ -148,7 +148,7 @@ class TickRunner:
                     "the next tick goes on from there"
                 )
                 return {"outcome": FAILED, "reason": reason, "exit_code": child.poll(), "last": True}
-        return records.told(tick, code)
+        return records.recorded_outcome(tick, code)
 
     # --- how it ends --------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class TickRunner:
         return line
 
     def _track(self, line: dict[str, Any]) -> None:
-        if problem := tracking.tell(line, self.spec.tracking, Path(self.spec.folder)):
+        if problem := tracking.track_tick(line, self.spec.tracking, Path(self.spec.folder)):
             self.say(f"warning: MLflow was not told how this tick ended: {problem}; the history has it")
 
     def _stopped(self, tick: Tick, held: int) -> dict[str, Any]:

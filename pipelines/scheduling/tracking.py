@@ -34,7 +34,7 @@ def mark_interrupted(artifacts: Path, tracking: Mapping[str, Any], folder: Path)
     return _child({"mark": str(artifacts), "tracking": dict(tracking)}, folder)
 
 
-def tell(entry: Mapping[str, Any], tracking: Mapping[str, Any], folder: Path) -> str:
+def track_tick(entry: Mapping[str, Any], tracking: Mapping[str, Any], folder: Path) -> str:
     """Put a tick's last history line into MLflow, as a run of the experiment ``schedule NAME``.
 
     A tick that found nothing changed has no other run there; one that retrained links to its run by ``run_id``.

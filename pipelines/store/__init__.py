@@ -1,0 +1,4 @@
+"""Results of stages by their key: in the artifacts folder, and on object storage that machines share.
+
+Face: `remote.open_store`, `local.Store`, `local.Entry`.
+"""

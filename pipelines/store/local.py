@@ -104,7 +104,7 @@ class Store:
         """Hold the key against other machines while it is computed; what one of them made is there by then."""
         yield
 
-    def refer(self, run_id: str, entries: list[str]) -> None:
+    def add_reference(self, run_id: str, entries: list[str]) -> None:
         """Tell what a run refers to so far, where that is not plain from the runs' folders beside the store."""
 
     def find(self, key: Key) -> Entry | None:

@@ -114,7 +114,7 @@ class RemoteStore(Store):
         """Both copies: whichever was broken, it is computed again."""
         if self.folder(key).exists():
             super().discard(key)
-        self.forget(str(key))
+        self.delete_remote(str(key))
 
     def commit(self, pending: Pending, artifact: Artifact, *, record: Mapping[str, Any]) -> Entry:
         entry = super().commit(pending, artifact, record=record)
@@ -128,7 +128,7 @@ class RemoteStore(Store):
             self.problems.append(f"{error}; the result is kept under {self.root} and sent by the next run")
         return entry
 
-    def forget(self, name: str) -> None:
+    def delete_remote(self, name: str) -> None:
         """Remove an entry there, the record first."""
         with self._reachable(), contextlib.suppress(FileNotFoundError):
             folder = self._remote(name)
@@ -136,7 +136,7 @@ class RemoteStore(Store):
                 self._fs.rm_file(f"{folder}/entry.json")
             self._fs.rm(folder, recursive=True)
 
-    def refer(self, run_id: str, entries: list[str]) -> None:
+    def add_reference(self, run_id: str, entries: list[str]) -> None:
         try:
             with self._reachable():
                 self._fs.pipe_file(f"{self._prefix}/runs/{run_id}.json", json.dumps({"entries": entries}).encode())
@@ -151,7 +151,7 @@ class RemoteStore(Store):
         found = {path.rsplit("/", 1)[1].removesuffix(".json"): json.loads(text) for path, text in contents.items()}
         return {run: list(found[run]["entries"]) for run in sorted(found, reverse=True)}
 
-    def unrefer(self, run_id: str) -> None:
+    def remove_reference(self, run_id: str) -> None:
         with self._reachable(), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._prefix}/runs/{run_id}.json")
 

@@ -29,7 +29,7 @@ def device_of(options: Mapping[str, Any], fingerprint: Mapping[str, str]) -> str
     return CUDA if "gpu" in fingerprint else CPU
 
 
-class Turns:
+class DeviceLocks:
     """The locks of this host, files of ``folder``; they go with the processes that hold them."""
 
     def __init__(self, folder: str | Path | None = None, *, alone: str = DEVICE) -> None:

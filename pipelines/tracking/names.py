@@ -94,20 +94,22 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     if report is not None and report.is_file():
         # MLflow shows the first lines and folds the rest: the result comes before where and how it was measured.
         note = (
-            result_table(finished["summary"].get("rows", [])) + _judged(report_dir) + report.read_text(encoding="utf-8")
+            result_table(finished["summary"].get("rows", []))
+            + _promotion_text(report_dir)
+            + report.read_text(encoding="utf-8")
         )
         if len(note) > MAX_NOTE:
             cut = note.rfind("\n", 0, MAX_NOTE)
             note = note[:cut] + "\n\nThe whole report is among the run's artifacts: `report.md`."
         return note
-    if judged := _judged(report_dir):
+    if judged := _promotion_text(report_dir):
         return judged[:MAX_NOTE]
     error = finished["summary"].get("error")
     said = f"\n\n```\n{str(error)[:MAX_NOTE]}\n```" if error else ""
     return f"{finished['status'].capitalize()}: `{run['command']}`{said}"
 
 
-def _judged(run_dir: Path | None) -> str:
+def _promotion_text(run_dir: Path | None) -> str:
     """What the judgement beside the champion says, if the run has one."""
     path = run_dir / "promotion.md" if run_dir else None
     return path.read_text(encoding="utf-8") + "\n" if path is not None and path.is_file() else ""

@@ -80,10 +80,10 @@ def unpack(bundle: Path, folder: Path, *, digest: str | None = None) -> Opened:
             archive.extractall(folder)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
         raise InputError(f"{bundle} is no whole zip file ({error}); copy it again") from error
-    return opened(folder, bundle)
+    return open_bundle(folder, bundle)
 
 
-def opened(root: Path, name: Path) -> Opened:
+def open_bundle(root: Path, name: Path) -> Opened:
     """Check an unpacked bundle; ``name`` is what messages call it. Raises InputError, see `unpack`."""
     sums = root / SUMS
     if not (root / RECORD).is_file() or not sums.is_file():

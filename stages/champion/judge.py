@@ -27,7 +27,7 @@ from stages.champion import promotion
 from stages.contract import StageContext
 from stages.errors import StageError
 from stages.options.champion import JudgeOptions
-from stages.report.gates import FAIL, judge, judge_beside
+from stages.report.gates import FAIL, evaluate_gates, judge_beside
 from stages.report.rows import BASE, MODES, Row, build_rows
 
 SCHEMA_VERSION = 1
@@ -70,7 +70,7 @@ class Judge:
             raise StageError(f"{len(inputs.engines)} engines were to be judged as {', '.join(o.names)}")
         rows = self._rows(inputs)
         challenger = rows[o.names[-1]]
-        gates = judge([row for name, row in rows.items() if name in (BASE, o.names[-1])], o.gate)
+        gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], o.gate)
         beside: dict[str, Any] = {}
         if CHAMPION in rows:
             seen = _seen_beside(challenger, rows[CHAMPION], inputs, o.names)

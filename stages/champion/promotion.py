@@ -28,12 +28,11 @@ def verdict(content: Mapping[str, Any]) -> str:
     failed = [gate for gate in content["gates"] if gate["verdict"] == "fail"]
     if not failed:
         return "Every gate holds." if content["gates"] else "No gate was set."
-    return (
-        f"{'A gate does' if len(failed) == 1 else f'{len(failed)} gates do'} not hold: {'; '.join(map(told, failed))}."
-    )
+    subject = "A gate does" if len(failed) == 1 else f"{len(failed)} gates do"
+    return f"{subject} not hold: {'; '.join(map(describe_gate, failed))}."
 
 
-def told(gate: Mapping[str, Any]) -> str:
+def describe_gate(gate: Mapping[str, Any]) -> str:
     """A failed gate in words."""
     value = "not measured" if gate["value"] is None else f"{gate['value']:.3g}"
     bound = "at most" if gate["gate"].rpartition(".")[2].startswith("max_") else "at least"

@@ -106,7 +106,7 @@ class CollectLabeled:
         if broken := [c for c in checked if c.error]:
             raise DataError(f"{len(broken)} labelled images cannot be read: {some(c.error for c in broken)}")
         _stop_on_overlap(checked, inputs.validation, o.allow_overlap, context)
-        _settle_sizes(coco.images, checked, context)
+        _fill_missing_sizes(coco.images, checked, context)
         listed = [
             {"file_name": image["file_name"], "sha256": c.sha256, "width": c.width, "height": c.height}
             for image, c in zip(coco.images, checked, strict=True)
@@ -239,7 +239,7 @@ def _stop_on_overlap(
     context.warn(text + "; the measured mAP is flattering (data.allow_overlap=true)")
 
 
-def _settle_sizes(images: Sequence[dict[str, Any]], checked: Sequence[Checked], context: StageContext) -> None:
+def _fill_missing_sizes(images: Sequence[dict[str, Any]], checked: Sequence[Checked], context: StageContext) -> None:
     """Fill in sizes the labels do not state, and say where they contradict the image."""
     wrong = []
     for image, c in zip(images, checked, strict=True):

@@ -1,1 +1,5 @@
-"""Preprocessing, NMS, COCO: one copy for every backend."""
+"""Detectors without a runtime: preprocessing, NMS, COCO's labels and results, matching, mAP, bootstrap. One copy for
+every backend.
+
+Face: `preprocess.Preprocessor`, `nms.multiclass_nms`, `sidecar.Sidecar`, `results.gather`.
+"""

@@ -33,11 +33,11 @@ def differ(
     where = {name: (0, m) for m, name in enumerate(NAMES[:3])}
     where |= {f"map_{AREAS[a][0]}": (a, 0) for a in range(1, len(AREAS))}
     of_draws = {name: resampled[:, area, metric] for name, (area, metric) in where.items()}
-    found: dict[str, Any] = {name: _told(float(overall[at]), of_draws[name]) for name, at in where.items()}
+    found: dict[str, Any] = {name: _with_interval(float(overall[at]), of_draws[name]) for name, at in where.items()}
     boxes = np.bincount(base.truth_category[~base.truth_ignored[0]], minlength=base.categories)
     unknown = {"value": None, "low": None, "high": None}
     found["per_class"] = [
-        {"boxes": int(boxes[k]), **(_told(float(points[k, 0, 0]), values[:, k, 0, 0]) or unknown)}
+        {"boxes": int(boxes[k]), **(_with_interval(float(points[k, 0, 0]), values[:, k, 0, 0]) or unknown)}
         for k in range(base.categories)
     ]
     return found, of_draws
@@ -50,7 +50,7 @@ def _averages(matches: Matches) -> Floats:
     return np.where(averages < 0, np.nan, averages)
 
 
-def _told(value: float, draws: Floats) -> dict[str, float | None] | None:
+def _with_interval(value: float, draws: Floats) -> dict[str, float | None] | None:
     if np.isnan(value):
         return None
     low, high = interval(draws, CONFIDENCE) or (None, None)

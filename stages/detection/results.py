@@ -33,11 +33,13 @@ def class_to_category(labels: list[str], categories: list[dict[str, Any]], conte
     if len(set(labels)) == len(labels) and set(names) <= set(labels):
         return [by_name.get(label) for label in labels]
     if len(labels) == len(names):
-        context.warn(f"the model calls its classes {_few(labels)}, the labels {_few(names)}; matched by their order")
+        theirs = _first_names(names)
+        context.warn(f"the model calls its classes {_first_names(labels)}, the labels {theirs}; matched by their order")
         return [int(c["id"]) for c in categories]
     raise DataError(
-        f"the model has {len(labels)} classes ({_few(labels)}), the validation labels {len(names)} ({_few(names)}), "
-        "and the names do not match; use the labels the model was trained on, or set model.labels"
+        f"the model has {len(labels)} classes ({_first_names(labels)}), the validation labels {len(names)} "
+        f"({_first_names(names)}), and the names do not match; use the labels the model was trained on, or set "
+        "model.labels"
     )
 
 
@@ -82,5 +84,5 @@ def write_coco(path: Path, found: Detections, truth: Truth) -> None:
         stream.write("]")
 
 
-def _few(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

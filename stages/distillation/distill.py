@@ -87,10 +87,10 @@ class Distill:
 
     def _distill(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
         from stages.distillation.held_out import chosen_images, held_out
-        from stages.paddle.compression.qat import Exam, distill
+        from stages.paddle.compression.qat import EvaluationSet, distill
 
         o = self.options
-        exam: Exam | None = None
+        exam: EvaluationSet | None = None
         if scores_by_labels(o):
             if inputs.labeled is None:
                 raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
@@ -100,14 +100,14 @@ class Distill:
             paths = [path for path in paths if path.resolve() not in scored]
             if not paths:
                 raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
-            exam = Exam(coco=coco, root=root)
+            exam = EvaluationSet(coco=coco, root=root)
         elif o.eval_every is not None and o.model.random_weights:
             # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
             context.info("the weights are random: students are not scored, the last one is exported")
         elif o.eval_every is not None:
             paths, apart = held_out(paths, o.eval_images, context.seed)
             if apart:
-                exam = Exam(images=self._images(inputs, apart, context))
+                exam = EvaluationSet(images=self._images(inputs, apart, context))
             else:
                 context.warn(
                     f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported"

@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 
 CHECKPOINT = "checkpoint.npz"
 RETRIES = 2  # with half the learning rate each
-APART = 2.0  # a score this many times worse than the untrained student's says that training destroys it
+DIVERGENCE_FACTOR = 2.0  # a score this many times worse than the untrained student's says that training destroys it
 
 
 class Trainee(Protocol):
@@ -50,7 +50,7 @@ class Trainee(Protocol):
         """Take up a ``state``."""
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """Scores the student as it is."""
 
     metric: str
@@ -90,7 +90,7 @@ class Loop:
         self,
         trainee: Trainee,
         batch: Callable[[int], Mapping[str, Array]],
-        judge: Judge | None,
+        judge: Evaluator | None,
         options: CompressionSettings,
         context: StageContext,
     ) -> None:
@@ -191,7 +191,7 @@ class Loop:
             return
         rate = self.rate(max(0, p.step - 1))
         first = p.scores[0][judge.metric] if p.scores else score
-        worst = first / APART if judge.higher_is_better else first * APART
+        worst = first / DIVERGENCE_FACTOR if judge.higher_is_better else first * DIVERGENCE_FACTOR
         lost = score < worst if judge.higher_is_better else score > worst
         if not math.isfinite(score) or lost:
             if p.step == 0:

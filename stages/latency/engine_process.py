@@ -24,8 +24,8 @@ from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
 from stages.errors import DetpressError, StageCrashed, StageError
 from stages.latency.machine import Usage
-from stages.latency.timed_engine import Setup, opened
-from stages.latency.timing import Block, Tell, Warmth
+from stages.latency.timed_engine import Setup, open_timed_engine
+from stages.latency.timing import ProgressCallback, Round, Warmup
 from stages.options.accuracy import NmsOptions
 from stages.processes.pipes import claim_stdout, die_with_parent
 
@@ -58,7 +58,7 @@ class EngineProcess:
     def task(self, mode: str) -> RemoteTask:
         return RemoteTask(self, mode)
 
-    def ask(self, request: Mapping[str, Any], tell: Tell = lambda n: None) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, Any], tell: ProgressCallback = lambda n: None) -> dict[str, Any]:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -89,7 +89,7 @@ class EngineProcess:
             self._process.kill()
             self._process.wait()
 
-    def _answer(self, tell: Tell = lambda n: None) -> dict[str, Any]:
+    def _answer(self, tell: ProgressCallback = lambda n: None) -> dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             answer: dict[str, Any] = json.loads(line)
@@ -112,16 +112,16 @@ class RemoteTask:
     def __init__(self, process: EngineProcess, mode: str) -> None:
         self.name, self._process = mode, process
 
-    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmup:
         request = {"do": "warm", "mode": self.name, "runs": runs, "seconds": seconds, "limit": _finite(limit)}
-        return Warmth(**self._process.ask(request))
+        return Warmup(**self._process.ask(request))
 
-    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+    def take(self, runs: int, least: int, budget: float, first: int, tell: ProgressCallback) -> Round:
         request = {
             "do": "take", "mode": self.name, "runs": runs, "least": least, "budget": _finite(budget), "first": first,
         }  # fmt: skip
         answer = self._process.ask(request, tell)
-        return Block(answer["samples"], Usage(**answer["usage"]))
+        return Round(answer["samples"], Usage(**answer["usage"]))
 
 
 @contextmanager
@@ -161,30 +161,30 @@ def main() -> int:
     die_with_parent()
     try:
         setup = _setup(json.loads(setup_file.read_text()))
-        with opened(setup, pin=True) as engine:
-            _say(answers, {"cold_start": engine.cold_start})
+        with open_timed_engine(setup, pin=True) as engine:
+            _send(answers, {"cold_start": engine.cold_start})
             for line in sys.stdin:
                 request = json.loads(line)
                 kind = request.pop("do")
                 if kind == "close":
-                    _say(answers, engine.closing())
+                    _send(answers, engine.closing())
                     return 0
                 task = engine.tasks[request.pop("mode")]
                 if kind == "warm":
                     warmth = task.warm(request["runs"], request["seconds"], _infinite(request["limit"]))
-                    _say(answers, dataclasses.asdict(warmth))
+                    _send(answers, dataclasses.asdict(warmth))
                 else:
                     block = task.take(
                         request["runs"],
                         request["least"],
                         _infinite(request["budget"]),
                         request["first"],
-                        lambda done: _say(answers, {"done": done}),
+                        lambda done: _send(answers, {"done": done}),
                     )
-                    _say(answers, dataclasses.asdict(block))
+                    _send(answers, dataclasses.asdict(block))
     except Exception as error:  # whatever a runtime raises goes to the stage, which tells the user
         message = str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"
-        _say(answers, {"error": {"type": type(error).__name__, "message": message}})
+        _send(answers, {"error": {"type": type(error).__name__, "message": message}})
         return 4
     return 0
 
@@ -199,7 +199,7 @@ def _infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _say(stream: IO[str], answer: Mapping[str, Any]) -> None:
+def _send(stream: IO[str], answer: Mapping[str, Any]) -> None:
     stream.write(json.dumps(answer) + "\n")
     stream.flush()
 

@@ -42,7 +42,7 @@ from stages.errors import ConfigError, DataError, StageError
 from stages.latency.engine_process import started
 from stages.latency.timed_engine import END2END, RUNTIME, Setup
 from stages.latency.timing import Plan, Series, Timed, choose_cpus, measure, speedup, summary
-from stages.latency.validity import VALID, Limits, judge
+from stages.latency.validity import VALID, Limits, verdict
 from stages.options.latency import LatencyOptions
 
 SCHEMA_VERSION = 2
@@ -142,7 +142,7 @@ class Latency:
                 "images_per_s": 1e3 * first.batch / statistics["mean_ms"] if statistics["mean_ms"] > 0 else None,
                 "rounds_ms": [1e3 * float(np.median(part)) for part in own.samples if part],
                 "warmup": asdict(own.warmth),
-                "validity": judge(own, cpus, limits),
+                "validity": verdict(own, cpus, limits),
             }
         result: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,

@@ -46,7 +46,7 @@ Meter = Callable[[], float]
 """Joules consumed since some fixed moment."""
 
 
-class Watch:
+class UsageMeter:
     """Measures `Usage` from ``start`` to ``stop``, with the readings of this process and of some CPUs."""
 
     def __init__(self, cpus: Sequence[int], proc: Path = PROC, sys: Path = SYS, meter: Meter | None = None) -> None:

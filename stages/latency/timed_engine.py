@@ -21,7 +21,7 @@ from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError
-from stages.latency.machine import Watch, gpu_meter, memory_mb
+from stages.latency.machine import UsageMeter, gpu_meter, memory_mb
 from stages.latency.timing import Clock, Task
 from stages.options.accuracy import NmsOptions
 
@@ -48,7 +48,7 @@ class TimedEngine:
 
     tasks: dict[str, Task]
     cold_start: dict[str, float]
-    pair: Pair
+    pair: TimedModes
     before_mb: float | None
 
     def task(self, mode: str) -> Task:
@@ -68,7 +68,7 @@ class TimedEngine:
 
 
 @contextmanager
-def opened(
+def open_timed_engine(
     setup: Setup, clock: Clock = time.perf_counter_ns, watched: bool = True, pin: bool = False
 ) -> Iterator[TimedEngine]:
     """Open an engine in this process and run it once; ``watched``: see `stages/latency/machine.py`.
@@ -90,7 +90,7 @@ def opened(
     before = memory_mb()["now"]
     with backend.open(setup.engine) as session:
         loaded = clock()
-        pair = Pair(setup.engine, session, images, setup.nms, clock)
+        pair = TimedModes(setup.engine, session, images, setup.nms, clock)
         ready = clock()
         pair.runtime(0)
         cold = {
@@ -104,13 +104,13 @@ def opened(
             )
         meter = gpu_meter() if isinstance(session, GpuSession) else None
         tasks = {
-            mode: Task(mode, run, clock, Watch(setup.cpus, meter=meter) if watched else None)
+            mode: Task(mode, run, clock, UsageMeter(setup.cpus, meter=meter) if watched else None)
             for mode, run in ((RUNTIME, pair.runtime), (END2END, pair.end2end))
         }
         yield TimedEngine(tasks, cold, pair, before)
 
 
-class Pair:
+class TimedModes:
     """The two things that are timed of one engine."""
 
     def __init__(

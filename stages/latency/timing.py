@@ -17,12 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from stages.latency.machine import Usage, Watch
+from stages.latency.machine import Usage, UsageMeter
 from stages.numerics.student_t import student
 
 Clock = Callable[[], int]
 """Nanoseconds of a monotonic clock."""
-Tell = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Told how many runs of a turn are done, between runs, at most once a second."""
 
 LEAST_RUNS = 10
@@ -38,7 +38,7 @@ SETTLED = 0.02
 
 
 @dataclass(frozen=True)
-class Warmth:
+class Warmup:
     """How a task was warmed up; ``stable`` is ``None`` where too few runs were asked for to tell."""
 
     runs: int = 0
@@ -47,7 +47,7 @@ class Warmth:
 
 
 @dataclass(frozen=True)
-class Block:
+class Round:
     """The seconds of one turn's runs, and what the machine did meanwhile."""
 
     samples: list[float]
@@ -59,10 +59,10 @@ class Timed(Protocol):
 
     name: str
 
-    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmup:
         """Run untimed: at least ``runs`` times and ``seconds``, until it has settled; at most ``limit`` seconds."""
 
-    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+    def take(self, runs: int, least: int, budget: float, first: int, tell: ProgressCallback) -> Round:
         """Time up to ``runs`` runs, numbered from ``first``; after ``least`` the ``budget`` of seconds may end them."""
 
 
@@ -74,11 +74,11 @@ class Task:
         name: str,
         run: Callable[[int], object],
         clock: Clock = time.perf_counter_ns,
-        watch: Watch | None = None,
+        watch: UsageMeter | None = None,
     ) -> None:
         self.name, self.run, self.clock, self.watch = name, run, clock, watch
 
-    def warm(self, runs: int, seconds: float, limit: float) -> Warmth:
+    def warm(self, runs: int, seconds: float, limit: float) -> Warmup:
         took: list[float] = []
         began = before = self.clock()
         most = 2 * max(runs, WINDOW) if runs > REWARM else runs
@@ -93,9 +93,9 @@ class Task:
             if len(took) >= runs and spent >= seconds and (len(took) >= most or settled(took) is not False):
                 break
         stable = settled(took) if runs > REWARM else None
-        return Warmth(len(took), sum(took), stable)
+        return Warmup(len(took), sum(took), stable)
 
-    def take(self, runs: int, least: int, budget: float, first: int, tell: Tell) -> Block:
+    def take(self, runs: int, least: int, budget: float, first: int, tell: ProgressCallback) -> Round:
         samples: list[float] = []
         clock, run = self.clock, self.run
         spent, last = 0.0, clock()
@@ -112,7 +112,7 @@ class Task:
                     tell(len(samples))
                     last = end
             usage = self.watch.stop() if self.watch else None
-        return Block(samples, usage)
+        return Round(samples, usage)
 
 
 def settled(took: Sequence[float]) -> bool | None:
@@ -128,8 +128,8 @@ class Series:
     """All turns of one task."""
 
     task: Timed
-    blocks: list[Block] = field(default_factory=list)
-    warmth: Warmth = field(default_factory=Warmth)
+    blocks: list[Round] = field(default_factory=list)
+    warmth: Warmup = field(default_factory=Warmup)
 
     @property
     def samples(self) -> list[list[float]]:

@@ -28,7 +28,7 @@ class Limits:
     drift: float
 
 
-def judge(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, Any]:
+def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, Any]:
     """The verdicts of one engine and mode.
 
     Returns:

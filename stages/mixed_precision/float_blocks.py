@@ -34,7 +34,7 @@ from stages.contract import StageContext
 from stages.errors import ConfigError
 from stages.mixed_precision.ranking import Damage, rank
 from stages.mixed_precision.sensitivity import PACKAGES, describe, write
-from stages.mixed_precision.workbench import Bench, Pictures, labelled
+from stages.mixed_precision.workbench import ImageSet, MixedPrecisionBench, labelled
 from stages.options.sensitivity import FloatBlocksOptions
 
 SCHEMA_VERSION = 1
@@ -94,7 +94,7 @@ class FloatBlocks:
         if count is None and o.labels == "train" and inputs.validation is not None:
             count = inputs.validation.images
         verdict = labelled(inputs.labels, count)
-        with closing(Bench(inputs.base, inputs.model, o, context)) as bench:
+        with closing(MixedPrecisionBench(inputs.base, inputs.model, o, context)) as bench:
             search = Search(bench, o, verdict, labelled(inputs.labels, o.images), context)
             chosen = search.run()
             content = search.content(chosen)
@@ -116,15 +116,15 @@ class Search:
 
     def __init__(
         self,
-        bench: Bench,
+        bench: MixedPrecisionBench,
         options: FloatBlocksOptions,
-        verdict: Pictures,
-        sample: Pictures,
+        verdict: ImageSet,
+        sample: ImageSet,
         context: StageContext,
     ) -> None:
         self.bench, self.options, self.verdict, self.sample, self.context = bench, options, verdict, sample, context
         self.base = bench.build(bench.base, tune=False)
-        self.fp32_map = bench.look(self.base, verdict).map
+        self.fp32_map = bench.evaluate(self.base, verdict).map
         self.steps: list[Tried] = []
         self.ranking: list[Damage] | None = None
         self.why = ""
@@ -171,7 +171,7 @@ class Search:
     def _try(self, blocks: tuple[str, ...]) -> Tried:
         model = self.bench.export(blocks) if blocks else self.bench.model
         engine = self.bench.build(model, tune=True)
-        score = self.bench.look(engine, self.verdict).map
+        score = self.bench.evaluate(engine, self.verdict).map
         ratio, base_ms = self.bench.speed(self.base, engine, self.verdict)
         tried = Tried(blocks, model, score, self.fp32_map - score, ratio, base_ms)
         self.steps.append(tried)
@@ -186,7 +186,7 @@ class Search:
         met = self._holds(chosen)
         ranking = None
         if self.ranking is not None:
-            map_there = self.bench.look(self.base, self.sample).map
+            map_there = self.bench.evaluate(self.base, self.sample).map
             ranking = describe(self.ranking, o, o.labels, len(self.sample.paths), map_there)
         return {
             "schema_version": SCHEMA_VERSION,

@@ -15,7 +15,7 @@ from stages.contract import StageContext
 from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
 from stages.detection.matching import Matches
 from stages.mixed_precision.distance import output_distance
-from stages.mixed_precision.workbench import Bench, Pictures, Seen
+from stages.mixed_precision.workbench import EngineOutputs, ImageSet, MixedPrecisionBench
 
 DRAWS = 200
 """Resamplings of the images for the interval of a block's mAP drop."""
@@ -53,7 +53,7 @@ def ordered(found: Sequence[Damage]) -> list[Damage]:
     return sorted(found, key=lambda d: (d.certain, (d.map_drop or 0.0) if d.certain else d.distance), reverse=True)
 
 
-def rank(bench: Bench, base: Engine, pictures: Pictures, context: StageContext) -> list[Damage]:
+def rank(bench: MixedPrecisionBench, base: Engine, pictures: ImageSet, context: StageContext) -> list[Damage]:
     """Every block's damage on the built engine, worst first. What is known is kept, should the stage be interrupted.
 
     Args:
@@ -62,7 +62,7 @@ def rank(bench: Bench, base: Engine, pictures: Pictures, context: StageContext) 
     """
     keep = context.work / KEPT
     found = _restored(keep, bench)
-    reference = bench.look(base, pictures, keep=True)
+    reference = bench.evaluate(base, pictures, keep=True)
     for block in bench.blocks:
         if block not in found:
             found[block] = _damage(bench, block, reference, pictures)
@@ -73,10 +73,10 @@ def rank(bench: Bench, base: Engine, pictures: Pictures, context: StageContext) 
     return ordered(list(found.values()))
 
 
-def _damage(bench: Bench, block: str, reference: Seen, pictures: Pictures) -> Damage:
+def _damage(bench: MixedPrecisionBench, block: str, reference: EngineOutputs, pictures: ImageSet) -> Damage:
     model = bench.export([b for b in bench.blocks if b != block])
     engine = bench.build(model, tune=False)
-    seen = bench.look(engine, pictures, keep=True)
+    seen = bench.evaluate(engine, pictures, keep=True)
     bench.forget(model, engine)
     distances = [
         output_distance(*own, *base) for own, base in zip(seen.outputs, reference.outputs, strict=True)
@@ -96,7 +96,7 @@ def drop_interval(base: Matches, other: Matches, seed: int) -> tuple[float | Non
     return bounds if bounds is not None else (None, None)
 
 
-def _restored(keep: Path, bench: Bench) -> dict[str, Damage]:
+def _restored(keep: Path, bench: MixedPrecisionBench) -> dict[str, Damage]:
     """The blocks that an interrupted try has looked at; nothing, if its file cannot be read."""
     try:
         found = [Damage(**entry) for entry in json.loads(keep.read_text(encoding="utf-8"))]

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from stages.artifacts import ExportedModel, ImageList, LabeledSet, Sensitivity, hash_files
 from stages.contract import StageContext
 from stages.mixed_precision.ranking import Damage, rank
-from stages.mixed_precision.workbench import Bench, labelled, unlabelled
+from stages.mixed_precision.workbench import MixedPrecisionBench, labelled, unlabelled
 from stages.options.sensitivity import SensitivityOptions
 
 SCHEMA_VERSION = 1
@@ -63,11 +63,11 @@ class SensitivityStage:
             StageError: an engine cannot be built, or gives no finite numbers.
         """
         o = self.options
-        with closing(Bench(inputs.base, inputs.model, o, context)) as bench:
+        with closing(MixedPrecisionBench(inputs.base, inputs.model, o, context)) as bench:
             pictures = labelled(inputs.labels, o.images) if inputs.labels else unlabelled(inputs.images, o.images)
             base = bench.build(inputs.base, tune=False)
             found = rank(bench, base, pictures, context)
-            fp32 = bench.look(base, pictures).map if inputs.labels else None
+            fp32 = bench.evaluate(base, pictures).map if inputs.labels else None
         content = describe(found, o, o.labels if inputs.labels else None, len(pictures.paths), fp32)
         write(content, context.out)
         for one in found:

@@ -40,7 +40,7 @@ TIMED = Plan(warmup=10, runs=60, rounds=6, max_seconds=20.0)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSet:
     """Images to look at: paths, and their labels as COCO's content where there are any."""
 
     paths: list[Path]
@@ -48,7 +48,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Seen:
+class EngineOutputs:
     """What an engine made of the pictures: raw outputs (if they were kept) and the fate of its detections."""
 
     outputs: list[tuple[Floats, Floats]] = field(default_factory=list)
@@ -66,32 +66,32 @@ class Seen:
         return 100 * float(found)
 
 
-def labelled(labels: LabeledSet, count: int | None) -> Pictures:
+def labelled(labels: LabeledSet, count: int | None) -> ImageSet:
     """``count`` images of a labelled set (all by default), evenly spread over it."""
     coco = json.loads(labels.path("annotations.json").read_text(encoding="utf-8"))
-    images = spread(coco["images"], count)
+    images = evenly_spaced(coco["images"], count)
     ids = {image["id"] for image in images}
     kept = [a for a in coco["annotations"] if a["image_id"] in ids]
     paths = [Path(labels.images_root) / image["file_name"] for image in images]
-    return Pictures(paths, {**coco, "images": images, "annotations": kept})
+    return ImageSet(paths, {**coco, "images": images, "annotations": kept})
 
 
-def unlabelled(images: ImageList, count: int) -> Pictures:
+def unlabelled(images: ImageList, count: int) -> ImageSet:
     """``count`` images of a list, evenly spread over it."""
-    paths = spread(listed_paths(images), count)
+    paths = evenly_spaced(listed_paths(images), count)
     if not paths:
         raise DataError("there are no unlabeled images to judge blocks on; check data.unlabeled_images.")
-    return Pictures(paths)
+    return ImageSet(paths)
 
 
-def spread(items: Sequence[Any], count: int | None) -> list[Any]:
+def evenly_spaced(items: Sequence[Any], count: int | None) -> list[Any]:
     """``count`` of the items at even distances; all, if there are not more."""
     if count is None or count >= len(items):
         return list(items)
     return [items[i * len(items) // count] for i in range(count)]
 
 
-class Bench:
+class MixedPrecisionBench:
     """Makes mixtures of one INT8 model and its FP32 model, and looks at them. Its folder goes when it is closed."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Bench:
         for one in made:
             shutil.rmtree(one.root, ignore_errors=True)
 
-    def look(self, engine: Engine, pictures: Pictures, *, keep: bool = False) -> Seen:
+    def evaluate(self, engine: Engine, pictures: ImageSet, *, keep: bool = False) -> EngineOutputs:
         """Run an engine over the pictures; ``keep`` its outputs. StageError if they are not finite."""
         sidecar = Sidecar.read(engine.path(FILE_NAME))
         outputs: list[tuple[Floats, Floats]] = []
@@ -162,12 +162,12 @@ class Bench:
             if pictures.coco is not None:
                 found.append((pictures.coco["images"][i]["id"], multiclass_nms(boxes, scores, self.options.nms)))
         if pictures.coco is None:
-            return Seen(outputs)
+            return EngineOutputs(outputs)
         truth = Truth.from_coco(pictures.coco)
         categories = class_to_category(list(sidecar.labels), pictures.coco["categories"], self.context)
-        return Seen(outputs, match(truth, gather(found, truth, categories)))
+        return EngineOutputs(outputs, match(truth, gather(found, truth, categories)))
 
-    def speed(self, base: Engine, engine: Engine, pictures: Pictures) -> tuple[float, float]:
+    def speed(self, base: Engine, engine: Engine, pictures: ImageSet) -> tuple[float, float]:
         """(times as fast as ``base``, milliseconds per run of ``base``), timed in turns in processes of their own."""
         threads = int(engine.options.get("threads", 1))
         try:
@@ -182,7 +182,7 @@ class Bench:
                 process.closing()
         return float(speedup(first, second)["median"]), 1e3 * float(np.median(first.all()))
 
-    def _outputs(self, engine: Engine, sidecar: Sidecar, pictures: Pictures) -> Iterator[tuple[Floats, Floats]]:
+    def _outputs(self, engine: Engine, sidecar: Sidecar, pictures: ImageSet) -> Iterator[tuple[Floats, Floats]]:
         """(boxes [N, 4] in pixels of the picture, scores [classes, N]) of each picture."""
         preprocess, size = Preprocessor(sidecar), max(1, engine.batch)
         backend = backends.get(engine.backend)

@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.2  # between two looks whether all are alive
 _LAST_SECONDS = 2.0  # for a broken connection to turn out as a process that ended, or the other way round
 
 
-class Peers:
+class ProcessGroup:
     """Processes of rank 1, 2, ...; rank 0 is this one.
 
     Args:

@@ -20,7 +20,7 @@ class Reading:
     of: str
 
 
-def judge(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[dict[str, Any]]:
+def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[dict[str, Any]]:
     """One verdict per gate that is set and per engine that it concerns.
 
     A verdict::

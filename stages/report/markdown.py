@@ -53,7 +53,7 @@ def render(report: dict[str, Any]) -> str:
         parts += _section(classes, "Points, over IoU 0.50 to 0.95.")
     if report["failures"]:
         parts.append("## What is missing")
-        parts.append("\n".join(f"- {_told(*one)}" for one in missing(report)))
+        parts.append("\n".join(f"- {_failure_line(*one)}" for one in missing(report)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -89,5 +89,5 @@ def _headlines(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def _told(stages: list[str], status: str, error: str) -> str:
+def _failure_line(stages: list[str], status: str, error: str) -> str:
     return f"{', '.join(f'`{stage}`' for stage in stages)} {status}: {error.replace(chr(10), ' ')}"

@@ -30,7 +30,7 @@ from stages.artifacts import (
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
 from stages.report import markdown
-from stages.report.gates import judge
+from stages.report.gates import evaluate_gates
 from stages.report.rows import MODES, Row, add_agreement, build_rows
 from stages.report.tables import latency_table
 
@@ -80,7 +80,7 @@ class ReportStage:
             "method": o.method,
             "seed": context.seed,
             "rows": rows,
-            "gates": judge(rows, o.gate, require_all=o.require_all_backends),
+            "gates": evaluate_gates(rows, o.gate, require_all=o.require_all_backends),
             "agreement": agreement,
             "float_blocks": _float_blocks(inputs.mixtures),
             "failures": o.failures,

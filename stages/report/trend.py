@@ -57,7 +57,7 @@ def map_noise(matches: Matches) -> tuple[float, float] | None:
 def table(points: Sequence[Point]) -> Table:
     """The points in words, oldest first."""
     rows = [
-        [p["run_id"] + (" ★" if p["champion"] else ""), p["started"], *(_told(p[name]) for name, _ in PANELS)]
+        [p["run_id"] + (" ★" if p["champion"] else ""), p["started"], *(_with_interval(p[name]) for name, _ in PANELS)]
         for p in points
     ]
     return Table("Trend", ["Run (★ became champion)", "Started", *(title for _, title in PANELS)], rows)
@@ -134,7 +134,7 @@ def _exact(size: int | None) -> dict[str, float | None] | None:
     return None if size is None else {"value": size / 1e6, "low": None, "high": None}
 
 
-def _told(number: Mapping[str, Any] | None) -> str:
+def _with_interval(number: Mapping[str, Any] | None) -> str:
     if number is None:
         return "None"
     band = "" if number["low"] is None else f" ({number['low']:.2f} to {number['high']:.2f})"

@@ -31,7 +31,7 @@ from stages.artifacts import Engine
 from stages.latency.engine_process import started
 from stages.latency.timed_engine import RUNTIME, Setup
 from stages.latency.timing import Plan, Series, choose_cpus, measure, speedup, summary
-from stages.latency.validity import VALID, Limits, judge
+from stages.latency.validity import VALID, Limits, verdict
 from stages.options.accuracy import NmsOptions
 from stages.options.latency import LatencyOptions
 from tests.benchmarks import preparing
@@ -86,7 +86,7 @@ def result(timings: Timings, engines: dict[str, Engine], cpus: list[int]) -> dic
     audited = {name: e for name, e in engines.items() if not name.endswith(("_fp32", "_default"))}
     shares = {name: round(e.notes["audit"]["int8_share"], 4) for name, e in audited.items()}
     limits = Limits(LatencyOptions().max_foreign, LatencyOptions().max_drift)
-    verdicts = {name: judge(own, cpus, limits)["verdict"] for name, own in timings.items()}
+    verdicts = {name: verdict(own, cpus, limits)["verdict"] for name, own in timings.items()}
     ratios = {
         "ort_speedup": ratio(timings["ort_fp32"], timings["ort_int8"]),
         "openvino_speedup": ratio(timings["ort_fp32"], timings["openvino_int8"]),

@@ -144,13 +144,13 @@ def difference(base: Engine, other: Engine, images: ImageList) -> dict[str, floa
     """
     import numpy as np
 
-    from stages.latency.timed_engine import Setup, opened
+    from stages.latency.timed_engine import Setup, open_timed_engine
     from stages.options.accuracy import NmsOptions
 
     path = json.loads(images.path("images.json").read_text())[0]["path"]
     found = []
     for engine in (base, other):
-        with opened(Setup(engine, [path], NmsOptions(), 1), watched=False) as opened_engine:
+        with open_timed_engine(Setup(engine, [path], NmsOptions(), 1), watched=False) as opened_engine:
             found.append([np.asarray(v, np.float64) for v in opened_engine.pair.runtime(0)])
     (boxes, scores), (boxes2, scores2) = found
     seen = np.maximum(scores, scores2) > 0.01

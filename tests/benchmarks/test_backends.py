@@ -11,7 +11,7 @@ import pytest
 from stages import backends
 from stages.artifacts import Engine, Precision
 from stages.latency.machine import Usage
-from stages.latency.timing import Block, Series, Task
+from stages.latency.timing import Round, Series, Task
 from tests.benchmarks import backends as bench
 from tests.benchmarks.rivals import Nncf, NncfOptions, QuantizeStatic, RivalInputs, StaticOptions
 from tests.fakes import FakeContext
@@ -25,7 +25,7 @@ MS = {
 
 def timed(ms: float) -> Series:
     """Three rounds of four runs on a machine where everything takes twice the processor time it should."""
-    blocks = [Block([ms * f / 1e3] * 4, Usage(wall_s=4 * ms / 1e3, cpu_s=4 * ms / 500)) for f in (0.99, 1.0, 1.01)]
+    blocks = [Round([ms * f / 1e3] * 4, Usage(wall_s=4 * ms / 1e3, cpu_s=4 * ms / 500)) for f in (0.99, 1.0, 1.01)]
     return Series(Task("runtime", lambda i: None), blocks)
 
 

@@ -1,0 +1,4 @@
+"""FastDeploy.
+
+Face: `backend.FastDeploy`, `options.FastDeployOptions`.
+"""

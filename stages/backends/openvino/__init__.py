@@ -1,0 +1,4 @@
+"""OpenVINO.
+
+Face: `backend.OpenVino`, `options.OpenVinoOptions`.
+"""

@@ -1,0 +1,4 @@
+"""Paddle Inference, with oneDNN on a CPU.
+
+Face: `backend.PaddleInference`, `options.PaddleInferenceOptions`.
+"""

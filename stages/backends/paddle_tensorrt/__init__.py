@@ -1,0 +1,4 @@
+"""Paddle Inference with TensorRT subgraphs.
+
+Face: `backend.PaddleTensorRt`, `options.PaddleTensorRtOptions`.
+"""

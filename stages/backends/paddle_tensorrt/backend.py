@@ -72,7 +72,7 @@ class PaddleTensorRt:
         from stages.paddle.inference import tensorrt
 
         options = parse_options(self.name, PaddleTensorRtOptions, engine.options)
-        with tensorrt.opened(engine.root, engine.precision, options, engine.batch) as session:
+        with tensorrt.open_session(engine.root, engine.precision, options, engine.batch) as session:
             yield session
 
 

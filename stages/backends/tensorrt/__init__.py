@@ -1,0 +1,4 @@
+"""TensorRT, and TensorRT for RTX.
+
+Face: `backend.TensorRt`, `backend.TensorRtRtx`, `options.TensorRtOptions`.
+"""

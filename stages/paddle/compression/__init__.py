@@ -1,0 +1,1 @@
+"""Quantization with PaddleSlim: student and teacher, ranges, losses, post-training quantization."""

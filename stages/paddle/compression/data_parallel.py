@@ -39,13 +39,13 @@ from stages.paddle.compression.student import Learner, prepare
 from stages.paddle.runtime import place
 from stages.paddle.runtime.program import fresh_scope
 from stages.paddle.runtime.quiet import silent_bars
-from stages.processes.group import Peers
+from stages.processes.group import ProcessGroup
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
 
 
-class Shared:
+class SharedVariables:
     """The student's variables in the current scope, and how they become the same in all processes."""
 
     def __init__(self, student: slim.Student, scope: Any) -> None:
@@ -58,11 +58,11 @@ class Shared:
         self.digest = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         """Of names, types and shapes: equal in processes that can train together."""
 
-    def average(self, loss: float) -> float:
+    def all_reduce_mean(self, loss: float) -> float:
         """Give every variable the mean of its values in all processes; that of ``loss`` (a float32's) is returned."""
         values = [np.array([loss], np.float32), *(slim.read(self._scope, name) for name in self._averaged)]
         flat = np.concatenate([value.reshape(-1) for value in values])
-        with guard(place.here()):
+        with guard(place.current_place()):
             tensor = paddle.to_tensor(flat)
             paddle.distributed.all_reduce(tensor)
             flat = tensor.numpy() / np.float32(paddle.distributed.get_world_size())
@@ -72,11 +72,11 @@ class Shared:
             at += old.size
         return float(flat[0])
 
-    def spread(self) -> None:
+    def broadcast(self) -> None:
         """Give every variable rank 0's value."""
         values = [slim.read(self._scope, name) for name in self._names]
         flat = np.frombuffer(b"".join(value.tobytes() for value in values), np.uint8)
-        with guard(place.here()):
+        with guard(place.current_place()):
             tensor = paddle.to_tensor(flat)
             paddle.distributed.broadcast(tensor, src=0)
             flat = tensor.numpy()
@@ -86,10 +86,10 @@ class Shared:
             at += old.nbytes
 
 
-class Team:
+class DataParallelLearner:
     """What the loop trains where several processes do (``stages.distillation.loop.Trainee``); this one is rank 0."""
 
-    def __init__(self, learner: Trainee, shared: Shared, peers: Peers) -> None:
+    def __init__(self, learner: Trainee, shared: SharedVariables, peers: ProcessGroup) -> None:
         """Wait until the others are ready, and give them this process's student.
 
         Raises:
@@ -111,7 +111,7 @@ class Team:
     def step(self, step: int, feeds: Feeds, rate: float) -> float:
         self._peers.tell({"step": step, "rate": rate})
         loss = self._learner.step(step, feeds, rate)
-        return self._peers.wait_for(lambda: self._shared.average(loss))
+        return self._peers.wait_for(lambda: self._shared.all_reduce_mean(loss))
 
     def state(self) -> dict[str, Array]:
         return self._learner.state()
@@ -122,12 +122,12 @@ class Team:
 
     def _share(self) -> None:
         self._peers.tell({"take": True})
-        self._peers.wait_for(self._shared.spread)
+        self._peers.wait_for(self._shared.broadcast)
 
 
-def start_peers(
+def start_group(
     model: ExportedModel, images: UnlabeledImages, gpus: list[str], options: DistillOptions, context: StageContext
-) -> Peers:
+) -> ProcessGroup:
     """Start the processes of rank 1, 2, ..., which make their student while this one makes its own.
 
     ``gpus`` are those of all processes (see ``place.gpus_for``).
@@ -146,7 +146,7 @@ def start_peers(
         "gpu": bool(gpus),
     }
     ranks = range(1, options.processes)
-    return Peers(
+    return ProcessGroup(
         [{**request, "rank": rank, "folder": str(folder / str(rank))} for rank in ranks],
         [_environment(threads, gpus[rank] if gpus else None) for rank in ranks],
         folder,
@@ -176,13 +176,13 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
     rank, threads = int(request["rank"]), int(request["threads"])
     paths = [Path(path) for path in request["paths"]]
     images = images_for(model, paths, batch=options.batch, seed=request["seed"])
-    place.settle(request["gpu"])
+    place.use_gpu(request["gpu"])
     paddle.seed(request["seed"])
     with fresh_scope() as scope, silent_bars():
         made = prepare(
             model, options, scope, Path(request["folder"]), threads, lambda text: print(text, file=sys.stderr)
         )
-        learner, shared = Learner(made.student, scope, threads), Shared(made.student, scope)
+        learner, shared = Learner(made.student, scope, threads), SharedVariables(made.student, scope)
         say({"ready": shared.digest})
 
         def batch(step: int) -> Feeds:
@@ -194,14 +194,14 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
             if "join" in command:
                 _join(rank, command["join"])
             elif "take" in command:
-                shared.spread()
+                shared.broadcast()
             else:
                 step = int(command["step"])
                 if batches is None or step != ahead:  # the loop has begun, or gone back
                     if batches is not None:
                         batches.close()
                     batches = prefetch(batch, step, options.steps)
-                shared.average(learner.step(step, next(batches), command["rate"]))
+                shared.all_reduce_mean(learner.step(step, next(batches), command["rate"]))
                 ahead = step + 1
 
 
@@ -226,5 +226,5 @@ def _join(rank: int, endpoints: list[str]) -> None:
     )
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else it asks what the host's own name stands for
-    with guard(place.here()):
+    with guard(place.current_place()):
         paddle.distributed.init_parallel_env()

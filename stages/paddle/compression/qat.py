@@ -15,7 +15,7 @@ import paddle
 from stages.artifacts import ExportedModel
 from stages.contract import StageContext
 from stages.detection.unlabeled import UnlabeledImages
-from stages.distillation.loop import Judge, Loop, Progress, Trainee
+from stages.distillation.loop import Evaluator, Loop, Progress, Trainee
 from stages.options.compression import DistillOptions
 from stages.paddle.compression import anatomy, data_parallel, slim
 from stages.paddle.compression.calibrate import find_ranges
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """What the student is scored on: unlabeled ``images``, or the COCO content ``coco`` with its images' folder."""
 
     images: UnlabeledImages | None = None
@@ -40,7 +40,11 @@ class Exam:
 
 
 def distill(
-    model: ExportedModel, images: UnlabeledImages, exam: Exam | None, options: DistillOptions, context: StageContext
+    model: ExportedModel,
+    images: UnlabeledImages,
+    exam: EvaluationSet | None,
+    options: DistillOptions,
+    context: StageContext,
 ) -> Progress:
     """Train the INT8 student of ``model`` and write the best of it to ``context.out``/model.pd*.
 
@@ -55,8 +59,8 @@ def distill(
         peers, threads = None, context.threads
         if options.processes > 1:
             gpus = place.gpus_for(options.processes)
-            place.settle(bool(gpus))
-            peers = stack.enter_context(closing(data_parallel.start_peers(model, images, gpus, options, context)))
+            place.use_gpu(bool(gpus))
+            peers = stack.enter_context(closing(data_parallel.start_group(model, images, gpus, options, context)))
             threads = data_parallel.share_of_threads(context.threads, options.processes)
         made = prepare(model, options, scope, context.work / "teacher", threads, context.warn)
         program, student, teacher = made.program, made.student, made.teacher
@@ -73,14 +77,14 @@ def distill(
         algorithm = "avg" if options.activation_ranges == "moving_average" else options.activation_ranges
         _initial_ranges(student, calibrated(sorted(student.activations)), scope)
         context.metric("calibration_s", time.perf_counter() - started)
-        judge: Judge | None = None
+        judge: Evaluator | None = None
         if exam is not None and exam.images is not None:
             judge = HeldOutLoss(student, teacher, exam.images, options, scope, context.threads)
         elif exam is not None and exam.coco is not None:
             judge = LabeledMap(student, model, exam.coco, exam.root, options.nms, scope, context)
         trainee: Trainee = Learner(student, scope, threads)
         if peers is not None:
-            trainee = data_parallel.Team(trainee, data_parallel.Shared(student, scope), peers)
+            trainee = data_parallel.DataParallelLearner(trainee, data_parallel.SharedVariables(student, scope), peers)
 
         def batch(step: int) -> Mapping[str, Array]:
             return teacher.feeds(images, images.indices(data_parallel.batch_number(step, 0, options.processes)))

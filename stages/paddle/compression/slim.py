@@ -38,7 +38,7 @@ from stages.paddle.compression.anatomy import skip_projections
 from stages.paddle.compression.fused_rounding import fuse_roundings
 from stages.paddle.compression.losses import TEACHER, distill_loss
 from stages.paddle.compression.pact import clip
-from stages.paddle.runtime.place import here
+from stages.paddle.runtime.place import current_place
 from stages.paddle.runtime.program import Program
 
 Array = npt.NDArray[Any]
@@ -67,7 +67,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
 
     ``program`` has an open batch; teacher outputs are fed as ``teacher_`` + node.
     """
-    place = here()
+    place = current_place()
     executor = paddle.static.Executor(place)
     frozen = skip_projections(program)
     student = program.prune(nodes)
@@ -127,7 +127,7 @@ def build_inference(program: Program, options: CompressionSettings, scope: Any) 
     """The quantized graph up to boxes and scores, with the scales of ``scope`` as they are when it runs."""
     skip_projections(program)
     graph = IrGraph(core.Graph(program.desc.clone(for_test=True).desc), for_test=True)
-    _quantize(graph, options, scope, here(), None, training=False)
+    _quantize(graph, options, scope, current_place(), None, training=False)
     return Program(graph.to_program(), program.feeds, program.fetches)
 
 
@@ -184,7 +184,7 @@ def _changing(train: Any) -> list[str]:
 
 def finish(inference: Program, ranges: dict[str, float], options: CompressionSettings, scope: Any, out: Path) -> None:
     """Write the INT8 inference model (weights as int8, quantize/dequantize operators) to ``out``/model.pd*."""
-    place = here()
+    place = current_place()
     set_weight_scales(inference, scope)
     graph = IrGraph(core.Graph(inference.desc.desc), for_test=True)
     weights = QuantWeightPass(scope, place)
@@ -210,4 +210,4 @@ def write(scope: Any, name: str, value: npt.ArrayLike) -> None:
     """Set a variable's value, in the variable's own type and shape."""
     tensor = scope.find_var(name).get_tensor()
     old = np.asarray(tensor)
-    tensor.set(np.asarray(value, old.dtype).reshape(old.shape), here())
+    tensor.set(np.asarray(value, old.dtype).reshape(old.shape), current_place())

@@ -1,0 +1,1 @@
+"""Paddle Inference: engines built, lowered and opened."""

@@ -66,7 +66,7 @@ def build(
 
 
 @contextmanager
-def opened(folder: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int) -> Iterator[Session]:
+def open_session(folder: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int) -> Iterator[Session]:
     """A session on what `build` wrote; on a copy, since Paddle writes beside the program what it misses."""
     require_tensorrt()
     with tempfile.TemporaryDirectory() as scratch:

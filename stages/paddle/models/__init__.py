@@ -1,0 +1,1 @@
+"""Detectors of PaddleDetection's registry: made, trained, frozen, exported to ONNX."""

@@ -59,7 +59,7 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
     if weights is not None:
         load_weights(layer, weights)
     else:
-        _settle(layer, height, width)
+        _estimate_batch_statistics(layer, height, width)
     for part in layer.sublayers():
         if hasattr(part, "convert_to_deploy"):  # merges the parallel branches of a RepVGG block into one convolution
             part.convert_to_deploy()
@@ -76,7 +76,7 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
     return replace(frozen, layers=layer_names.of_layer(layer))
 
 
-def _settle(layer: Any, height: int, width: int) -> None:
+def _estimate_batch_statistics(layer: Any, height: int, width: int) -> None:
     """Give a layer with random weights the batch statistics it would have at the start of a training.
 
     Without them activations grow from layer to layer, until nothing can be quantized, let alone trained.

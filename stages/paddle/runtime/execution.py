@@ -16,7 +16,7 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
-from stages.paddle.runtime.place import here, on_gpu
+from stages.paddle.runtime.place import current_place, on_gpu
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +47,7 @@ class Runner:
         # image on.
         strategy.enable_inplace = False
         self._program = paddle.static.CompiledProgram(program, build_strategy=strategy)
-        self._executor = paddle.static.Executor(here())
+        self._executor = paddle.static.Executor(current_place())
         self._threads = threads
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[Any]) -> list[Array]:

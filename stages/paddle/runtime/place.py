@@ -18,7 +18,7 @@ from stages.errors import ConfigError
 _on_gpu = False
 
 
-def here() -> Any:
+def current_place() -> Any:
     """``paddle.CPUPlace`` or ``paddle.CUDAPlace``; the CPU until ``settle``."""
     return paddle.CUDAPlace(0) if _on_gpu else paddle.CPUPlace()
 
@@ -28,7 +28,7 @@ def on_gpu() -> bool:
     return _on_gpu
 
 
-def settle(gpu: bool) -> None:
+def use_gpu(gpu: bool) -> None:
     """Choose the place of this process, before it makes any program."""
     global _on_gpu
     _on_gpu = gpu
@@ -61,4 +61,4 @@ def move_here(desc: Any, scope: Any) -> None:
     for var in desc.list_vars():
         found = scope.find_var(var.name) if var.persistable and var.name not in ("feed", "fetch") else None
         if found is not None:
-            found.get_tensor().set(np.array(found.get_tensor()), here())
+            found.get_tensor().set(np.array(found.get_tensor()), current_place())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import sensitivity
-from pipelines.config.auto import judged_by, judged_on
+from pipelines.config.auto import block_backend, block_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import NullObserver
 from pipelines.execution.node import Node, Ref
@@ -76,26 +76,26 @@ def test_the_analysis_stands_behind_the_int8_model(config: PipelineConfig) -> No
 
 
 def test_labels_that_the_final_score_does_not_use_come_first(config: PipelineConfig, tmp_path: Path) -> None:
-    assert judged_on(config) == "train"
+    assert block_labels(config) == "train"
     config.data.kind, config.data.root = "coco_folder", str(tmp_path)
     for split in ("train", "val"):
         (tmp_path / split).mkdir()
         (tmp_path / f"{split}.json").touch()
         setattr(config.data, f"{split}_annotations", str(tmp_path / f"{split}.json"))
         setattr(config.data, f"{split}_images", str(tmp_path / split))
-    assert judged_on(config) == "train"
+    assert block_labels(config) == "train"
     (tmp_path / "train.json").unlink()
-    assert judged_on(config) == "val"
+    assert block_labels(config) == "val"
     config.data.val_annotations = None
-    assert judged_on(config) == "none"
+    assert block_labels(config) == "none"
 
 
 def test_onnx_runtime_judges_where_the_run_has_it(config: PipelineConfig) -> None:
-    assert judged_by(config) == "onnxruntime"
+    assert block_backend(config) == "onnxruntime"
     del config.backend["onnxruntime"]
-    assert judged_by(config) == "openvino"
+    assert block_backend(config) == "openvino"
     config.sensitivity.backend = "paddle_inference"
-    assert judged_by(config) == "paddle_inference"
+    assert block_backend(config) == "paddle_inference"
 
 
 def test_a_drop_asked_for_does_not_train_again(config: PipelineConfig) -> None:

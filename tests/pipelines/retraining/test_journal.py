@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from pipelines.retraining.journal import Journal, Outcome, recorded
+from pipelines.retraining.journal import Journal, Outcome, run_and_record
 from stages.errors import DataError, StageError
 
 COMMAND = ["detpress", "retrain", "tracking.uri=http://u:hunter2@h"]
@@ -31,7 +31,7 @@ def test_what_goes_wrong_is_an_outcome(tmp_path: Path, error: Exception, outcome
     def work(_: Outcome) -> None:
         raise error
 
-    assert recorded(tmp_path, COMMAND, work) == (code, tmp_path / "retrain" / "last.json")
+    assert run_and_record(tmp_path, COMMAND, work) == (code, tmp_path / "retrain" / "last.json")
     told = last(tmp_path)
     assert (told["outcome"], told["exit_code"], told["reason"]) == (outcome, code, str(error))
     assert "hunter2" not in (tmp_path / "retrain" / "history.jsonl").read_text()
@@ -45,7 +45,7 @@ def test_an_interruption_is_written_down_and_passed_on(
         raise stop
 
     with pytest.raises(type(stop)):
-        recorded(tmp_path, COMMAND, work)
+        run_and_record(tmp_path, COMMAND, work)
     assert (last(tmp_path)["outcome"], last(tmp_path)["exit_code"]) == ("interrupted", code)
     assert capsys.readouterr().out.strip() == str(tmp_path / "retrain" / "last.json")
 

@@ -15,7 +15,7 @@ import pytest
 from pipelines.execution.events import NullObserver
 from pipelines.execution.runner import Node, Runner
 from pipelines.store.local import Store
-from pipelines.system.devices import CPU, CUDA, HOST, Turns, device_of
+from pipelines.system.devices import CPU, CUDA, HOST, DeviceLocks, device_of
 from stages.errors import StoreError
 from tests.conftest import ROOT
 from tests.pipelines.stubs import StubOptions
@@ -35,11 +35,11 @@ def ignore(message: str) -> None: ...
 
 
 def test_a_device_has_one_timing_at_a_time_and_others_are_not_kept_waiting(tmp_path: Path) -> None:
-    turns, told, second = Turns(tmp_path), list[str](), threading.Event()
+    turns, told, second = DeviceLocks(tmp_path), list[str](), threading.Event()
     with turns.timing(CPU, ignore):
         with turns.timing(CUDA, ignore), turns.working(ignore):
             pass
-        waiting = enters(Turns(tmp_path).timing(CPU, told.append), second)
+        waiting = enters(DeviceLocks(tmp_path).timing(CPU, told.append), second)
         assert not second.wait(0.2)
         assert told == ["waits for another measurement on cpu"]
     waiting.join(5)
@@ -47,11 +47,11 @@ def test_a_device_has_one_timing_at_a_time_and_others_are_not_kept_waiting(tmp_p
 
 
 def test_a_timing_that_has_the_host_for_itself_waits_for_stages_and_they_for_it(tmp_path: Path) -> None:
-    alone, inside, other = Turns(tmp_path, alone=HOST), threading.Event(), threading.Event()
-    with Turns(tmp_path).timing(CUDA, ignore):  # no stage of another run, and no timing elsewhere either
+    alone, inside, other = DeviceLocks(tmp_path, alone=HOST), threading.Event(), threading.Event()
+    with DeviceLocks(tmp_path).timing(CUDA, ignore):  # no stage of another run, and no timing elsewhere either
         timing = enters(alone.timing(CPU, ignore), inside)
         assert not inside.wait(0.2)
-        late = enters(Turns(tmp_path).working(ignore), other)  # it may not slip in before the one that waits
+        late = enters(DeviceLocks(tmp_path).working(ignore), other)  # it may not slip in before the one that waits
         assert not other.wait(0.2)
     timing.join(5)
     late.join(5)
@@ -59,7 +59,7 @@ def test_a_timing_that_has_the_host_for_itself_waits_for_stages_and_they_for_it(
 
 
 def _time_one(folder: str, results: multiprocessing.Queue[tuple[float, float]]) -> None:
-    with Turns(folder).timing(CPU, ignore):
+    with DeviceLocks(folder).timing(CPU, ignore):
         begun = time.monotonic()
         time.sleep(0.1)
         results.put((begun, time.monotonic()))
@@ -79,7 +79,7 @@ def test_timings_of_several_processes_do_not_overlap(tmp_path: Path) -> None:
 
 def test_the_gpu_is_the_one_that_the_process_sees_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    with Turns(tmp_path).timing(CUDA, ignore):
+    with DeviceLocks(tmp_path).timing(CUDA, ignore):
         assert {p.name for p in tmp_path.iterdir()} == {"door", "work", "cuda-3"}
 
 
@@ -99,7 +99,10 @@ def test_where_an_engine_runs(options: dict[str, object], fingerprint: dict[str,
 
 def test_a_folder_that_cannot_hold_locks_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"run\.locks=FOLDER"), Turns(tmp_path / "file" / "locks").working(ignore):
+    with (
+        pytest.raises(StoreError, match=r"run\.locks=FOLDER"),
+        DeviceLocks(tmp_path / "file" / "locks").working(ignore),
+    ):
         pass
 
 
@@ -107,7 +110,7 @@ def test_the_runner_takes_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     took: list[str] = []
 
-    class Watched(Turns):
+    class Watched(DeviceLocks):
         def timing(self, device: str, wait: Callable[[str], None]) -> AbstractContextManager[None]:
             took.append(device)
             return super().timing(device, wait)

@@ -22,7 +22,7 @@ from stages.options.agreement import AgreementOptions, DetectOptions
 from stages.options.backend import BuildOptions
 from stages.options.gate import GateOptions
 from stages.options.report import ReportOptions
-from stages.report.gates import judge
+from stages.report.gates import evaluate_gates
 from stages.report.report import ReportStage
 from tests.fakes import FakeContext
 from tests.stages.engines import SIZE, exported, unlabeled
@@ -216,6 +216,6 @@ def test_gates_that_cannot_be_measured_here_are_left_out() -> None:
     lacks = {"backend": "tensorrt_rtx", "precision": "int8", "status": "unavailable", "int8_share": 0.9,
              "latency": {"runtime": None}}  # fmt: skip
     options = GateOptions(max_latency_ms=5.0, min_int8_share=0.95)
-    verdicts = {g["gate"]: g["verdict"] for g in judge([lacks], options)}
+    verdicts = {g["gate"]: g["verdict"] for g in evaluate_gates([lacks], options)}
     assert verdicts == {"max_latency_ms": "left out", "min_int8_share": "fail"}  # what was measured is judged
-    assert {g["verdict"] for g in judge([lacks], options, require_all=True)} == {"fail"}
+    assert {g["verdict"] for g in evaluate_gates([lacks], options, require_all=True)} == {"fail"}

@@ -22,7 +22,7 @@ from pipelines.store.local import Key, Store
 from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
 from stages.build.build import Build, BuildInputs
 from stages.bundle.bundle import BundleStage
-from stages.bundle.contents import opened, unpack, write_sums
+from stages.bundle.contents import open_bundle, unpack, write_sums
 from stages.bundle.predict import predict
 from stages.bundle.verify import compare, iou, verify
 from stages.detection.images import read_image
@@ -173,9 +173,9 @@ def test_whatever_is_changed_is_refused(made: Bundle, zipped: Path, tmp_path: Pa
         "taken": lambda root: (root / "labels.txt").unlink(),
     }.items():
         with pytest.raises(InputError, match="refused"):
-            opened(changed(name, act), Path("b.zip"))
+            open_bundle(changed(name, act), Path("b.zip"))
     with pytest.raises(InputError, match="is no bundle"):
-        opened(changed("sums", lambda root: (root / "SHA256SUMS").unlink()), Path("b.zip"))
+        open_bundle(changed("sums", lambda root: (root / "SHA256SUMS").unlink()), Path("b.zip"))
     with pytest.raises(InputError, match="does not have the sha256"):
         unpack(zipped, tmp_path / "digest", digest="0" * 64)
     whole = zipped.read_bytes()

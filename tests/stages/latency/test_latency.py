@@ -21,7 +21,7 @@ from stages.backends.base import Array, Available, Built, Feeds
 from stages.errors import ConfigError, StageCrashed, StageError, UnavailableError
 from stages.latency import engine_process
 from stages.latency.latency import Latency, LatencyInputs
-from stages.latency.timed_engine import Setup, TimedEngine, opened
+from stages.latency.timed_engine import Setup, TimedEngine, open_timed_engine
 from stages.latency.timing import choose_cpus
 from stages.options.backend import BackendOptions
 from stages.options.latency import LatencyOptions
@@ -104,7 +104,7 @@ def pair(folder: Path) -> list[Engine]:
 def here(setups: list[Setup], folder: Path) -> Iterator[list[TimedEngine]]:
     """All engines in this process, on the virtual clock."""
     with ExitStack() as stack:
-        yield [stack.enter_context(opened(setup, CLOCK, watched=False)) for setup in setups]
+        yield [stack.enter_context(open_timed_engine(setup, CLOCK, watched=False)) for setup in setups]
 
 
 def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, context: FakeContext) -> None:

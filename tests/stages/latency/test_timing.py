@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from stages.latency.timing import Block, Plan, Series, Task, choose_cpus, measure, settled, speedup, summary
+from stages.latency.timing import Plan, Round, Series, Task, choose_cpus, measure, settled, speedup, summary
 from stages.numerics.student_t import student
 
 
@@ -194,5 +194,5 @@ def test_the_last_cpus_are_chosen_and_no_more_than_there_are() -> None:
 
 
 def test_a_series_keeps_its_rounds() -> None:
-    series = Series(Task("x", print), [Block([1.0, 2.0]), Block([3.0])])
+    series = Series(Task("x", print), [Round([1.0, 2.0]), Round([3.0])])
     assert series.samples == [[1.0, 2.0], [3.0]] and series.all().tolist() == [1, 2, 3]

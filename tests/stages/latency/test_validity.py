@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from stages.latency import machine
-from stages.latency.machine import Usage, Watch
-from stages.latency.timing import Block, Series, Task
-from stages.latency.validity import Limits, judge
+from stages.latency.machine import Usage, UsageMeter
+from stages.latency.timing import Round, Series, Task
+from stages.latency.validity import Limits, verdict
 
 LIMITS = Limits(foreign=0.05, drift=0.1)
 
 
-def verdicts(*blocks: Block) -> dict[str, Any]:
-    return judge(Series(Task("x", print), list(blocks)), [0], LIMITS)
+def verdicts(*blocks: Round) -> dict[str, Any]:
+    return verdict(Series(Task("x", print), list(blocks)), [0], LIMITS)
 
 
 def usage(**given: Any) -> Usage:
@@ -25,16 +25,16 @@ def usage(**given: Any) -> Usage:
 
 
 def test_a_quiet_machine_is_valid_in_every_cell() -> None:
-    found = verdicts(Block([0.01] * 600, usage()), Block([0.0101] * 600, usage()))
+    found = verdicts(Round([0.01] * 600, usage()), Round([0.0101] * 600, usage()))
     assert found["verdict"] == "valid" and set(found["cells"].values()) == {"valid"}
     assert found["foreign_share"] == pytest.approx(0.01) and found["drift"] == pytest.approx(0.01)
 
 
 def test_percentiles_need_samples_beyond_them() -> None:
-    found = verdicts(Block([0.01] * 250, usage()))
+    found = verdicts(Round([0.01] * 250, usage()))
     assert found["verdict"] == found["cells"]["p90_ms"] == found["cells"]["p95_ms"] == "valid"
     assert found["cells"]["p99_ms"] == "invalid: too few samples (250, p99 needs 1000)"
-    assert verdicts(Block([0.01] * 9, usage()))["verdict"].startswith("invalid: too few samples (9,")
+    assert verdicts(Round([0.01] * 9, usage()))["verdict"].startswith("invalid: too few samples (9,")
 
 
 @pytest.mark.parametrize(
@@ -46,34 +46,34 @@ def test_percentiles_need_samples_beyond_them() -> None:
     ],
 )
 def test_what_the_machine_did_shows(second: dict[str, float], why: str) -> None:
-    found = verdicts(Block([0.01] * 50, usage()), Block([0.01] * 50, usage(**second)))
+    found = verdicts(Round([0.01] * 50, usage()), Round([0.01] * 50, usage(**second)))
     assert found["verdict"] == f"invalid: {why}"
     assert found["cells"]["p90_ms"] == f"invalid: {why}"
 
 
 def test_rounds_that_differ_are_drift() -> None:
-    found = verdicts(Block([0.01] * 50, usage()), Block([0.0115] * 50, usage()))
+    found = verdicts(Round([0.01] * 50, usage()), Round([0.0115] * 50, usage()))
     assert found["verdict"] == "invalid: drift between rounds (15%)"
 
 
 def test_what_the_machine_does_not_tell_is_unknown_not_wrong() -> None:
-    found = verdicts(Block([0.01] * 50), Block([0.01] * 50))
+    found = verdicts(Round([0.01] * 50), Round([0.01] * 50))
     assert found["verdict"] == "valid"
     assert [found[k] for k in ("foreign_share", "waited_share", "clock_drop", "energy_mj")] == [None] * 4
-    short = verdicts(Block([0.001] * 50, usage(wall_s=0.05, foreign_s=0.01)))  # a tick of /proc/stat is 0.01 s
+    short = verdicts(Round([0.001] * 50, usage(wall_s=0.05, foreign_s=0.01)))  # a tick of /proc/stat is 0.01 s
     assert short["foreign_share"] is None and short["verdict"] == "valid"
 
 
 def test_energy_is_per_run() -> None:
-    found = verdicts(*[Block([0.01] * 50, usage(energy_j=2.0))] * 2)
+    found = verdicts(*[Round([0.01] * 50, usage(energy_j=2.0))] * 2)
     assert found["energy_mj"] == pytest.approx(40)
-    assert verdicts(Block([0.01] * 50, usage(energy_j=2.0)), Block([0.01] * 50, usage()))["energy_mj"] is None
+    assert verdicts(Round([0.01] * 50, usage(energy_j=2.0)), Round([0.01] * 50, usage()))["energy_mj"] is None
 
 
 def test_the_gpus_energy_is_told_apart() -> None:
-    found = verdicts(*[Block([0.01] * 50, usage(gpu_energy_j=1.0, energy_j=2.0))] * 2)
+    found = verdicts(*[Round([0.01] * 50, usage(gpu_energy_j=1.0, energy_j=2.0))] * 2)
     assert (found["gpu_energy_mj"], found["energy_mj"]) == (pytest.approx(20), pytest.approx(40))
-    assert verdicts(Block([0.01] * 50, usage()))["gpu_energy_mj"] is None
+    assert verdicts(Round([0.01] * 50, usage()))["gpu_energy_mj"] is None
 
 
 class Nvml:
@@ -110,7 +110,7 @@ def test_the_meter_reads_the_gpu_that_cuda_uses(
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     meter = machine.gpu_meter({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     assert meter is not None and nvml.asked == [asked]
-    watch = Watch([0], meter=meter)
+    watch = UsageMeter([0], meter=meter)
     watch.start()
     assert watch.stop().gpu_energy_j == pytest.approx(2)
 
@@ -143,7 +143,7 @@ def test_the_machine_is_read_from_its_files(tmp_path: Path) -> None:
 
 
 def test_a_watch_measures_this_process() -> None:
-    watch = Watch([0])
+    watch = UsageMeter([0])
     with pytest.raises(ValueError, match="not started"):
         watch.stop()
     watch.start()

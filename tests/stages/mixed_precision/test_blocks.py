@@ -10,7 +10,7 @@ import pytest
 from stages.mixed_precision.blocks import block_of, group
 from stages.mixed_precision.distance import output_distance
 from stages.mixed_precision.ranking import Damage, ordered
-from stages.mixed_precision.workbench import spread
+from stages.mixed_precision.workbench import evenly_spaced
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,6 @@ def test_certain_drops_come_first_and_the_rest_is_ordered_by_distance() -> None:
 
 
 def test_images_are_taken_at_even_distances() -> None:
-    assert spread(list(range(10)), 5) == [0, 2, 4, 6, 8]
-    assert spread([1, 2], 5) == [1, 2]
-    assert spread([1, 2], None) == [1, 2]
+    assert evenly_spaced(list(range(10)), 5) == [0, 2, 4, 6, 8]
+    assert evenly_spaced([1, 2], 5) == [1, 2]
+    assert evenly_spaced([1, 2], None) == [1, 2]

@@ -17,7 +17,7 @@ from stages.mixed_precision import float_blocks
 from stages.mixed_precision.float_blocks import FloatBlocks, FloatBlocksInputs, Search
 from stages.mixed_precision.ranking import Damage
 from stages.mixed_precision.sensitivity import describe, write
-from stages.mixed_precision.workbench import Pictures
+from stages.mixed_precision.workbench import ImageSet
 from stages.options.report import ReportOptions
 from stages.options.sensitivity import FloatBlocksOptions
 from stages.report import float_blocks as words
@@ -53,13 +53,13 @@ class NumberBench:
     def forget(self, *made: Any) -> None:
         self.forgotten += made
 
-    def look(self, engine: Any, pictures: Pictures) -> Any:
+    def evaluate(self, engine: Any, pictures: ImageSet) -> Any:
         if engine.of == "fp32":
             return SimpleNamespace(map=50.0)
         floats = () if engine.of == "int8" else engine.of
         return SimpleNamespace(map=50.0 - sum(cost for name, cost in self.costs.items() if name not in floats))
 
-    def speed(self, base: Any, engine: Any, pictures: Pictures) -> tuple[float, float]:
+    def speed(self, base: Any, engine: Any, pictures: ImageSet) -> tuple[float, float]:
         count = 0 if engine.of == "int8" else len(engine.of)
         ratio = 2.0 - 0.1 * count
         self.load += 1.0  # the machine gets slower; what a block costs must not hang on it
@@ -80,7 +80,7 @@ def ranked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def search(context: FakeContext, drop: float, floor: float = 1.0) -> tuple[dict[str, Any], NumberBench]:
-    bench, pictures = NumberBench(COSTS), Pictures([Path("x")] * 7, {})
+    bench, pictures = NumberBench(COSTS), ImageSet([Path("x")] * 7, {})
     options = FloatBlocksOptions(max_map_drop=drop, min_speedup=floor, labels="train")
     found = Search(bench, options, pictures, pictures, context)  # type: ignore[arg-type]
     return found.content(found.run()), bench

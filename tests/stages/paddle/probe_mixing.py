@@ -17,13 +17,15 @@ def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, 
     from stages import backends
     from stages.artifacts import ExportedModel
     from stages.codec import artifact_from_json
-    from stages.mixed_precision.workbench import Bench
+    from stages.mixed_precision.workbench import MixedPrecisionBench
     from stages.options.sensitivity import SensitivityOptions
     from tests.fakes import FakeContext
 
     base, model = (artifact_from_json(json.loads(f.read_text())) for f in (base_file, model_file))
     assert isinstance(base, ExportedModel) and isinstance(model, ExportedModel)
-    bench = Bench(base, model, SensitivityOptions(backend="paddle_inference"), FakeContext(out / "context"))
+    bench = MixedPrecisionBench(
+        base, model, SensitivityOptions(backend="paddle_inference"), FakeContext(out / "context")
+    )
 
     import numpy as np
     import onnxruntime

@@ -26,7 +26,7 @@ def main() -> None:
         found["too many"] = str(error)
     paddle.device.cuda.device_count = lambda: 0
     found["none"] = place.gpus_for(2)
-    found["here"] = str(place.here())
+    found["here"] = str(place.current_place())
     print(json.dumps(found))
 
 

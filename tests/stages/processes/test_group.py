@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from stages.errors import StageError
-from stages.processes.group import Peers
+from stages.processes.group import ProcessGroup
 
-Start = Callable[..., Peers]
+Start = Callable[..., ProcessGroup]
 
 
 @pytest.fixture
@@ -22,9 +22,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Peers that first say what they are given."""
     with ExitStack() as stack:
 
-        def begin(*says: dict[str, Any]) -> Peers:
+        def begin(*says: dict[str, Any]) -> ProcessGroup:
             requests = [{"says": said} for said in says]
-            return stack.enter_context(closing(Peers(requests, [{}] * len(says), tmp_path, "tests.stages.fake_peer")))
+            return stack.enter_context(
+                closing(ProcessGroup(requests, [{}] * len(says), tmp_path, "tests.stages.fake_peer"))
+            )
 
         yield begin
 

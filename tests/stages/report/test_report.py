@@ -14,7 +14,7 @@ import pytest
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult, Precision, hash_files
 from stages.options.gate import GateOptions
 from stages.options.report import ReportOptions
-from stages.report.gates import judge
+from stages.report.gates import evaluate_gates
 from stages.report.report import ReportStage
 from stages.report.tables import Table, class_table, detail_table, latency_table
 from tests.fakes import FakeContext
@@ -331,7 +331,7 @@ def test_timings_that_are_not_valid_are_marked_and_may_fail_a_gate(tmp_path: Pat
     assert content["tables"]["runtime"]["rows"][0][2:4] == ["30.00*", "10.00*"]
     assert "onnxruntime INT8, Runtime: invalid: CPU shared with a foreign load" in text
     assert content["gates"][0]["verdict"] == "fail" and "foreign load" in content["gates"][0]["reason"]
-    assert judge(content["rows"], lenient)[0]["verdict"] == "pass"
+    assert evaluate_gates(content["rows"], lenient)[0]["verdict"] == "pass"
 
 
 class Page(HTMLParser):
