@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import venv
 import zipfile
+from email import message_from_string
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +21,9 @@ pytestmark = pytest.mark.slow
 
 NEEDED = ["hydra-core", "omegaconf", "PyYAML", "rich", "psutil", "numpy"]
 """What the config and the doctor need; the rest of the dependencies stays away, to show that it is not loaded."""
+
+APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+"""Digest of the licence's text as it is published, appendix and all."""
 
 CHECK = """
 import sys
@@ -103,8 +108,20 @@ def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> No
     names = zipfile.ZipFile(wheel).namelist()
     assert len(names) == len(set(names))
     info = {name for name in names if ".dist-info/" in name}
-    assert {name.split("/", 1)[1] for name in info} >= {"METADATA", "WHEEL", "entry_points.txt", "RECORD"}
+    assert {name.split("/", 1)[1] for name in info} == {
+        *("METADATA", "WHEEL", "entry_points.txt", "RECORD", "licenses/LICENSE")
+    }
     assert set(names) - info == expected
+
+
+def test_its_metadata_name_the_licence_and_bring_its_whole_text(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (info,) = {name.split("/", 1)[0] for name in archive.namelist() if ".dist-info/" in name}
+    fields = message_from_string(archive.read(f"{info}/METADATA").decode())
+    assert fields["License-Expression"] == "Apache-2.0" and fields.get_all("License-File") == ["LICENSE"]
+    assert not [line for line in fields.get_all("Classifier", []) if line.startswith("License ::")]  # PEP 639
+    assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE_2
 
 
 def test_every_config_composes_from_the_wheel_alone(environment: Path, tmp_path: Path) -> None:
