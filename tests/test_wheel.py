@@ -25,6 +25,16 @@ NEEDED = ["hydra-core", "omegaconf", "PyYAML", "rich", "psutil", "numpy"]
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
 """Digest of the licence's text as it is published, appendix and all."""
 
+TYPED = ("conf", "pipelines", "stages")
+"""Packages marked as typed. ``hydra_plugins`` is a namespace of several distributions, which none of them can mark."""
+
+THEIRS = """
+from stages.backends.base import Backend
+
+reveal_type(Backend.name)
+"""
+"""What a checker says of it depends on whether the installed packages count as typed."""
+
 CHECK = """
 import sys
 from pathlib import Path
@@ -104,6 +114,7 @@ def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> No
         for p in (ROOT / package).rglob("*")
         if p.suffix in (".py", ".yaml")
     }
+    expected |= {f"{package}/py.typed" for package in TYPED}
     expected |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "artifacts" / "demo").rglob("*") if p.is_file()}
     names = zipfile.ZipFile(wheel).namelist()
     assert len(names) == len(set(names))
@@ -158,3 +169,14 @@ def test_the_console_script_works_from_the_wheel(environment: Path, tmp_path: Pa
     assert wrong.returncode == 2 and "did you mean model?" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
     assert run("doctor").returncode == 2  # no Paddle here, and it says so instead of failing to start
+
+
+def test_a_type_checker_sees_the_types_of_the_installed_packages(environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    checker = [sys.executable, "-m", "mypy", "--no-incremental", "--follow-imports=silent"]
+    done = subprocess.run(
+        [*checker, "--python-executable", environment / "bin" / "python", "theirs.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert 'Revealed type is "str"' in done.stdout.replace("builtins.", ""), done.stdout + done.stderr
+    assert "py.typed" not in done.stdout  # as in "module is installed, but missing library stubs or py.typed marker"
