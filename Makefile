@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast lint types check ui doctor gpu-check demo-checkpoint lock clean
+.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ test: $(READY) ## Run all tests
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(RUN)/python -m pytest -q -m "not slow" $(ARGS)
+
+coverage: $(READY) ## Run all tests and list the lines that none of them ran, worker processes included
+	@$(RUN)/coverage erase
+	@$(RUN)/coverage run -m pytest -q $(ARGS)
+	@$(RUN)/coverage combine --quiet
+	@$(RUN)/coverage report
 
 lint: $(READY) ## Check style and formatting
 	@$(RUN)/ruff check . && $(RUN)/ruff format --check .
@@ -88,4 +94,4 @@ LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-in
   --custom-compile-command "make lock"
 
 clean: ## Remove the environment and the caches (never artifacts/)
-	@rm -rf $(VENV) $(VENV)-lock .pytest_cache .mypy_cache .ruff_cache build dist
+	@rm -rf $(VENV) $(VENV)-lock .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* build dist
