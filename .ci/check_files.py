@@ -1,12 +1,14 @@
 """What must hold of every text file: `python .ci/check_files.py FILE ...`, or without arguments for all tracked files.
 
 It ends with one newline, has no blanks at the ends of its lines and no mark of an unfinished merge, is UTF-8, and can
-be read if it is YAML or JSON. No file is larger than 10 MB. Each problem is one line; with any, the exit code is 1.
+be read if it is YAML or JSON. It names nobody's home folder. No file is larger than 10 MB. Each problem is one line;
+with any, the exit code is 1.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import yaml
 
 LARGEST = 10 * 1000 * 1000
 UNFINISHED = (b"<<<<<<< ", b">>>>>>> ")
+HOME = re.compile(rb"(?<![\w.])/(?:root|home/\w+|Users/\w+)/")
 
 
 def problems(path: Path) -> Iterator[str]:
@@ -32,6 +35,8 @@ def problems(path: Path) -> Iterator[str]:
             yield f"{path}:{number}: blanks at the end of the line"
         if line.startswith(UNFINISHED):
             yield f"{path}:{number}: an unfinished merge"
+        if HOME.search(line):
+            yield f"{path}:{number}: a path in somebody's home folder"
     try:
         yield from unreadable(path, data.decode())
     except UnicodeDecodeError as error:

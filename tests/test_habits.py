@@ -72,6 +72,7 @@ def test_every_tracked_file_passes_the_check_of_files() -> None:
         ("a.md", b"fine\nblanks \n", ":2: blanks at the end"),
         ("a.md", b"dos\r\n", ":1: blanks at the end"),
         ("a.py", b"<<<<<<< HEAD\n", "unfinished merge"),
+        ("a.md", b"see /" + b"home/anna/data\n", ":1: a path in somebody's home"),
         ("a.yaml", b"a: [1\n", "expected"),
         ("a.json", b"{'a': 1}\n", "Expecting property name"),
         ("a.txt", b"caf\xe9\n", "not UTF-8"),
