@@ -1,4 +1,4 @@
-"""Pictures of a run's page for the documentation: ``python -m tests.benchmarks.report_pictures report.html docs/images``.
+"""Pictures of a run's page: ``python -m tests.benchmarks.report_pictures report.html docs/images``.
 
 The page shows the run's command, so start the run with relative paths: from the folder that holds ``data/bccd``,
 ``detpress compress experiment=bccd data.root=data/bccd``.
