@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stages import backends
+from stages.artifacts import Engine, ExportedModel, Precision, hash_files
 from stages.backends.base import Unavailable, parse_options
 from stages.build.reasons import explain
-from stages.artifacts import Engine, ExportedModel, Precision, hash_files
 from stages.contract import StageContext
 from stages.detection.sidecar import FILE_NAME
 from stages.errors import StageError, UnavailableError
