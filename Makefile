@@ -87,8 +87,8 @@ $(READY): requirements.lock requirements/build.lock pyproject.toml
 lock: ## Resolve the locked requirements again (maintainers)
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
 	@$(VENV)-lock/bin/uv pip compile $(LOCK) requirements/build.in -o requirements/build.lock
-	@$(VENV)-lock/bin/uv pip compile $(LOCK) --override requirements/overrides.txt --constraint requirements/build.lock \
-	  --extra paddle --extra openvino --extra tensorrt-rtx --extra ray --extra s3 --extra bench --extra dev pyproject.toml requirements/paddle.in -o requirements.lock
+	@$(VENV)-lock/bin/uv pip compile $(LOCK) --constraint requirements/build.lock --extra paddle --extra openvino --extra tensorrt-rtx \
+	  --extra ray --extra s3 --extra bench --extra dev pyproject.toml requirements/paddle.in -o requirements.lock
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"

@@ -30,7 +30,7 @@ PADDLE = {"paddlepaddle": "2.6.2", "paddle2onnx": "1.3.1", "paddleslim": "2.6.0"
 """Distribution -> the version that the project was tested with; others are reported, not refused."""
 _EXTRA = 'pip install "detpress[paddle]"'
 _NO_DEPS = "pip install --no-deps paddleslim==2.6.0 paddledet==2.6.0"
-"""Their pins contradict each other (see requirements/overrides.txt), so no resolver installs the two together."""
+"""Their pins contradict each other (see tool.uv in pyproject.toml), so no resolver installs the two together."""
 _UNDECLARED = {
     "requests": "requests",
     "six": "six",
