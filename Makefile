@@ -82,13 +82,15 @@ $(READY): requirements.lock requirements/build.lock pyproject.toml
 	@$(PIP) --require-hashes -r requirements/build.lock
 	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock
 	@$(PIP) --no-build-isolation -e .
+	@$(RUN)/python requirements/check_lock.py --installed
 	@touch $@
 
-lock: ## Resolve the locked requirements again (maintainers)
-	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+lock: ## Resolve the locked requirements again, and check the result (maintainers)
+	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --upgrade pip uv packaging tomli
 	@$(VENV)-lock/bin/uv pip compile $(LOCK) requirements/build.in -o requirements/build.lock
 	@$(VENV)-lock/bin/uv pip compile $(LOCK) --constraint requirements/build.lock --extra paddle --extra openvino --extra tensorrt-rtx \
 	  --extra ray --extra s3 --extra bench --extra dev pyproject.toml requirements/paddle.in -o requirements.lock
+	@$(VENV)-lock/bin/python requirements/check_lock.py --python 3.10 --python 3.11 --python 3.12
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
