@@ -1,0 +1,83 @@
+"""`.ci/run` with programs that stand in for make, pyenv and the Pythons: which Pythons it takes, and what fails it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+TOOLS = ("bash", "cat", "dirname", "env", "id", "mkdir", "sh", "tail")
+
+PYTHON = """#!/bin/sh
+case "$2" in *"!= '{version}'"*) exit 0;; esac
+exit 1
+"""
+"""Answers the question for its version, as a Python of this version does."""
+
+MAKE = """#!/bin/sh
+echo "$@" >>"{folder}/calls"
+case "$*" in *{fails}*) echo "ModuleNotFoundError: planted" >&2; exit 2;; esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the script, and a `bin` that is all of the PATH."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    (tmp_path / "bin").mkdir()
+    for name in TOOLS:
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    program(tmp_path / "bin" / "chromium", "#!/bin/sh\n")
+    return tmp_path
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def run(checkout: Path, fails: str = "NOTHING") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    program(checkout / "bin" / "make", MAKE.format(folder=checkout, fails=fails))
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=checkout, env={**os.environ, "PATH": str(checkout / "bin")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    return done, (checkout / "calls").read_text().splitlines()
+
+
+def test_a_python_behind_a_broken_shim_is_found_and_the_tests_come_last(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.11", PYTHON.format(version="3.11"))
+    program(checkout / "bin" / "python3.12", "#!/bin/sh\necho 'pyenv: python3.12: command not found' >&2\nexit 127\n")
+    program(checkout / "pyenv" / "bin" / "python", PYTHON.format(version="3.12"))
+    program(checkout / "bin" / "pyenv", f'#!/bin/sh\n[ "$*" = "prefix 3.12" ] && echo "{checkout}/pyenv"\n')
+    done, calls = run(checkout)
+    assert done.returncode == 0, done.stderr
+    assert "lint PYTHON=python3.11" in calls
+    (demo,) = (call for call in calls if call.startswith("compress"))
+    assert demo.startswith(
+        f"compress VENV=.venv-3.12 PYTHON={checkout}/pyenv/bin/python ARGS=run.artifacts=.venv-3.12/"
+    )
+    assert calls[-1] == "test" and len(calls) == 4
+    assert "note: no Python 3.10 here" in done.stdout and "Python 3.12: done" in done.stdout
+
+
+def test_a_demo_that_fails_ends_it_with_its_log_before_the_tests(checkout: Path) -> None:
+    for version in ("3.10", "3.11", "3.12"):
+        program(checkout / "bin" / f"python{version}", PYTHON.format(version=version))
+    done, calls = run(checkout, fails="VENV=.venv-3.10")
+    assert done.returncode == 1
+    assert "make compress failed on Python 3.10" in done.stderr and "ModuleNotFoundError: planted" in done.stderr
+    assert "types" in calls and "test" not in calls
+
+
+def test_without_any_python_make_says_what_is_needed(checkout: Path) -> None:
+    done, calls = run(checkout, fails="lint")
+    assert done.returncode == 2 and calls == ["lint"]
+    assert "ModuleNotFoundError: planted" in done.stderr
