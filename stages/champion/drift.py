@@ -15,7 +15,9 @@ With ``before``, only images that are not among its ``known`` ones are described
 
 ``distance`` is that of Kolmogorov and Smirnov: the largest difference of the two distribution functions, 0 to 1. A
 feature has drifted if the distance is at least ``MIN_DISTANCE`` (less is of no consequence, however many images show
-it) and p, after Holm's correction for the number of features, is below ``MAX_P`` (more is chance).
+it) and p, after Holm's correction for the number of features, is below ``MAX_P`` (more is chance). Holm multiplies the
+smallest of m values of p by m, the next by m - 1 and so on, and lets none fall below the one before it (S. Holm, "A
+simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), 65-70).
 """
 
 from __future__ import annotations
@@ -118,7 +120,7 @@ def compare(before: dict[str, Floats], now: dict[str, Floats]) -> dict[str, Any]
         medians = [float(np.median(side)) if len(side) else None for side in (a, b)]
         features[name] = {"before": medians[0], "now": medians[1], "distance": distance, "p": p}
     worst = 0.0
-    for rank, name in enumerate(sorted(FEATURES, key=lambda f: float(features[f]["p"]))):  # Holm, step down
+    for rank, name in enumerate(sorted(FEATURES, key=lambda f: float(features[f]["p"]))):  # step down
         told = features[name]
         worst = max(worst, min(1.0, (len(FEATURES) - rank) * told["p"]))
         told["p"] = worst
@@ -136,8 +138,12 @@ def compare(before: dict[str, Floats], now: dict[str, Floats]) -> dict[str, Any]
 def kolmogorov_smirnov(a: Floats, b: Floats) -> tuple[float, float]:
     """Distance of two samples, and the chance of one as large if both came from one distribution.
 
-    The limit of the distribution with Stephens's correction for small samples (Press et al., Numerical Recipes, 14.3);
-    with ties, as box counts have, the true chance is smaller.
+    The limit of the distribution with Stephens's correction for small samples; with ties, as box counts have, the true
+    chance is smaller.
+
+    Source: W. H. Press et al., "Numerical Recipes in C" (2nd edition, 1992), 14.3, after M. A. Stephens, "Use of the
+    Kolmogorov-Smirnov, Cramer-Von Mises and related statistics without extensive tables", Journal of the Royal
+    Statistical Society B 32 (1970), 115-122.
     """
     points = np.concatenate([a, b])
     shares = [np.searchsorted(np.sort(side), points, side="right") / len(side) for side in (a, b)]

@@ -75,7 +75,13 @@ def box_counts(matches: Matches) -> npt.NDArray[np.int64]:
 
 
 def _curve(hit: npt.NDArray[np.bool_], ignored: npt.NDArray[np.bool_], count: int) -> Floats:
-    """Interpolated precision at ``RECALLS`` [101]; detections in order of score."""
+    """Interpolated precision at ``RECALLS`` [101]; detections in order of score.
+
+    At a recall r it is the envelope: the largest precision at any recall of at least r.
+
+    Source: M. Everingham et al., "The PASCAL visual object classes (VOC) challenge", International Journal of Computer
+    Vision 88 (2010), section 4.2, with COCO's 101 recalls instead of 11.
+    """
     hits = np.cumsum(hit).astype(np.float64)
     alarms = np.cumsum(~hit & ~ignored).astype(np.float64)
     reached = hits / count

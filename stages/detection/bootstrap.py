@@ -1,6 +1,8 @@
 """Paired bootstrap over images: how far a difference of mAP could have come from the choice of images.
 
-A draw is a sample of the images with replacement; engines that are compared get the same draws. Matching is done once
+A draw is a sample of the images with replacement; engines that are compared get the same draws, so that what is hard
+about an image falls out of the difference (B. Efron, "Bootstrap methods: another look at the jackknife", Annals of
+Statistics 7 (1979), 1-26). Matching is done once
 (`stages/detection/matching.py`): a draw only weighs each image by how often it was drawn, and cumulative sums of these
 weights, in order of score, are the counts of hits and false alarms.
 
@@ -60,7 +62,10 @@ def mean_over_classes(values: Floats) -> Floats:
 
 
 def interval(draws: Floats, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of one number's draws; ``None`` if it is known in less than half of them."""
+    """Percentile interval of one number's draws; ``None`` if it is known in less than half of them.
+
+    Source: B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    """
     known = draws[~np.isnan(draws)]
     if known.size * 2 < draws.size or known.size < 2:
         return None

@@ -52,8 +52,11 @@ def _least_error(counts: Floats) -> float:
 def _least_divergence(counts: Floats) -> float:
     """End of the range whose quantized histogram has the least Kullback-Leibler divergence from the clipped one.
 
-    As in TensorRT's entropy calibration: what is clipped is added to the last bin, the bins up to the end are merged to
-    LEVELS groups, and each group is spread evenly over those of its bins that were not empty.
+    What is clipped is added to the last bin, the bins up to the end are merged to LEVELS groups, and each group is
+    spread evenly over those of its bins that were not empty.
+
+    Source: TensorRT's entropy calibration, S. Migacz, "8-bit inference with TensorRT", GTC 2017. There every end from
+    the 128th bin on is tried; here those from the middle of the histogram on, ``_KL_STEP`` bins apart.
     """
     total = counts.sum()
     best, best_end = np.inf, float(BINS)

@@ -17,7 +17,8 @@ DECAY = 1e-4
 def clip(x: Any) -> Any:
     """``x`` clipped to [-u, u], with a trainable threshold u of shape [1] called ``x.name + "_pact"``.
 
-    Choi et al., "PACT: Parameterized Clipping Activation for Quantized Neural Networks" (2018), with both ends clipped.
+    Source: J. Choi et al., "PACT: Parameterized clipping activation for quantized neural networks" (2018,
+    arXiv:1805.06085), section 3; there the lower end is 0, here both ends are clipped.
     """
     threshold = paddle.create_parameter(
         shape=[1],

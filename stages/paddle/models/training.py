@@ -63,7 +63,9 @@ class Trainer:
         layer: a detector from ``build_detector``; it is put in training mode.
         options: steps, rates and decays.
         static_steps: for so many steps labels are assigned by geometry (ATSS), afterwards by how well the predictions
-            align with them (TAL); a head that knows nothing yet aligns with nothing.
+            align with them (TAL); a head that knows nothing yet aligns with nothing. ATSS: S. Zhang et al., "Bridging
+            the gap between anchor-based and anchor-free detection via adaptive training sample selection", CVPR 2020.
+            TAL: C. Feng et al., "TOOD: Task-aligned one-stage object detection", ICCV 2021.
     """
 
     def __init__(self, layer: Any, options: FinetuneSettings, static_steps: int) -> None:
