@@ -43,7 +43,7 @@ def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, An
         reasons.append(f"too few samples ({count}, the median needs {LEAST})")
     shares = [s for s in (evidence["foreign_share"], evidence["waited_share"]) if s is not None]
     if shares and max(shares) > limits.foreign:
-        reasons.append(f"CPU shared with a foreign load ({max(shares):.0%} of its time)")
+        reasons.append(f"CPU shared with the load of other processes ({max(shares):.0%} of its time)")
     if evidence["clock_drop"] is not None and evidence["clock_drop"] > SLOWER_CLOCK:
         reasons.append(f"throttling (the CPU slowed down by {1 - 1 / evidence['clock_drop']:.0%} at times)")
     if evidence["drift"] is not None and evidence["drift"] > limits.drift:

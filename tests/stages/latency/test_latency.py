@@ -242,7 +242,7 @@ def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context
     assert told["affinity"] == [cpu]
     for found in told["engines"].values():
         validity = found["runtime"]["validity"]
-        assert "CPU shared with a foreign load" in validity["verdict"]
+        assert "CPU shared with the load of other processes" in validity["verdict"]
         assert max(validity[k] or 0 for k in ("waited_share", "foreign_share")) > 0.2
     assert any("fp32 runtime: invalid: CPU shared" in warning for warning in context.warnings)
 

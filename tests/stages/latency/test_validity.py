@@ -40,8 +40,8 @@ def test_percentiles_need_samples_beyond_them() -> None:
 @pytest.mark.parametrize(
     ("second", "why"),
     [
-        ({"foreign_s": 0.19}, "CPU shared with a foreign load (10% of its time)"),
-        ({"waited_s": 0.5}, "CPU shared with a foreign load (25% of its time)"),
+        ({"foreign_s": 0.19}, "CPU shared with the load of other processes (10% of its time)"),
+        ({"waited_s": 0.5}, "CPU shared with the load of other processes (25% of its time)"),
         ({"probe_s": 0.00125}, "throttling (the CPU slowed down by 20% at times)"),
     ],
 )
