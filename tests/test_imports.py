@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 PADDLE = {"paddle", "ppdet", "paddleslim", "paddle2onnx"}
 ORCHESTRATION = {"hydra", "omegaconf", "mlflow", "pipelines", "rich"}
 TENSORS = {"onnx", "onnxruntime", "openvino", "cv2", "torch", *PADDLE}
-HEAVY = TENSORS | {"pycocotools", "scipy", "pandas", "sklearn", "matplotlib", "mlflow", "hydra"}
+HEAVY = TENSORS | {"pycocotools", "scipy", "pandas", "sklearn", "matplotlib", "mlflow", "hydra", "jinja2"}
 
 
 def imported(file: Path) -> Iterator[tuple[str, int]]:

@@ -20,7 +20,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from stages.artifacts import AccuracyResult, Comparison, Engine, Judgement, LatencyResult, Precision, hash_files
 from stages.champion import promotion
@@ -28,7 +28,10 @@ from stages.contract import StageContext
 from stages.errors import StageError
 from stages.options.champion import JudgeOptions
 from stages.report.gates import FAIL, evaluate_gates, judge_beside
-from stages.report.rows import BASE, MODES, Row, build_rows
+from stages.report.rows import BASE, MODES, build_rows
+from stages.report.schema import ChallengerRow, Row
+from stages.report.schema_accuracy import ClassDifference, CompareContent, Difference
+from stages.report.schema_engines import Bounds, LatencyContent
 
 SCHEMA_VERSION = 1
 CHAMPION = "champion"
@@ -71,19 +74,24 @@ class Judge:
         rows = self._rows(inputs)
         challenger = rows[o.names[-1]]
         gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], o.gate)
-        beside: dict[str, Any] = {}
+        beside: promotion.Beside = {}
         if CHAMPION in rows:
             seen = _seen_beside(challenger, rows[CHAMPION], inputs, o.names)
             gates += judge_beside(seen, o.gate)
-            beside = {"map": seen["difference"].get("map"), "size": seen["size_ratio"], **seen["ratio"]}
+            beside = {
+                "map": seen["difference"].get("map"),
+                "size": seen["size_ratio"],
+                "runtime": seen["ratio"]["runtime"],
+                "end2end": seen["ratio"]["end2end"],
+            }
         for gate in gates:
             gate["precision"] = str(inputs.engines[-1].precision)
-        content: dict[str, Any] = {
+        content: promotion.PromotionContent = {
             "schema_version": SCHEMA_VERSION,
             "run_id": o.run_id,
             "hardware": o.hardware,
             "images_digest": o.images_digest,
-            "champion": o.champion,
+            "champion": cast(promotion.ChampionName, o.champion),
             "passed": all(gate["verdict"] != FAIL for gate in gates),
             "gates": gates,
             "failed": [gate["gate"] for gate in gates if gate["verdict"] == FAIL],
@@ -117,14 +125,15 @@ def _named(made: Sequence[Made], names: Sequence[str]) -> list[Made]:
     return [dataclasses.replace(m, precision=cast(Precision, n)) for m, n in zip(made, names, strict=True)]
 
 
-def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Sequence[str]) -> Row:
+def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Sequence[str]) -> ChallengerRow:
     """The challenger's row with everything against the champion (see ``gates.judge_beside``)."""
-    against = json.loads(inputs.latency.path("latency.json").read_text(encoding="utf-8"))["against"][CHAMPION]
-    difference: dict[str, Any] = {}
-    classes: list[Any] = []
+    latency: LatencyContent = json.loads(inputs.latency.path("latency.json").read_text(encoding="utf-8"))
+    against = latency["against"][CHAMPION]
+    difference: dict[str, Difference] = {}
+    classes: list[ClassDifference] = []
     for comparison, name in zip(inputs.comparisons, names, strict=False):
         if name == CHAMPION:
-            content = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
+            content: CompareContent = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
             difference = {k: v for k, v in content["difference"].items() if v is not None}
             classes = content["per_class"]
     verdicts = {mode: [row["validity"][mode] for row in (champion, challenger)] for mode in MODES}
@@ -133,37 +142,53 @@ def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Seq
         "difference": difference,
         "class_differences": classes,
         "speedup": {mode: against[mode]["median"] for mode in MODES},
-        "speedup_interval": {
-            mode: None if against[mode]["low"] is None else [against[mode]["low"], against[mode]["high"]]
-            for mode in MODES
-        },
+        "speedup_interval": {mode: _interval(against[mode]) for mode in MODES},
         "validity": {mode: next((v for v in told if v != "valid"), "valid") for mode, told in verdicts.items()},
-        "size_ratio": challenger["engine_bytes"] / champion["engine_bytes"],
-        "ratio": {mode: {k: against[mode][k] for k in ("median", "low", "high")} for mode in MODES},
+        "size_ratio": _size(challenger) / _size(champion),
+        "ratio": {
+            mode: {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
+            for mode, ratio in against.items()
+        },
     }
 
 
-def _numbers(engine: Engine, row: Row) -> dict[str, Any]:
-    times = {mode: (row["latency"][mode] or {}).get("median_ms") for mode in MODES}
+def _interval(ratio: Bounds) -> list[float] | None:
+    return None if ratio["low"] is None or ratio["high"] is None else [ratio["low"], ratio["high"]]
+
+
+def _size(row: Row) -> int:
+    size = row["engine_bytes"]
+    assert size is not None, "a row of an engine has its size"
+    return size
+
+
+def _numbers(engine: Engine, row: Row) -> promotion.JudgedEngine:
+    runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
     return {
         "backend": engine.backend,
         "precision": str(engine.precision),
         "map": row["map"],
-        **{f"{mode}_ms": value for mode, value in times.items()},
-        "bytes": row["engine_bytes"],
+        "runtime_ms": runtime["median_ms"] if runtime else None,
+        "end2end_ms": end2end["median_ms"] if end2end else None,
+        "bytes": _size(row),
         "int8_share": row["int8_share"],
     }
 
 
-def _emit(content: dict[str, Any], context: StageContext) -> None:
+def _emit(content: promotion.PromotionContent, context: StageContext) -> None:
     beside = content["beside"]
-    for suffix, key in (("", "value"), (".low", "low"), (".high", "high")):
-        if (value := (beside.get("map") or {}).get(key)) is not None:
-            context.metric(f"champion.map_difference{suffix}", value)
-    for suffix, key in (("", "median"), (".low", "low"), (".high", "high")):
-        if (value := (beside.get("runtime") or {}).get(key)) is not None:
-            context.metric(f"champion.speedup{suffix}", value)
+    if scores := beside.get("map"):
+        _emit_bounded(context, "champion.map_difference", scores["value"], scores["low"], scores["high"])
+    if ratio := beside.get("runtime"):
+        _emit_bounded(context, "champion.speedup", ratio["median"], ratio["low"], ratio["high"])
     for gate in content["gates"]:
         if gate["margin"] is not None:
             context.metric(f"promotion.{gate['gate']}.margin", gate["margin"])
     context.metric("promotion.passed", float(content["passed"]))
+
+
+def _emit_bounded(context: StageContext, name: str, value: float, low: float | None, high: float | None) -> None:
+    context.metric(name, value)
+    if low is not None and high is not None:
+        context.metric(f"{name}.low", low)
+        context.metric(f"{name}.high", high)

@@ -1,17 +1,61 @@
-"""A promotion's evidence as Markdown."""
+"""A promotion's evidence: what ``promotion.json`` holds (see `stages/champion/judge.py`), and the same as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
-from stages.report.tables import Table
+from stages.report.markdown_text import code, escape
+from stages.report.schema import GateVerdict
+from stages.report.schema_accuracy import Difference
+from stages.report.schema_engines import Bounds
+from stages.report.tables import NOTHING, Table
 
 
-def render(content: Mapping[str, Any]) -> str:
+class ChampionName(TypedDict, total=False):
+    """Empty where there was no champion."""
+
+    version: str
+    run_id: str
+
+
+class JudgedEngine(TypedDict):
+    backend: str
+    precision: str
+    map: float | None
+    runtime_ms: float | None
+    end2end_ms: float | None
+    bytes: int
+    int8_share: float | None
+
+
+class Beside(TypedDict, total=False):
+    """The challenger against the champion; empty without one."""
+
+    map: Difference | None
+    size: float
+    runtime: Bounds
+    end2end: Bounds
+
+
+class PromotionContent(TypedDict):
+    schema_version: int
+    run_id: str
+    hardware: str
+    images_digest: str
+    champion: ChampionName
+    passed: bool
+    gates: list[GateVerdict]
+    failed: list[str]
+    engines: dict[str, JudgedEngine]
+    beside: Beside
+
+
+def render(content: PromotionContent) -> str:
     """``promotion.md`` of a ``promotion.json`` (see ``stages/champion/judge.py``)."""
-    beside = f"champion version {content['champion']['version']}" if content["champion"] else "no champion yet"
-    parts = [f"**{verdict(content)}** Run `{content['run_id']}`, {beside}, on {content['hardware']}."]
+    champion = content["champion"]
+    beside = f"champion version {escape(champion['version'])}" if champion else "no champion yet"
+    where = f"Run {code(content['run_id'])}, {beside}, on {escape(content['hardware'])}."
+    parts = [f"**{escape(verdict(content))}** {where}"]
     parts.append(_engines(content).markdown())
     if content["beside"]:
         parts.append(_beside(content["beside"]))
@@ -23,7 +67,7 @@ def render(content: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def verdict(content: Mapping[str, Any]) -> str:
+def verdict(content: PromotionContent) -> str:
     """One sentence: whether every gate holds, else which do not, with their numbers."""
     failed = [gate for gate in content["gates"] if gate["verdict"] == "fail"]
     if not failed:
@@ -32,7 +76,7 @@ def verdict(content: Mapping[str, Any]) -> str:
     return f"{subject} not hold: {'; '.join(map(describe_gate, failed))}."
 
 
-def describe_gate(gate: Mapping[str, Any]) -> str:
+def describe_gate(gate: GateVerdict) -> str:
     """A failed gate in words."""
     value = "not measured" if gate["value"] is None else f"{gate['value']:.3g}"
     bound = "at most" if gate["gate"].rpartition(".")[2].startswith("max_") else "at least"
@@ -40,7 +84,7 @@ def describe_gate(gate: Mapping[str, Any]) -> str:
     return f"{gate['gate']} is {value}, {bound} {gate['limit']:g} ({gate['of']}{reason})"
 
 
-def _engines(content: Mapping[str, Any]) -> Table:
+def _engines(content: PromotionContent) -> Table:
     rows = [
         [
             f"{name} ({engine['backend']} {engine['precision'].upper()})",
@@ -55,7 +99,7 @@ def _engines(content: Mapping[str, Any]) -> Table:
     return Table("Side by side", ["Engine", "mAP", "Runtime, ms", "End2End, ms", "MB", "INT8 share"], rows)
 
 
-def _gates(content: Mapping[str, Any]) -> Table:
+def _gates(content: PromotionContent) -> Table:
     rows = [
         [
             gate["verdict"],
@@ -70,21 +114,23 @@ def _gates(content: Mapping[str, Any]) -> Table:
     return Table("Gates", ["Verdict", "Gate", "Limit", "Value", "Margin", "Of"], rows)
 
 
-def _beside(beside: Mapping[str, Any]) -> str:
+def _beside(beside: Beside) -> str:
     lines = []
-    if beside.get("map"):
-        lines.append(f"- mAP: {_ranged(beside['map'], 'value', '+.2f')} points against the champion")
-    for mode, name in (("runtime", "Runtime"), ("end2end", "End2End")):
-        lines.append(f"- {name}: {_ranged(beside[mode], 'median', '.3f')} times as fast as the champion")
+    if scores := beside.get("map"):
+        told = _ranged(scores["value"], scores["low"], scores["high"], "+.2f")
+        lines.append(f"- mAP: {told} points against the champion")
+    for name, times in (("Runtime", beside["runtime"]), ("End2End", beside["end2end"])):
+        told = _ranged(times["median"], times["low"], times["high"], ".3f")
+        lines.append(f"- {name}: {told} times as fast as the champion")
     lines.append(f"- Size: {beside['size']:.3f} times the champion's")
     return "\n".join(lines)
 
 
-def _ranged(numbers: Mapping[str, Any], key: str, form: str) -> str:
-    if numbers["low"] is None:
-        return f"{numbers[key]:{form}} (no interval)"
-    return f"{numbers[key]:{form}} (95 %: {numbers['low']:{form}} to {numbers['high']:{form}})"
+def _ranged(value: float, low: float | None, high: float | None, form: str) -> str:
+    if low is None or high is None:
+        return f"{value:{form}} (no interval)"
+    return f"{value:{form}} (95 %: {low:{form}} to {high:{form}})"
 
 
 def _number(value: float | None, form: str) -> str:
-    return "None" if value is None else format(value, form)
+    return NOTHING if value is None else format(value, form)

@@ -18,13 +18,14 @@ import json
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 from stages.artifacts import ExportedModel, ImageList, LabeledSet, Sensitivity, hash_files
 from stages.contract import StageContext
 from stages.mixed_precision.ranking import Damage, rank
 from stages.mixed_precision.workbench import MixedPrecisionBench, labelled, unlabelled
 from stages.options.sensitivity import SensitivityOptions
+from stages.report.schema_blocks import BlockDamage, SensitivityContent
 
 SCHEMA_VERSION = 1
 PACKAGES: tuple[str, ...] = (
@@ -79,7 +80,7 @@ class SensitivityStage:
 
 def describe(
     found: list[Damage], options: SensitivityOptions, labels: str | None, images: int, fp32_map: float | None
-) -> dict[str, Any]:
+) -> SensitivityContent:
     """The content of ``sensitivity.json``."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -88,11 +89,15 @@ def describe(
         "labels": labels,
         "images": images,
         "fp32_map": fp32_map,
-        "blocks": [asdict(one) for one in found],
+        "blocks": [_block(one) for one in found],
     }
 
 
-def write(content: dict[str, Any], out: Path) -> None:
+def _block(damage: Damage) -> BlockDamage:
+    return cast(BlockDamage, asdict(damage))
+
+
+def write(content: SensitivityContent, out: Path) -> None:
     """The three files."""
     from stages.report.figures import write_png
     from stages.report.sensitivity import draw, markdown

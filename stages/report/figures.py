@@ -9,13 +9,16 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.report.rows import BASE, Row
-from stages.report.tables import COLUMNS
+from stages.report.rows import BASE
+from stages.report.schema import Row
+from stages.report.schema_accuracy import ClassDifference
+from stages.report.tables import COLUMNS, row_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +33,9 @@ CLASSES = 16
 """Classes in a figure; of a set with more, those that differ most."""
 
 
-def name_of(row: Row) -> str:
-    """An engine's name in a figure."""
-    return f"{row['backend']} {COLUMNS.get(row['precision'], row['precision'])}"
-
-
 def draw(rows: Sequence[Row], samples: Samples) -> dict[str, Figure]:
     """Every figure that the rows have the numbers for, by a short name."""
-    colours = {name_of(row): PALETTE[i % len(PALETTE)] for i, row in enumerate(rows)}
+    colours = {row_name(row): PALETTE[i % len(PALETTE)] for i, row in enumerate(rows)}
     made = {"pareto": _pareto(rows, colours)}
     for mode in ("runtime", "end2end"):
         made[f"latency-{mode}"] = _distributions(rows, samples, mode, colours)
@@ -64,7 +62,8 @@ def as_svg(figure: Figure, title: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", text, count=1)
-    return re.sub(r'<svg ([^>]*?)height="[^"]*"', rf'<svg role="img" aria-label="{title}" \1', text, count=1)
+    label = quoteattr(title)
+    return re.sub(r'<svg ([^>]*?)height="[^"]*"', lambda m: f'<svg role="img" aria-label={label} {m[1]}', text, count=1)
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:
@@ -80,8 +79,8 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 
 def _pareto(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
-    points = [(row, row["latency"]["runtime"]["median_ms"], row["map"]) for row in rows
-              if row["latency"]["runtime"] and row["map"] is not None]  # fmt: skip
+    points = [(row, runtime["median_ms"], row["map"]) for row in rows
+              if (runtime := row["latency"]["runtime"]) and row["map"] is not None]  # fmt: skip
     if not points:
         return None
     figure, axes = _figure(3.1)
@@ -94,12 +93,13 @@ def _pareto(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
     axes.plot(*zip(*front, strict=True), color="#9ca3af", linewidth=1, linestyle="--", zorder=1)
     for row, x, y in points:
         told = row["difference"].get("map")
-        if told and told["low"] is not None:  # the uncertainty of the difference to FP32, drawn at the point
+        # The uncertainty of the difference to FP32, drawn at the point.
+        if told and told["low"] is not None and told["high"] is not None:
             down, up = told["value"] - told["low"], told["high"] - told["value"]
             errors = [[max(down, 0)], [max(up, 0)]]
-            axes.errorbar(x, y, yerr=errors, color=colours[name_of(row)], capsize=3, linewidth=1)
+            axes.errorbar(x, y, yerr=errors, color=colours[row_name(row)], capsize=3, linewidth=1)
         marker = "o" if row["precision"] == BASE else "D"
-        axes.scatter([x], [y], s=46, marker=marker, color=colours[name_of(row)], label=name_of(row), zorder=3)
+        axes.scatter([x], [y], s=46, marker=marker, color=colours[row_name(row)], label=row_name(row), zorder=3)
     axes.set_xlabel("Runtime latency, ms (median)", fontsize=9)
     axes.set_ylabel("mAP", fontsize=9)
     axes.set_xlim(left=0)
@@ -109,7 +109,7 @@ def _pareto(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
 
 
 def _distributions(rows: Sequence[Row], samples: Samples, mode: str, colours: Mapping[str, str]) -> Figure | None:
-    known = [(name_of(row), 1e3 * samples[key]) for row in rows
+    known = [(row_name(row), 1e3 * samples[key]) for row in rows
              if (key := f"{row['backend']}.{row['precision']}.{mode}") in samples and samples[key].size]  # fmt: skip
     if not known:
         return None
@@ -134,24 +134,24 @@ def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figur
     base = next((r for r in rows if r["backend"] == row["backend"] and r["precision"] == BASE), None)
     if base is None or not base["accuracy"] or not row["accuracy"]:
         return None
-    of = [{c["name"]: c["AP"] for c in r["accuracy"]["per_class"]} for r in (base, row)]
+    of = [{c["name"]: c["AP"] for c in scores["per_class"]} for scores in (base["accuracy"], row["accuracy"])]
     known = [c for c in row["class_differences"] if c["value"] is not None]
     if not known:
         return None
-    chosen = sorted(sorted(known, key=lambda c: -abs(c["value"]))[:CLASSES], key=lambda c: c["value"], reverse=True)
+    chosen = sorted(sorted(known, key=lambda c: -abs(_value(c)))[:CLASSES], key=_value, reverse=True)
     figure = Figure(figsize=(WIDTH, 1.1 + 0.34 * len(chosen)), layout="constrained")
     bars, differences = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     y = np.arange(len(chosen))
     for shift, values, own in ((0.19, of[0], base), (-0.19, of[1], row)):
         aps = [100 * (values[c["name"]] or 0.0) for c in chosen]
-        bars.barh(y + shift, aps, 0.36, color=colours[name_of(own)], label=COLUMNS[own["precision"]])
-    bars.set_yticks(y, [_short(c["name"]) for c in chosen])
+        bars.barh(y + shift, aps, 0.36, color=colours[row_name(own)], label=COLUMNS[own["precision"]])
+    bars.set_yticks(y, [label(c["name"]) for c in chosen])
     bars.set_xlabel("AP", fontsize=9)
     bars.legend(fontsize=7.5, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     for place, told in zip(y, chosen, strict=True):
         if told["low"] is not None:
             differences.plot([told["low"], told["high"]], [place, place], color="#6b7280", linewidth=1.4)
-        differences.plot([told["value"]], [place], "o", markersize=4, color=colours[name_of(row)])
+        differences.plot([told["value"]], [place], "o", markersize=4, color=colours[row_name(row)])
     differences.axvline(0, color="#9ca3af", linewidth=0.8)
     differences.set_xlabel("difference, 95 %", fontsize=9)
     for axes in (bars, differences):
@@ -162,13 +162,19 @@ def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figur
     return figure
 
 
-def _short(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def _value(difference: ClassDifference) -> float:
+    return difference["value"] or 0.0
 
 
-def samples_of(files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
+def label(name: str, most: int = 18) -> str:
+    """A name of the user's for a figure: on one line, not too long, and no formula between its dollars."""
+    line = " ".join(name.split())
+    return (line if len(line) <= most else line[: most - 1] + "…").replace("$", r"\$")
+
+
+def samples_of(files: Sequence[tuple[str, Path]]) -> Samples:
     """The samples of several backends: ``(backend, samples.npz)`` each."""
-    found: dict[str, Any] = {}
+    found: dict[str, npt.NDArray[np.float64]] = {}
     for backend, path in files:
         with np.load(path) as data:
             found |= {f"{backend}.{name}": data[name] for name in data.files if not name.endswith(".round")}

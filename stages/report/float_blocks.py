@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from stages.report.schema import ReportContent
+from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.sensitivity import SETS, table
 from stages.report.tables import Table
 
 
-def headline(report: dict[str, Any]) -> str:
+def headline(report: ReportContent) -> str:
     """One sentence with the outcome on the validation set too; empty where no drop was asked for."""
     content = report.get("float_blocks")
     if not content:
@@ -16,7 +16,7 @@ def headline(report: dict[str, Any]) -> str:
     return f"{content['outcome']}.{_final(report, content)}"
 
 
-def explained(content: dict[str, Any]) -> str:
+def explained(content: FloatBlocksContent) -> str:
     """How it was decided: on which images, on which engine."""
     same = content["labels"] == "val"
     told = (
@@ -34,7 +34,7 @@ def explained(content: dict[str, Any]) -> str:
     )
 
 
-def block_table(content: dict[str, Any]) -> Table:
+def block_table(content: FloatBlocksContent) -> Table:
     """A line per block in float: what it brought, what it cost."""
     rows = [
         [one["block"], str(one["layers"]), f"{one['share']:.1%}", f"{one['gain']:+.2f}", f"{one['ms_lost']:+.2f}"]
@@ -43,7 +43,7 @@ def block_table(content: dict[str, Any]) -> Table:
     return Table("Blocks left in float", ["Block", "Layers", "Share of work", "mAP gained", "ms lost"], rows)
 
 
-def step_table(content: dict[str, Any]) -> Table:
+def step_table(content: FloatBlocksContent) -> Table:
     """A line per mixture that was tried, in order."""
     rows = [
         [
@@ -58,7 +58,7 @@ def step_table(content: dict[str, Any]) -> Table:
     return Table("What was tried", ["Blocks in float", "Which", "mAP", "Drop", "Speed-up"], rows)
 
 
-def tables(report: dict[str, Any]) -> list[Table]:
+def tables(report: ReportContent) -> list[Table]:
     """The tables there are: blocks in float, mixtures, the ranking."""
     content = report.get("float_blocks")
     if not content:
@@ -69,7 +69,7 @@ def tables(report: dict[str, Any]) -> list[Table]:
     return [one for one in made if one.rows]
 
 
-def _final(report: dict[str, Any], content: dict[str, Any]) -> str:
+def _final(report: ReportContent, content: FloatBlocksContent) -> str:
     """What the report's own scores say of the drop, where the choice was made on other images."""
     if content["labels"] == "val" or not content["met"]:
         return ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import cast
 
 from stages.options.gate import GateOptions
-from stages.report.rows import BASE, Row
+from stages.report.rows import BASE
+from stages.report.schema import ChallengerRow, GateVerdict, Row
+from stages.report.schema_accuracy import ClassDifference, Difference
 
 PASS, FAIL, LEFT_OUT = "pass", "fail", "left out"
 
@@ -20,7 +22,7 @@ class Reading:
     of: str
 
 
-def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[dict[str, Any]]:
+def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[GateVerdict]:
     """One verdict per gate that is set and per engine that it concerns.
 
     A verdict::
@@ -44,7 +46,7 @@ def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool =
     return found
 
 
-def judge_beside(row: Row, options: GateOptions) -> list[dict[str, Any]]:
+def judge_beside(row: ChallengerRow, options: GateOptions) -> list[GateVerdict]:
     """The verdicts of a challenger beside the champion, named ``champion.GATE``.
 
     Args:
@@ -63,7 +65,7 @@ def _wanted(options: object, readings: Readings) -> Iterator[tuple[str, float]]:
             yield f.name, float(limit)
 
 
-def _verdict(name: str, limit: float, row: Row, readings: Readings, require_valid: bool) -> dict[str, Any]:
+def _verdict(name: str, limit: float, row: Row, readings: Readings, require_valid: bool) -> GateVerdict:
     reading = readings[name](row)
     margin = reason = None
     if reading.value is None:
@@ -98,7 +100,7 @@ def _size_drop(row: Row) -> Reading:
     return _largest([(f"{size} boxes", row["difference"].get(f"map_{size}")) for size in sizes])
 
 
-def _largest(candidates: list[tuple[str, dict[str, Any] | None]]) -> Reading:
+def _largest(candidates: Sequence[tuple[str, Difference | ClassDifference | None]]) -> Reading:
     """The largest drop, by the worse bound: the lower one of the difference."""
     found = [
         Reading(-(told["value"] if told["low"] is None else told["low"]),
@@ -131,6 +133,10 @@ def _size(row: Row) -> Reading:
     return Reading(None if row["engine_bytes"] is None else row["engine_bytes"] / 1e6, "MB")
 
 
+def _size_ratio(row: Row) -> Reading:
+    return Reading(cast(ChallengerRow, row)["size_ratio"], "size / the champion's")
+
+
 def _share(row: Row) -> Reading:
     return Reading(row["int8_share"], "share of multiply-adds")
 
@@ -159,7 +165,7 @@ _BESIDE: Readings = {
     "max_class_drop": _class_drop,
     "min_speedup": _speedup("runtime"),
     "min_end2end_speedup": _speedup("end2end"),
-    "max_size_ratio": lambda row: Reading(row["size_ratio"], "size / the champion's"),
+    "max_size_ratio": _size_ratio,
 }
 _TIMED = {
     "min_speedup": "runtime",

@@ -2,61 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from stages.report import float_blocks
+from stages.report.markdown_text import code, escape
+from stages.report.rows import MODES
+from stages.report.schema import ReportContent
 from stages.report.tables import (
-    COLUMNS,
     METHODS,
     Table,
     class_table,
     detail_table,
+    earlier_timings,
     gate_table,
     invalid_timings,
     latency_table,
     missing,
+    row_name,
 )
 
 
-def render(report: dict[str, Any]) -> str:
+def render(report: ReportContent) -> str:
     """``report.md`` of a ``report.json``."""
     about = [
-        ("Run", report["run_id"]),
-        ("Data", report["data"]),
-        ("Hardware", report["hardware"]),
-        ("Compression", METHODS.get(report["method"], report["method"])),
+        ("Run", escape(report["run_id"])),
+        ("Data", escape(report["data"])),
+        ("Hardware", escape(report["hardware"])),
+        ("Compression", escape(METHODS.get(report["method"], report["method"]))),
         ("Seed", str(report["seed"])),
-        ("Command", f"`{report['command']}`" if report["command"] else ""),
+        ("Command", code(report["command"]) if report["command"] else ""),
     ]
-    parts = [f"# {report['model'] or 'Detector'}: measured engines"]
+    parts = [f"# {escape(report['model']) or 'Detector'}: measured engines"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in about if value))
-    parts += [f"**{sentence}**" for sentence in _headlines(report)]
+    parts += [f"**{escape(sentence)}**" for sentence in _headlines(report)]
     if said := float_blocks.headline(report):
-        parts.append(said)
+        parts.append(escape(said))
     gates = gate_table(report)
     if gates.rows:
-        parts += _section(gates, "Where a number has an interval, its worse bound is judged.")
-    for mode in ("runtime", "end2end"):
+        parts += _section(gates, GATES)
+    for mode in MODES:
         parts += _section(latency_table(report, mode), EXPLAINED[mode])
     invalid = invalid_timings(report)
     if invalid:
         parts.append("\\* These timings are not valid:")
-        parts.append("\n".join(f"- {sentence}" for sentence in invalid))
-    parts += _section(
-        detail_table(report),
-        DETAILS,
-    )
-    for i, table in enumerate(float_blocks.tables(report)):
-        parts += _section(table, float_blocks.explained(report["float_blocks"]) if i == 0 else "")
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in invalid))
+    parts += _section(detail_table(report), DETAILS)
+    if report["float_blocks"]:
+        notes = [escape(float_blocks.explained(report["float_blocks"]))]
+        for table in float_blocks.tables(report):
+            parts += _section(table, notes.pop() if notes else "")
     classes = class_table(report)
     if len(classes.header) > 2:
         parts += _section(classes, "Points, over IoU 0.50 to 0.95.")
     if report["failures"]:
         parts.append("## What is missing")
         parts.append("\n".join(f"- {_failure_line(*one)}" for one in missing(report)))
+    if earlier := earlier_timings(report):
+        parts.append(escape(earlier))
     return "\n\n".join(parts) + "\n"
 
 
+GATES = "Where a number has an interval, its worse bound is judged."
 DETAILS = (
     "p90 and p99 are of the Runtime samples; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, "
     "of the speed-up from round to round, of the drop from resampling the images. A star: the timing is not valid, or "
@@ -74,7 +78,7 @@ def _section(table: Table, text: str) -> list[str]:
     return [part for part in (f"## {table.title}", text, table.markdown()) if part]
 
 
-def _headlines(report: dict[str, Any]) -> list[str]:
+def _headlines(report: ReportContent) -> list[str]:
     """One sentence for each reduced-precision engine that was timed or scored."""
     found = []
     for row in report["rows"]:
@@ -82,12 +86,12 @@ def _headlines(report: dict[str, Any]) -> list[str]:
         facts = []
         if faster is not None:
             facts.append(f"{faster:.2f} times the speed of FP32")
-        if drop is not None:
+        if drop is not None and row["map"] is not None:
             facts.append(f"mAP {row['map']:.1f} ({-drop:+.1f} points)")
         if facts:
-            found.append(f"{row['backend']} {COLUMNS.get(row['precision'], row['precision'])}: {', '.join(facts)}.")
+            found.append(f"{row_name(row)}: {', '.join(facts)}.")
     return found
 
 
 def _failure_line(stages: list[str], status: str, error: str) -> str:
-    return f"{', '.join(f'`{stage}`' for stage in stages)} {status}: {error.replace(chr(10), ' ')}"
+    return f"{', '.join(map(code, stages))} {status}: {escape(error)}"

@@ -6,18 +6,23 @@ It works with whatever there is: a backend that failed is a row with a status, n
 ``stages/report/rows.py``), ``gates`` (see ``stages/report/gates.py``), ``agreement`` of the engines (see
 ``stages/agreement/agreement.py``; null if they were not compared), ``float_blocks`` (see
 ``stages/mixed_precision/float_blocks.py``; null where ``compression.max_map_drop`` is not set),
-``tables`` (the words of the two main tables) and ``failures`` as given.
+``tables`` (the words of the two main tables) and ``failures`` as given; in the file of a run also ``timed_in``, from
+a stage to the earlier run that its timings were taken in.
 
-The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``.
+The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
+figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
+a run which takes the report over renders it again with its own id.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, cast
 
 from stages.artifacts import (
+    FILE,
     AccuracyResult,
     Agreement,
     Comparison,
@@ -29,9 +34,13 @@ from stages.artifacts import (
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown
+from stages.report import markdown, page
 from stages.report.gates import evaluate_gates
-from stages.report.rows import MODES, Row, add_agreement, build_rows
+from stages.report.page_parts import read_parts, write_parts
+from stages.report.rows import MODES, add_agreement, build_rows
+from stages.report.schema import Failure, ReportContent, Row
+from stages.report.schema_accuracy import AgreementContent
+from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.tables import latency_table
 
 SCHEMA_VERSION = 1
@@ -41,9 +50,9 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
-    unkeyed: ClassVar[tuple[str, ...]] = ("run_id",)  # a repeated run takes the report and puts its own id in
+    unkeyed: ClassVar[tuple[str, ...]] = ("run_id", "command")  # a repeated run renders the report again with its own
     Options: ClassVar[type] = ReportOptions
     Output: ClassVar[type[Report]] = Report
 
@@ -62,13 +71,12 @@ class ReportStage:
     def run(self, inputs: Inputs, context: StageContext) -> Report:
         """Write the files; a metric for each difference between a row and its backend's FP32, and for each gate."""
         o = self.options
-        rows = build_rows(
-            inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons, o.failures, o.hardware
-        )
+        failures = cast("list[Failure]", o.failures)
+        rows = build_rows(inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons, failures, o.hardware)
         agreement = _agreement(inputs.agreements, rows)
         good = [row["status"] == "ok" for row in rows]
-        whole = bool(good) and all(good) and not o.failures
-        report: dict[str, Any] = {
+        whole = bool(good) and all(good) and not failures
+        report: ReportContent = {
             "schema_version": SCHEMA_VERSION,
             "status": "ok" if whole else "partial" if any(good) else "failed",
             "run_id": o.run_id,
@@ -83,12 +91,13 @@ class ReportStage:
             "gates": evaluate_gates(rows, o.gate, require_all=o.require_all_backends),
             "agreement": agreement,
             "float_blocks": _float_blocks(inputs.mixtures),
-            "failures": o.failures,
+            "failures": failures,
+            "tables": {},
         }
-        report["tables"] = {mode: asdict(latency_table(report, mode)) for mode in MODES}
-        (context.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (context.out / "report.md").write_text(markdown.render(report), encoding="utf-8")
-        self._write_page(report, inputs, context)
+        report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
+        self._write_parts(report, inputs, context.out)
+        for name, text in render(report, context.out).items():
+            (context.out / name).write_text(text, encoding="utf-8")
         for row in rows:
             if row["map_drop"] is not None:
                 context.metric(f"map_drop.{row['backend']}.{row['precision']}", row["map_drop"])
@@ -99,41 +108,49 @@ class ReportStage:
                 context.metric(f"gate.{gate['gate']}.{gate['backend']}.{gate['precision']}.margin", gate["margin"])
         return Report(root=context.out, files=hash_files(context.out))
 
-    def _write_page(self, report: dict[str, Any], inputs: Inputs, context: StageContext) -> None:
-        import yaml
-
-        from stages.report import figures, page, sensitivity
+    def _write_parts(self, report: ReportContent, inputs: Inputs, out: Path) -> None:
+        from stages.report import figures, sensitivity
 
         samples = figures.samples_of([(r.backend, r.path("samples.npz")) for r in inputs.latencies
                                       if "samples.npz" in r.files])  # fmt: skip
         drawn = figures.draw(report["rows"], samples)
         if report["float_blocks"] and report["float_blocks"]["ranking"]:
             drawn["sensitivity"] = sensitivity.draw(report["float_blocks"]["ranking"])
-        for name, figure in drawn.items():
-            figures.write_png(figure, context.out / f"report-{name}.png")
         compared = [(json.loads(c.path("compare.json").read_text(encoding="utf-8")), c.root)
                     for c in inputs.comparisons]  # fmt: skip
-        text = page.render(
-            report,
-            {name: figures.as_svg(figure, name) for name, figure in drawn.items()},
-            compared,
-            yaml.safe_dump(self.options.config, sort_keys=False) if self.options.config else "",
-            self.options.versions,
-        )
-        (context.out / "report.html").write_text(text, encoding="utf-8")
+        write_parts(out, drawn, compared, self.options.config, self.options.versions)
 
 
-def _float_blocks(mixtures: list[ExportedModel]) -> dict[str, Any] | None:
-    from stages.artifacts import FILE
+def load(folder: Path) -> ReportContent:
+    """``report.json`` of a report's folder."""
+    content: ReportContent = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return content
 
-    found = [json.loads(m.path(FILE).read_text(encoding="utf-8")) for m in mixtures]
-    return found[0] if found else None
+
+def render(report: ReportContent, folder: Path) -> dict[str, str]:
+    """The texts of a report, by file name: ``report.json`` itself, and the same for people.
+
+    Args:
+        folder: of a report, with the figures and pictures.
+    """
+    return {
+        "report.json": json.dumps(report, indent=1) + "\n",
+        "report.md": markdown.render(report),
+        "report.html": page.render(report, read_parts(folder)),
+    }
 
 
-def _agreement(agreements: list[Agreement], rows: list[Row]) -> dict[str, Any] | None:
+def _float_blocks(mixtures: list[ExportedModel]) -> FloatBlocksContent | None:
+    for mixture in mixtures[:1]:
+        content: FloatBlocksContent = json.loads(mixture.path(FILE).read_text(encoding="utf-8"))
+        return content
+    return None
+
+
+def _agreement(agreements: list[Agreement], rows: list[Row]) -> AgreementContent | None:
     """The agreement of the engines, noted at their rows too; ``None`` if they were not compared."""
     for found in agreements[:1]:
-        content: dict[str, Any] = json.loads(found.path("agreement.json").read_text(encoding="utf-8"))
+        content: AgreementContent = json.loads(found.path("agreement.json").read_text(encoding="utf-8"))
         add_agreement(rows, content)
         return content
     return None

@@ -24,16 +24,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult
+from stages.report.schema import Failure, Row
+from stages.report.schema_accuracy import AccuracyContent, AgreementContent, CompareContent, Scores
+from stages.report.schema_engines import LatencyContent
 
 MODES: tuple[str, ...] = ("runtime", "end2end")
 BASE = "fp32"
 ORDER: tuple[str, ...] = ("fp32", "int8", "int8_fp16", "int8_fp16_pm")
 """Precisions in the order of the tables; others follow."""
-
-Row = dict[str, Any]
 
 
 def build_rows(
@@ -41,7 +42,7 @@ def build_rows(
     latencies: Sequence[LatencyResult],
     accuracies: Sequence[AccuracyResult],
     comparisons: Sequence[Comparison],
-    failures: Sequence[dict[str, Any]],
+    failures: Sequence[Failure],
     hardware: str,
 ) -> list[Row]:
     """Rows in the order in which backends appear, FP32 first within each."""
@@ -53,20 +54,21 @@ def build_rows(
     for engine in engines:
         _add_engine(row(engine.backend, str(engine.precision)), engine)
     for latency in latencies:
-        content = json.loads(latency.path("latency.json").read_text(encoding="utf-8"))
-        for precision in content["engines"]:
-            _add_latency(row(latency.backend, precision), content, precision)
+        timed: LatencyContent = json.loads(latency.path("latency.json").read_text(encoding="utf-8"))
+        for engine_name in timed["engines"]:
+            _add_latency(row(latency.backend, engine_name), timed, engine_name)
     for accuracy in accuracies:
-        content = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
-        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), content, accuracy.key)
+        scored: AccuracyContent = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
+        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), scored, accuracy.key)
     for comparison in comparisons:
-        content = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
+        compared: CompareContent = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
         own = row(comparison.backend, str(comparison.other))
-        own["difference"] = {k: v for k, v in content["difference"].items() if v is not None}
-        own["class_differences"] = content["per_class"]
+        own["difference"] = {k: v for k, v in compared["difference"].items() if v is not None}
+        own["class_differences"] = compared["per_class"]
     for failure in failures:
-        if failure.get("backend") and failure.get("precision"):
-            row(failure["backend"], str(failure["precision"]))
+        name, precision = failure.get("backend"), failure.get("precision")
+        if name and precision:
+            row(name, str(precision))
     for failure in failures:
         for hit in _concerned(rows.values(), failure):
             _add_failure(hit, failure)
@@ -77,10 +79,6 @@ def build_rows(
 
 
 def _empty(backend: str, precision: str, hardware: str) -> Row:
-    unknown = (
-        "error", "map", "map50", "map75", "map_drop", "accuracy", "engine_bytes", "build_seconds", "threads", "batch",
-        "load_s", "nms_in", "int8_share", "parts", "memory", "audit", "matches", "agreement",
-    )  # fmt: skip
     return {
         "backend": backend,
         "precision": precision,
@@ -93,7 +91,24 @@ def _empty(backend: str, precision: str, hardware: str) -> Row:
         "speedup_interval": dict.fromkeys(MODES),
         "difference": {},
         "class_differences": [],
-        **dict.fromkeys(unknown),
+        "error": None,
+        "map": None,
+        "map50": None,
+        "map75": None,
+        "map_drop": None,
+        "accuracy": None,
+        "engine_bytes": None,
+        "build_seconds": None,
+        "threads": None,
+        "batch": None,
+        "load_s": None,
+        "nms_in": None,
+        "int8_share": None,
+        "parts": None,
+        "memory": None,
+        "audit": None,
+        "matches": None,
+        "agreement": None,
     }
 
 
@@ -106,32 +121,34 @@ def _add_engine(row: Row, engine: Engine) -> None:
     row["build_seconds"] = engine.build_seconds
     row["threads"] = engine.options.get("threads")
     row["batch"] = engine.batch
-    row["audit"] = engine.notes.get("audit")
-    row["int8_share"] = (row["audit"] or {}).get("int8_share")
+    row["audit"] = audit = engine.notes.get("audit")
+    row["int8_share"] = audit["int8_share"] if audit else None
 
 
-def _add_latency(row: Row, content: dict[str, Any], precision: str) -> None:
+def _add_latency(row: Row, content: LatencyContent, precision: str) -> None:
     found = content["engines"][precision]
-    row["latency"] = {mode: found.get(mode) for mode in MODES}
-    row["validity"] = {mode: ((found.get(mode) or {}).get("validity") or {}).get("verdict") for mode in MODES}
+    row["latency"] = {"runtime": found.get("runtime"), "end2end": found.get("end2end")}
+    for mode, latency in row["latency"].items():
+        validity = latency.get("validity") if latency else None
+        row["validity"][mode] = validity["verdict"] if validity else None
     row["parts"], row["memory"] = found.get("parts"), found.get("memory")
     if precision != BASE:
-        for mode, ratio in (content.get("speedup") or {}).items():
-            if ratio.get("low") is not None:
+        for mode, ratio in content.get("speedup", {}).items():
+            if ratio["low"] is not None and ratio["high"] is not None:
                 row["speedup_interval"][mode] = [ratio["low"], ratio["high"]]
-    row["load_s"] = found.get("cold_start", {}).get("load_s")
+    cold = found.get("cold_start")
+    row["load_s"] = cold["load_s"] if cold else None
     row["nms_in"] = content.get("nms_in")
 
 
-def _add_accuracy(row: Row, content: dict[str, Any], key: str) -> None:
+def _add_accuracy(row: Row, content: AccuracyContent, key: str) -> None:
     row["matches"] = key or None
-    for name in ("map", "map50", "map75"):
-        row[name] = content[name]
+    row["map"], row["map50"], row["map75"] = content["map"], content["map50"], content["map75"]
     told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
-    row["accuracy"] = {k: v for k, v in content.items() if k not in told}
+    row["accuracy"] = cast(Scores, {k: v for k, v in content.items() if k not in told})
 
 
-def add_agreement(rows: Iterable[Row], content: dict[str, Any]) -> None:
+def add_agreement(rows: Iterable[Row], content: AgreementContent) -> None:
     """Note at each row how it agrees with the reference; one that does not has failed."""
     told = {(each["backend"], each["precision"]): each for each in content["engines"]}
     for row in rows:
@@ -141,7 +158,7 @@ def add_agreement(rows: Iterable[Row], content: dict[str, Any]) -> None:
             _add_failure(row, {"stage": "agreement", "status": "failed", "error": error})
 
 
-def _concerned(rows: Iterable[Row], failure: dict[str, Any]) -> list[Row]:
+def _concerned(rows: Iterable[Row], failure: Failure) -> list[Row]:
     """The rows that miss something because of a failure; one without a precision concerns all of its backend."""
     if not failure.get("backend"):
         return []  # an earlier stage; what it left undone is reported by the stages that needed it
@@ -151,10 +168,10 @@ def _concerned(rows: Iterable[Row], failure: dict[str, Any]) -> list[Row]:
     ]
 
 
-def _add_failure(row: Row, failure: dict[str, Any]) -> None:
+def _add_failure(row: Row, failure: Failure) -> None:
     status = failure.get("status", "failed")
     row["status"] = status if row["status"] in ("ok", status) else "failed"
-    row["failed_stages"].append(failure.get("stage"))
+    row["failed_stages"].append(failure["stage"])
     error = str(failure.get("error", ""))
     if error not in (row["error"] or "").split("\n"):  # one cause, several stages that miss its result
         row["error"] = f"{row['error']}\n{error}" if row["error"] else error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stages.report.tables import Table
+from stages.report.markdown_text import escape
+from stages.report.schema_blocks import BlockDamage, SensitivityContent
+from stages.report.tables import NOTHING, Table, digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +17,7 @@ SHOWN = 24
 CERTAIN, OPEN = "#be123c", "#9ca3af"
 
 
-def table(content: dict[str, Any]) -> Table:
+def table(content: SensitivityContent) -> Table:
     """A line per block, worst first."""
     labelled = content["labels"] is not None
     header = ["Block", "Layers", "Share of work", *(["mAP drop", "95 %"] if labelled else []), "Output distance"]
@@ -23,12 +25,12 @@ def table(content: dict[str, Any]) -> Table:
     for one in content["blocks"]:
         drop = []
         if labelled:
-            drop = [f"{one['map_drop']:+.2f}", _interval(one)]
+            drop = [digits(one["map_drop"], 2, "+"), _interval(one)]
         rows.append([one["block"], str(one["layers"]), f"{one['share']:.1%}", *drop, f"{one['distance']:.4f}"])
     return Table("What each block costs in INT8", header, rows)
 
 
-def explained(content: dict[str, Any]) -> str:
+def explained(content: SensitivityContent) -> str:
     """One paragraph: what was measured, and how to read it."""
     on = f"{content['images']} {SETS[content['labels']]}, on the built {content['backend']} engine"
     text = (
@@ -44,15 +46,17 @@ def explained(content: dict[str, Any]) -> str:
     return text
 
 
-def markdown(content: dict[str, Any]) -> str:
+def markdown(content: SensitivityContent) -> str:
     """``sensitivity.md``."""
     found = table(content)
-    return f"# {found.title}\n\n{explained(content)}\n\n![Plot](sensitivity.png)\n\n{found.markdown()}\n"
+    return f"# {found.title}\n\n{escape(explained(content))}\n\n![Plot](sensitivity.png)\n\n{found.markdown()}\n"
 
 
-def draw(content: dict[str, Any]) -> Figure:
+def draw(content: SensitivityContent) -> Figure:
     """Bars of the distance and, with labels, points of the mAP drop with their intervals; worst on top."""
     from matplotlib.figure import Figure
+
+    from stages.report.figures import label
 
     shown = content["blocks"][:SHOWN]
     labelled = content["labels"] is not None
@@ -69,7 +73,7 @@ def draw(content: dict[str, Any]) -> Figure:
         panels[0].set_xlabel("mAP lost, points (95 %)", fontsize=9)
     panels[-1].barh(y, [one["distance"] for one in shown], 0.6, color="#2563eb")
     panels[-1].set_xlabel("distance of the outputs from FP32", fontsize=9)
-    panels[0].set_yticks(y, [one["block"] for one in shown])
+    panels[0].set_yticks(y, [label(one["block"], 40) for one in shown])
     panels[0].set_ylim(len(shown) - 0.4, -0.6)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,5 +86,5 @@ def draw(content: dict[str, Any]) -> Figure:
     return figure
 
 
-def _interval(one: dict[str, Any]) -> str:
-    return "None" if one["low"] is None else f"{one['low']:+.2f} to {one['high']:+.2f}"
+def _interval(one: BlockDamage) -> str:
+    return NOTHING if one["low"] is None else f"{one['low']:+.2f} to {one['high']:+.2f}"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from stages.report.rows import BASE, ORDER, Row
+from stages.report.markdown_text import escape
+from stages.report.rows import BASE, ORDER
+from stages.report.schema import ReportContent, Row, TableContent
+from stages.report.schema_engines import ModeLatency
+
+NOTHING = "None"
+"""The word of a cell for what is not known; `NONE_SHOWN` is what people see of it."""
+NONE_SHOWN = "–"
 
 COLUMNS: dict[str, str] = {
     "fp32": "FP32",
@@ -30,16 +37,34 @@ class Table:
     header: list[str]
     rows: list[list[str]]
 
+    @property
+    def words(self) -> list[bool]:
+        """Of each column, whether it holds words rather than numbers, which are aligned to the right."""
+        return [is_word(column) for column in zip(*self.rows, strict=True)] or [True] * len(self.header)
+
+    def content(self) -> TableContent:
+        """The table for ``report.json``."""
+        return {"title": self.title, "header": self.header, "rows": self.rows}
+
     def markdown(self) -> str:
-        """The table alone, without its title; numbers are aligned to the right."""
-        rule = ["---" if is_word(column) else "---:" for column in zip(*self.rows, strict=True)] or ["---"] * len(
-            self.header
-        )
-        lines = [self.header, rule, *([_escape(cell) for cell in row] for row in self.rows)]
+        """The table alone, without its title."""
+        rule = ["---" if words else "---:" for words in self.words]
+        rows = [[NONE_SHOWN if cell == NOTHING else escape(cell) for cell in row] for row in self.rows]
+        lines = [[escape(name) for name in self.header], rule, *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def latency_table(report: dict[str, Any], mode: str) -> Table:
+def engine_name(backend: str, precision: str) -> str:
+    """An engine as people call it: ``onnxruntime INT8``."""
+    return f"{backend} {COLUMNS.get(precision, precision)}"
+
+
+def row_name(row: Row) -> str:
+    """The name of a row's engine."""
+    return engine_name(row["backend"], row["precision"])
+
+
+def latency_table(report: ReportContent, mode: str) -> Table:
     """One of the two main tables: a line per backend, medians in milliseconds.
 
     A cell is ``None`` where it does not apply (the backend has no such engine), ``failed`` or ``unavailable`` where it
@@ -53,16 +78,16 @@ def latency_table(report: dict[str, Any], mode: str) -> Table:
     by_backend: dict[str, dict[str, Row]] = {}
     for row in report["rows"]:
         by_backend.setdefault(row["backend"], {})[row["precision"]] = row
-    method = METHODS.get(report["method"], report["method"] or "None")
+    method = METHODS.get(report["method"], report["method"] or NOTHING)
     rows = []
     for backend, of in by_backend.items():
-        speedups = [r["speedup"][mode] for r in of.values() if r["speedup"][mode] is not None]
+        speedups = [ratio for r in of.values() if (ratio := r["speedup"][mode]) is not None]
         rows.append(
             [
                 backend,
-                next(iter(of.values()))["hardware"] or "None",
+                next(iter(of.values()))["hardware"] or NOTHING,
                 *(_cell(of.get(p), _median(of.get(p), mode), 2) + _star(of.get(p), mode) for p in ORDER),
-                f"{max(speedups):.2f}" if speedups else "None",
+                f"{max(speedups):.2f}" if speedups else NOTHING,
                 *(_cell(of.get(p), of[p]["map"] if p in of else None, 1) for p in (BASE, "int8")),
                 method,
             ]
@@ -70,7 +95,7 @@ def latency_table(report: dict[str, Any], mode: str) -> Table:
     return Table(f"{name} latency", header, rows)
 
 
-def detail_table(report: dict[str, Any]) -> Table:
+def detail_table(report: ReportContent) -> Table:
     """A line per backend and precision."""
     header = [
         "Backend", "Precision", "Status", "Runtime p50, ms", "p90", "p99", "Speed-up", "End2End p50, ms", "Speed-up",
@@ -78,50 +103,50 @@ def detail_table(report: dict[str, Any]) -> Table:
     ]  # fmt: skip
     rows = []
     for row in report["rows"]:
-        runtime, end2end = (row["latency"][mode] or {} for mode in ("runtime", "end2end"))
+        runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
         share, size = row["int8_share"], row["engine_bytes"]
         rows.append(
             [
                 row["backend"],
                 COLUMNS.get(row["precision"], row["precision"]),
                 row["status"],
-                _number(runtime.get("median_ms"), 2) + _star(row, "runtime"),
-                *(_number(runtime.get(k), 2) + _cell_star(runtime, k) for k in ("p90_ms", "p99_ms")),
+                digits(runtime and runtime["median_ms"], 2) + _star(row, "runtime"),
+                digits(runtime and runtime.get("p90_ms"), 2) + _cell_star(runtime, "p90_ms"),
+                digits(runtime and runtime.get("p99_ms"), 2) + _cell_star(runtime, "p99_ms"),
                 _ranged(row["speedup"]["runtime"], row["speedup_interval"]["runtime"], 2),
-                _number(end2end.get("median_ms"), 2) + _star(row, "end2end"),
+                digits(end2end and end2end["median_ms"], 2) + _star(row, "end2end"),
                 _ranged(row["speedup"]["end2end"], row["speedup_interval"]["end2end"], 2),
-                *(_number(row[k], 1) for k in ("map", "map50")),
+                digits(row["map"], 1),
+                digits(row["map50"], 1),
                 _ranged(row["map_drop"], _drop_interval(row), 1),
-                _number(None if size is None else size / 1e6, 1),
-                "None" if share is None else f"{share:.1%}",
+                digits(None if size is None else size / 1e6, 1),
+                NOTHING if share is None else f"{share:.1%}",
             ]
         )
     return Table("Every engine", header, rows)
 
 
-def class_table(report: dict[str, Any]) -> Table:
+def class_table(report: ReportContent) -> Table:
     """A line per class: boxes, and the AP on every engine that was scored, in points."""
-    scored = [row for row in report["rows"] if row["accuracy"]]
-    names = [f"{row['backend']} {COLUMNS.get(row['precision'], row['precision'])}" for row in scored]
-    per_class = [row["accuracy"]["per_class"] for row in scored]
+    scored = [(row_name(row), row["accuracy"]["per_class"]) for row in report["rows"] if row["accuracy"]]
     rows = [
-        [first["name"], str(first["boxes"]), *(_number(None if c["AP"] is None else 100 * c["AP"], 1) for c in same)]
-        for same in zip(*per_class, strict=True)
-        for first in same[:1]
+        [same[0]["name"], str(same[0]["boxes"]), *(digits(None if c["AP"] is None else 100 * c["AP"], 1) for c in same)]
+        for same in zip(*(classes for _, classes in scored), strict=True)
     ]
+    names = [name for name, _ in scored]
     return Table("AP per class", ["Class", "Boxes", *names], rows)
 
 
-def gate_table(report: dict[str, Any]) -> Table:
+def gate_table(report: ReportContent) -> Table:
     """A line per gate and engine."""
     rows = [
         [
             gate["verdict"],
             gate["gate"],
-            f"{gate['backend']} {COLUMNS.get(gate['precision'], gate['precision'])}",
+            engine_name(gate["backend"], gate["precision"]),
             f"{gate['limit']:g}",
-            "None" if gate["value"] is None else f"{gate['value']:.3g}",
-            "None" if gate["margin"] is None else f"{gate['margin']:+.3g}",
+            NOTHING if gate["value"] is None else f"{gate['value']:.3g}",
+            NOTHING if gate["margin"] is None else f"{gate['margin']:+.3g}",
             gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
         ]
         for gate in report.get("gates", ())
@@ -129,42 +154,52 @@ def gate_table(report: dict[str, Any]) -> Table:
     return Table("Gates", ["Verdict", "Gate", "Engine", "Limit", "Measured", "Margin", "What was judged"], rows)
 
 
-def missing(report: dict[str, Any]) -> list[tuple[list[str], str, str]]:
+def missing(report: ReportContent) -> list[tuple[list[str], str, str]]:
     """What failed or is unavailable: stages, status, reason; stages that are missing for one reason stand together."""
     found: dict[tuple[str, str], list[str]] = {}
     for failure in report["failures"]:
         reason = (str(failure.get("status", "failed")), str(failure.get("error", "")))
-        found.setdefault(reason, []).append(str(failure.get("stage")))
+        found.setdefault(reason, []).append(failure["stage"])
     return [(stages, *reason) for reason, stages in found.items()]
 
 
-def invalid_timings(report: dict[str, Any]) -> list[str]:
+def invalid_timings(report: ReportContent) -> list[str]:
     """A sentence per timing that is not valid."""
     return [
-        f"{row['backend']} {COLUMNS.get(row['precision'], row['precision'])}, {MODE_NAMES[mode]}: {verdict}"
+        f"{row_name(row)}, {MODE_NAMES[mode]}: {verdict}"
         for row in report["rows"]
         for mode, verdict in row["validity"].items()
         if verdict not in (None, "valid")
     ]
 
 
+def earlier_timings(report: ReportContent) -> str:
+    """A sentence on the runs that timings were taken in, if that was not this one."""
+    timed_in = report.get("timed_in")
+    if not timed_in:
+        return ""
+    told = "; ".join(f"{node.partition('.')[2]} in run {run}" for node, run in timed_in.items())
+    return f"Timings were taken earlier, on this machine since it started: {told}."
+
+
 def _star(row: Row | None, mode: str) -> str:
     return "*" if row and row["latency"][mode] and row["validity"][mode] not in (None, "valid") else ""
 
 
-def _cell_star(latency: dict[str, Any], name: str) -> str:
-    verdict = ((latency.get("validity") or {}).get("cells") or {}).get(name)
+def _cell_star(latency: ModeLatency | None, name: str) -> str:
+    validity = latency.get("validity") if latency else None
+    verdict = validity.get("cells", {}).get(name) if validity else None
     return "" if verdict in (None, "valid") else "*"
 
 
-def _ranged(value: float | None, bounds: list[float] | None, digits: int) -> str:
-    text = _number(value, digits)
-    return text if value is None or bounds is None else f"{text} ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})"
+def _ranged(value: float | None, bounds: list[float] | None, count: int) -> str:
+    text = digits(value, count)
+    return text if value is None or bounds is None else f"{text} ({bounds[0]:.{count}f} to {bounds[1]:.{count}f})"
 
 
 def _drop_interval(row: Row) -> list[float] | None:
     told = row["difference"].get("map")
-    return None if told is None or told["low"] is None else [-told["high"], -told["low"]]
+    return None if told is None or told["low"] is None or told["high"] is None else [-told["high"], -told["low"]]
 
 
 def _median(row: Row | None, mode: str) -> float | None:
@@ -172,21 +207,18 @@ def _median(row: Row | None, mode: str) -> float | None:
     return None if latency is None else float(latency["median_ms"])
 
 
-def _cell(row: Row | None, value: float | None, digits: int) -> str:
+def _cell(row: Row | None, value: float | None, count: int) -> str:
     if value is None and row is not None and row["status"] != "ok":
-        return str(row["status"])
-    return _number(value, digits)
+        return row["status"]
+    return digits(value, count)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "None" if value is None else f"{value:.{digits}f}"
+def digits(value: float | None, count: int, sign: str = "") -> str:
+    """A number with ``count`` digits behind the point, for a cell; ``sign`` is "+" to show it always."""
+    return NOTHING if value is None else f"{value:{sign}.{count}f}"
 
 
-def is_word(column: tuple[str, ...]) -> bool:
+def is_word(column: Sequence[str]) -> bool:
     """Whether a column holds words rather than numbers, which are aligned to the right."""
     cells = [cell.lstrip("+-").rstrip("%*").replace(".", "") for cell in column]
-    return not set(column) <= {"None"} and not any(cell.isdigit() for cell in cells)
-
-
-def _escape(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
+    return not set(column) <= {NOTHING} and not any(cell.isdigit() for cell in cells)

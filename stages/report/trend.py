@@ -1,20 +1,14 @@
 """How one engine's numbers went from run to run, with the noise of each.
 
-A point::
-
-    run_id, started, hardware, champion    whether the run's engine became the champion
-    map, runtime, size                     {"value", "low", "high"}: points, milliseconds, megabytes; null if unknown
-
-``low`` and ``high`` bound the 95 % interval of the number itself: of mAP by resampling the images, of the median by the
-medians of the rounds (null where there is too little to tell); a size has no noise.
+An interval is that of the number itself: of mAP by resampling the images, of the median by the medians of the rounds
+(none where there is too little to tell); a size has no noise.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -22,19 +16,42 @@ from stages.detection.bootstrap import draw_weights, interval, mean_over_classes
 from stages.detection.matching import Matches
 from stages.numerics.student_t import student
 from stages.report.compare_runs import Load
-from stages.report.rows import Row
-from stages.report.style import CSS
-from stages.report.tables import Table
+from stages.report.schema import ReportContent, Row
+from stages.report.tables import NOTHING, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWS = 300
-PANELS = (("map", "mAP, points"), ("runtime", "Runtime, ms"), ("size", "Engine, MB"))
-Point = dict[str, Any]
+PANELS = ("mAP, points", "Runtime, ms", "Engine, MB")
 
 
-def point(report: Mapping[str, Any], backend: str, precision: str, load: Load) -> Point | None:
+class Number(TypedDict):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class EnginePoint(TypedDict):
+    """One engine in one report: mAP in points, Runtime in milliseconds, size in megabytes; null if unknown."""
+
+    run_id: str
+    hardware: str
+    map: Number | None
+    runtime: Number | None
+    size: Number | None
+
+
+class Point(EnginePoint):
+    """The same with what the report does not know: ``champion``, whether the run's engine became the champion."""
+
+    started: str
+    champion: bool
+
+
+def point(report: ReportContent, backend: str, precision: str, load: Load) -> EnginePoint | None:
     """The point of one engine in a report; ``None`` if it has none that ended well."""
     for row in report["rows"]:
         if (row["backend"], row["precision"], row["status"]) == (backend, precision, "ok"):
@@ -57,10 +74,14 @@ def map_noise(matches: Matches) -> tuple[float, float] | None:
 def table(points: Sequence[Point]) -> Table:
     """The points in words, oldest first."""
     rows = [
-        [p["run_id"] + (" ★" if p["champion"] else ""), p["started"], *(_with_interval(p[name]) for name, _ in PANELS)]
+        [
+            p["run_id"] + (" ★" if p["champion"] else ""),
+            p["started"],
+            *(_with_interval(number) for number in _numbers(p)),
+        ]
         for p in points
     ]
-    return Table("Trend", ["Run (★ became champion)", "Started", *(title for _, title in PANELS)], rows)
+    return Table("Trend", ["Run (★ became champion)", "Started", *PANELS], rows)
 
 
 def draw(points: Sequence[Point]) -> Figure:
@@ -69,8 +90,8 @@ def draw(points: Sequence[Point]) -> Figure:
 
     figure = Figure(figsize=(7.2, 6.4), layout="constrained")
     axes = figure.subplots(len(PANELS), 1, sharex=True)
-    for axis, (name, title) in zip(axes, PANELS, strict=True):
-        known = [(i, p[name]) for i, p in enumerate(points) if p[name] is not None]
+    for axis, title, numbers in zip(axes, PANELS, zip(*map(_numbers, points), strict=True), strict=True):
+        known = [(i, number) for i, number in enumerate(numbers) if number is not None]
         at = [i for i, _ in known]
         values = [told["value"] for _, told in known]
         banded = [(i, told) for i, told in known if told["low"] is not None]
@@ -92,24 +113,18 @@ def draw(points: Sequence[Point]) -> Figure:
 def page(points: Sequence[Point], title: str, figure: Figure) -> str:
     """One HTML file."""
     from stages.report.figures import as_svg
+    from stages.report.html import render
 
-    told = table(points)
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in told.header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in told.rows)
     machines = len({p["hardware"] for p in points})
-    note = "Bands are 95 % intervals: of mAP by resampling the images, of the median Runtime from round to round. "
-    note += "Times of two runs differ with what the machine did beside, too: only engines that are timed alternately "
-    note += "(a promotion's evidence) compare exactly. "
-    note += f"The runs were made on {machines} kinds of machine, so their times do not compare." if machines > 1 else ""
-    return (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>\n"
-        f"<style>{CSS}</style>\n<body><main><h1>{html.escape(title)}</h1>\n<p class=note>{note}</p>\n"
-        f"<figure>{as_svg(figure, 'trend')}</figure>\n<div class=scroll><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div></main></body></html>\n"
-    )
+    return render("trend.html.j2", title=title, table=table(points), machines=machines, svg=as_svg(figure, "trend"))
 
 
-def _map(row: Row, load: Load) -> dict[str, float | None] | None:
+def _numbers(point: EnginePoint) -> tuple[Number | None, ...]:
+    """In the order of `PANELS`."""
+    return (point["map"], point["runtime"], point["size"])
+
+
+def _map(row: Row, load: Load) -> Number | None:
     if row["map"] is None:
         return None
     matches = load(row)
@@ -117,8 +132,8 @@ def _map(row: Row, load: Load) -> dict[str, float | None] | None:
     return {"value": row["map"], "low": low, "high": high}
 
 
-def _runtime(row: Row) -> dict[str, float | None] | None:
-    """The median, with Student's interval on the logarithms of the rounds' medians."""
+def _runtime(row: Row) -> Number | None:
+    """The median, with Student's interval (`stages/numerics/student_t.py`) on the logarithms of the rounds' medians."""
     told = row["latency"]["runtime"]
     if told is None:
         return None
@@ -130,12 +145,12 @@ def _runtime(row: Row) -> dict[str, float | None] | None:
     return {"value": told["median_ms"], "low": low, "high": high}
 
 
-def _exact(size: int | None) -> dict[str, float | None] | None:
+def _exact(size: int | None) -> Number | None:
     return None if size is None else {"value": size / 1e6, "low": None, "high": None}
 
 
-def _with_interval(number: Mapping[str, Any] | None) -> str:
+def _with_interval(number: Number | None) -> str:
     if number is None:
-        return "None"
+        return NOTHING
     band = "" if number["low"] is None else f" ({number['low']:.2f} to {number['high']:.2f})"
     return f"{number['value']:.2f}{band}"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.runs.tables import print_tables
-from stages.artifacts import FILE, ExportedModel, Precision, hash_files
+from stages.artifacts import FILE, ExportedModel, Precision, Report, hash_files
 from stages.errors import ConfigError
 from stages.mixed_precision import float_blocks
 from stages.mixed_precision.float_blocks import FloatBlocks, FloatBlocksInputs, Search
@@ -21,7 +21,6 @@ from stages.mixed_precision.workbench import ImageSet
 from stages.options.report import ReportOptions
 from stages.options.sensitivity import FloatBlocksOptions
 from stages.report import float_blocks as words
-from stages.report.page_blocks import float_blocks as page_part
 from stages.report.report import ReportStage
 from tests.fakes import FakeContext
 
@@ -168,16 +167,20 @@ def test_the_report_says_where_it_was_decided_and_what_the_final_score_says(
     assert words.block_table(content).rows[0] == ["a", "1", "25.0%", "+2.00", "+0.26"]
 
 
+def reported(content: dict[str, Any], folder: Path, context: FakeContext) -> Report:
+    """The report on a mixture."""
+    folder.mkdir()
+    (folder / FILE).write_text(json.dumps(content))
+    mixture = ExportedModel(root=folder, files=hash_files(folder), precision=Precision.INT8, input_size=[64, 64])
+    return ReportStage(ReportOptions(model="m")).run(ReportStage.Inputs(mixtures=[mixture]), context)
+
+
 def test_json_markdown_page_and_terminal_tell_it(
     context: FakeContext, ranked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ranked += ["a", "b", "c", "d"]
     content, _ = search(context, 0.5)
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / FILE).write_text(json.dumps(content))
-    mixture = ExportedModel(root=folder, files=hash_files(folder), precision=Precision.INT8, input_size=[64, 64])
-    made = ReportStage(ReportOptions(model="m")).run(ReportStage.Inputs(mixtures=[mixture]), context)
+    made = reported(content, tmp_path / "model", context)
     report = json.loads(made.path("report.json").read_text())
     assert report["float_blocks"] == content
     for name in ("report.md", "report.html"):
@@ -195,9 +198,10 @@ def test_json_markdown_page_and_terminal_tell_it(
 def test_a_drop_that_was_not_met_is_marked_on_the_page(context: FakeContext, ranked: list[str], tmp_path: Path) -> None:
     ranked += ["a", "b", "c", "d"]
     content, _ = search(context, 0.5, floor=1.85)
-    page = page_part({"float_blocks": content, "rows": []}, {})
+    page = reported(content, tmp_path / "model", context).path("report.html").read_text()
     assert "not met" in page and "compression.min_speedup" in page
-    assert page_part({"float_blocks": None}, {}) == ""
+    plain = ReportStage(ReportOptions(model="m")).run(ReportStage.Inputs(), FakeContext(tmp_path / "plain"))
+    assert "max_map_drop" not in plain.path("report.html").read_text()
 
 
 def test_an_analysis_is_written_as_json_markdown_and_picture(tmp_path: Path) -> None:

@@ -324,13 +324,13 @@ def test_without_an_interval_the_number_itself_is_judged(tmp_path: Path, context
 
 
 def test_timings_that_are_not_valid_are_marked_and_may_fail_a_gate(tmp_path: Path, context: FakeContext) -> None:
-    inputs = everything(tmp_path, "invalid: CPU shared with a foreign load (30% of its time)")
+    inputs = everything(tmp_path, "invalid: CPU shared with the load of other processes (30% of its time)")
     lenient, strict = GateOptions(min_speedup=2.5), GateOptions(min_speedup=2.5, require_valid=True)
     content, text = report(context, inputs, gate=strict)
     assert content["rows"][1]["validity"]["runtime"].startswith("invalid: CPU shared")
     assert content["tables"]["runtime"]["rows"][0][2:4] == ["30.00*", "10.00*"]
-    assert "onnxruntime INT8, Runtime: invalid: CPU shared with a foreign load" in text
-    assert content["gates"][0]["verdict"] == "fail" and "foreign load" in content["gates"][0]["reason"]
+    assert "onnxruntime INT8, Runtime: invalid: CPU shared with the load of other processes" in text
+    assert content["gates"][0]["verdict"] == "fail" and "load of other processes" in content["gates"][0]["reason"]
     assert evaluate_gates(content["rows"], lenient)[0]["verdict"] == "pass"
 
 

@@ -1,0 +1,130 @@
+"""The tables that only the HTML page has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stages.report.page_items import Section
+from stages.report.schema import ReportContent, Row
+from stages.report.schema_accuracy import AgreementContent, CompareContent
+from stages.report.tables import Table, digits, engine_name, row_name
+
+
+def numbers_first(table: Table) -> Table:
+    """A main table with the hardware, the same in every line, behind the numbers: a phone shows the first columns."""
+
+    def moved(row: list[str]) -> list[str]:
+        return [row[0], *row[2:], row[1]]
+
+    return Table(table.title, moved(table.header), [moved(row) for row in table.rows])
+
+
+def end2end_parts(rows: Sequence[Row]) -> Section:
+    """Where End2End goes, and what an engine takes."""
+    lines = []
+    for row in rows:
+        parts, memory, runtime = row["parts"], row["memory"], row["latency"]["runtime"]
+        if not parts:
+            continue
+        validity = runtime.get("validity") if runtime else None
+        lines.append(
+            [
+                row_name(row),
+                digits(parts.get("preprocess_ms"), 2),
+                digits(parts.get("engine_ms"), 2),
+                digits(parts.get("nms_ms"), 2),
+                digits(runtime.get("images_per_s") if runtime else None, 1),
+                digits(row["batch"], 0),
+                digits(row["load_s"], 2),
+                digits(memory["engine_mb"] if memory else None, 0),
+                digits(memory["peak_mb"] if memory else None, 0),
+                digits(validity.get("energy_mj") if validity else None, 1),
+            ]
+        )
+    header = [
+        "Engine", "Preprocessing, ms", "Engine, ms", "NMS, ms", "Images per s", "Batch", "Load, s", "Engine memory, MB",
+        "Peak memory, MB", "Energy per run, mJ",
+    ]  # fmt: skip
+    note = (
+        "The parts of End2End (medians, NMS in NumPy, on one CPU with the engine) and what else an engine takes. "
+        "Reading and decoding the image file is left out."
+    )
+    return Section(Table("What End2End is made of", header, lines), note)
+
+
+def gpu_parts(rows: Sequence[Row]) -> Section:
+    """Of engines on a GPU: copies and computation one by one."""
+    lines = []
+    for row in rows:
+        parts, runtime = row["parts"], row["latency"]["runtime"]
+        if not parts or "compute_ms" not in parts:
+            continue
+        validity = runtime.get("validity") if runtime else None
+        lines.append(
+            [
+                row_name(row),
+                digits(parts.get("host_to_device_ms"), 3),
+                digits(parts.get("compute_ms"), 3),
+                digits(parts.get("device_to_host_ms"), 3),
+                digits(validity.get("gpu_energy_mj") if validity else None, 1),
+            ]
+        )
+    header = ["Engine", "Host to device, ms", "Compute, ms", "Device to host, ms", "GPU's energy per run, mJ"]
+    note = "Medians; each part waits for the GPU, so that their sum is more than the Runtime, which waits once."
+    return Section(Table("What Runtime is made of on the GPU", header, lines), note)
+
+
+def size_table(report: ReportContent) -> Table:
+    """COCO's metrics of each engine, by the size of the boxes, in points."""
+    lines = []
+    for row in report["rows"]:
+        if scores := row["accuracy"]:
+            values = [
+                scores.get("AP"), scores.get("AP50"), scores.get("AP75"), scores.get("AP_small"),
+                scores.get("AP_medium"), scores.get("AP_large"), scores.get("AR_100"),
+            ]  # fmt: skip
+            lines.append([row_name(row), *(digits(None if v is None else 100 * v, 1) for v in values)])
+    return Table("", ["Engine", "AP", "AP50", "AP75", "small", "medium", "large", "AR100"], lines)
+
+
+def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
+    """How scores moved against FP32."""
+    lines = []
+    for compared in comparisons:
+        calibration, loss = compared["calibration"], compared["image_loss"]
+        shift = calibration["shift"]
+        lines.append(
+            [
+                engine_name(compared["backend"], compared["other"]),
+                *(digits(moved, 3, "+") for moved in (shift["mean"], shift["p5"], shift["p95"])),
+                str(shift["boxes"]),
+                *(digits(of["error"], 3) for of in (calibration["base"], calibration["other"])),
+                digits(compared["threshold"], 2),
+                f"{loss['worse']} / {loss['better']}",
+            ]
+        )
+    header = [
+        "Engine", "Score shift, mean", "5 %", "95 %", "Boxes found by both", "Calibration error, FP32", "this engine",
+        "FP32's best threshold", "Images worse / better",
+    ]  # fmt: skip
+    note = (
+        "How scores moved against FP32 on the boxes that both found: with a shift, a threshold tuned on FP32 no longer "
+        "fits. Calibration error: mean distance of score and share of hits."
+    )
+    return Section(Table("Scores", header, lines), note)
+
+
+def verdicts_on_agreement(content: AgreementContent) -> Section:
+    """Each engine against the reference."""
+    header = ["Engine", "Verdict", "Boxes", "With a partner", "Mean IoU", "Mean score difference", "Largest"]
+    lines = [
+        [
+            f"{e['backend']} {e['precision'].upper()}",
+            e["verdict"] + (f": {e['reason']}" if e["reason"] else ""),
+            str(e["boxes"]),
+            f"{e['share']:.1%}",
+            *(digits(v, 4) for v in (e["iou"], e["score_difference"], e["largest_score_difference"])),
+        ]
+        for e in content["engines"]
+    ]
+    return Section(Table("Against the reference of the same precision", header, lines))

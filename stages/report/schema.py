@@ -1,0 +1,103 @@
+"""What ``report.json`` holds; see `stages/report/report.py` and, for its rows, `stages/report/rows.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from stages.report.schema_accuracy import AgreementContent, ClassDifference, Difference, EngineAgreement, Scores
+from stages.report.schema_blocks import FloatBlocksContent
+from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, Parts
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+
+class Failure(TypedDict):
+    """A result that is missing, as the pipeline hands it to the report."""
+
+    stage: str
+    backend: NotRequired[str | None]
+    precision: NotRequired[str | None]
+    error: NotRequired[str]
+    status: NotRequired[str]
+
+
+class GateVerdict(TypedDict):
+    """See `stages/report/gates.py`."""
+
+    gate: str
+    backend: str
+    precision: str
+    limit: float
+    value: float | None
+    of: str
+    margin: float | None
+    verdict: str
+    reason: str | None
+
+
+class TableContent(TypedDict):
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+class Row(TypedDict):
+    """One engine: what `stages/report/rows.py` describes."""
+
+    backend: str
+    precision: str
+    hardware: str
+    status: str
+    failed_stages: list[str]
+    latency: dict[str, ModeLatency | None]
+    validity: dict[str, str | None]
+    speedup: dict[str, float | None]
+    speedup_interval: dict[str, list[float] | None]
+    difference: dict[str, Difference]
+    class_differences: list[ClassDifference]
+    error: str | None
+    map: float | None
+    map50: float | None
+    map75: float | None
+    map_drop: float | None
+    accuracy: Scores | None
+    engine_bytes: int | None
+    build_seconds: float | None
+    threads: int | None
+    batch: int | None
+    load_s: float | None
+    nms_in: str | None
+    int8_share: float | None
+    parts: Parts | None
+    memory: Memory | None
+    audit: Audit | None
+    matches: str | None
+    agreement: EngineAgreement | None
+
+
+class ChallengerRow(Row):
+    """A challenger's row whose differences, speed-ups and verdicts are those against the champion."""
+
+    size_ratio: float
+    ratio: dict[str, Bounds]
+
+
+class ReportContent(TypedDict):
+    schema_version: int
+    status: str
+    run_id: str
+    model: str
+    data: str
+    command: str
+    commit: str | None
+    hardware: str
+    method: str
+    seed: int
+    rows: list[Row]
+    gates: list[GateVerdict]
+    agreement: AgreementContent | None
+    float_blocks: FloatBlocksContent | None
+    failures: list[Failure]
+    tables: dict[str, TableContent]
+    timed_in: NotRequired[dict[str, str]]

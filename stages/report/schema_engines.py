@@ -1,0 +1,122 @@
+"""What ``latency.json`` holds (see `stages/latency/latency.py`), and the audit among an engine's notes (see
+`stages/numerics/audit.py` and `stages/build/reasons.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+
+class Bounds(TypedDict):
+    """A ratio of medians and its 95 % interval; no interval from a single round."""
+
+    median: float
+    low: float | None
+    high: float | None
+
+
+class Ratio(Bounds):
+    rounds: list[float]
+
+
+class TimingValidity(TypedDict):
+    """See `stages/latency/validity.py`."""
+
+    verdict: str
+    cells: dict[str, str]
+    foreign_share: float | None
+    waited_share: float | None
+    drift: float | None
+    clock_drop: float | None
+    involuntary_switches: int | None
+    energy_mj: float | None
+    gpu_energy_mj: float | None
+
+
+class Warmup(TypedDict):
+    runs: int
+    seconds: float
+    stable: bool | None
+
+
+class ModeLatency(TypedDict):
+    """Milliseconds per run of one engine in one mode."""
+
+    count: int
+    mean_ms: float
+    median_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    std_ms: float
+    cv: float
+    min_ms: float
+    max_ms: float
+    images_per_s: float | None
+    rounds_ms: list[float]
+    warmup: Warmup
+    validity: TimingValidity
+
+
+class Parts(TypedDict, total=False):
+    """Medians within End2End; the last three on a GPU only, timed one by one."""
+
+    preprocess_ms: float
+    engine_ms: float
+    nms_ms: float
+    host_to_device_ms: float
+    compute_ms: float
+    device_to_host_ms: float
+
+
+class Memory(TypedDict):
+    peak_mb: float | None
+    engine_mb: float | None
+
+
+class ColdStart(TypedDict):
+    import_s: float
+    load_s: float
+    first_inference_s: float
+
+
+class EngineLatency(TypedDict):
+    cold_start: ColdStart
+    runtime: ModeLatency
+    end2end: ModeLatency
+    parts: Parts
+    memory: Memory
+
+
+class LatencyContent(TypedDict):
+    schema_version: int
+    backend: str
+    threads: int
+    affinity: list[int]
+    batch: int
+    warmup: int
+    rounds: int
+    nms_in: str
+    engines: dict[str, EngineLatency]
+    speedup: NotRequired[dict[str, Ratio]]
+    against: NotRequired[dict[str, dict[str, Ratio]]]
+
+
+class FloatLayer(TypedDict):
+    name: str
+    kind: str
+    format: str
+    share: float
+    reason: NotRequired[str]
+
+
+class Audit(TypedDict):
+    int8_share: float
+    share: dict[str, float]
+    multiply_adds: int
+    layers: dict[str, int]
+    float_layers: list[FloatLayer]
