@@ -76,16 +76,17 @@ def _decide(
     config: PipelineConfig, registry: Registry, champion: Version | None, verdict: Verdict, outcome: Outcome
 ) -> None:
     """Promote or keep, and say why."""
-    if verdict.version is None:
+    evidence = verdict.evidence
+    if verdict.version is None or evidence is None:
         outcome.outcome, outcome.exit_code = journal.UNCHANGED, UNCHANGED_CODE
         outcome.reason = f"the new engine is the champion's (version {outcome.champion}), bit for bit"
         return
     outcome.version = verdict.version.number
-    said = promotion.verdict(verdict.evidence)
-    if not verdict.evidence["passed"]:
+    said = promotion.verdict(evidence)
+    if not evidence["passed"]:
         outcome.outcome, outcome.exit_code = journal.KEPT, GATE_CODE
         outcome.reason = f"{said} {_stays(champion)}"
-        outcome.more["failed_gates"] = verdict.evidence["failed"]
+        outcome.more["failed_gates"] = evidence["failed"]
     elif not config.retrain.promote:
         outcome.outcome, outcome.exit_code = journal.KEPT, 0
         outcome.reason = f"{said} retrain.promote=false: `detpress promote {outcome.version}` promotes it"

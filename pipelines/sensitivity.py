@@ -22,6 +22,7 @@ from pipelines.system.files import write_text
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.errors import ConfigError, UnavailableError
+from stages.report.schema_blocks import SensitivityContent
 from stages.report.sensitivity import explained, table
 
 FILES = ("sensitivity.json", "sensitivity.md", "sensitivity.png")
@@ -59,13 +60,13 @@ def run_sensitivity(
                 target.write_bytes(made.path(name).read_bytes())
             else:
                 write_text(target, made.path(name).read_text(encoding="utf-8"))
-        content = json.loads(made.path(FILES[0]).read_text(encoding="utf-8"))
+        content: SensitivityContent = json.loads(made.path(FILES[0]).read_text(encoding="utf-8"))
         run.observer.run_finished("FINISHED", content, None)
         _print(content)
         return Outcome(0, Path(run.info.run_dir / FILES[0]))
 
 
-def _print(content: dict[str, object]) -> None:
+def _print(content: SensitivityContent) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = LOG_WIDTH

@@ -124,16 +124,17 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
             require_frozen(validation)
         made = register.bundle(config, run, runner, folder)
         images = register.described(config, run, runner)
-        evidence = {"passed": True, "gates": []}
+        evidence = None
         if not options.force:
             there = fetch_champion(registry, now, artifacts) if now else None
             evidence = judge(config, run, runner, folder.name, there)
         run.save_state("FINISHED")
-        run.observer.run_finished("FINISHED", {"promotion": evidence}, run.info.run_dir)
+        summary = {"promotion": evidence or {"passed": True, "gates": []}}
+        run.observer.run_finished("FINISHED", summary, run.info.run_dir)
     version = register.register(
         config, registry, run, made, _checkpoint(config), [images] if images else [], run_id=folder.name
     )
-    if options.force:
+    if evidence is None:
         return _force(registry, version)
     _to_stderr(promotion.verdict(evidence))
     if evidence["passed"]:

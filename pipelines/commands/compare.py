@@ -6,13 +6,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from pipelines.runs.history import find_run
 from pipelines.runs.tables import LOG_WIDTH, print_table
 from stages.errors import InputError
+from stages.report.schema import ReportContent
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,9 +52,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def _report(folder: Path) -> ReportContent:
     file = folder / "report.json"
     if not file.is_file():
         raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    content: ReportContent = json.loads(file.read_text(encoding="utf-8"))
     return content

@@ -8,9 +8,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.runs import history
 from pipelines.runs.history import find_run
@@ -58,17 +57,17 @@ def main(arguments: Sequence[str]) -> int:
     return done.returncode
 
 
-def differences(state: Mapping[str, Any]) -> list[str]:
+def differences(state: history.RunState) -> list[str]:
     """What is not as it was in the run: the code, Python, packages, the machine."""
     found: list[str] = []
-    for name, now in (
-        ("commit", provenance.commit()),
-        ("python", platform.python_version()),
-        ("hardware", provenance.hardware()),
-        ("driver", provenance.driver()),
+    for name, then, now in (
+        ("commit", state.get("commit"), provenance.commit()),
+        ("python", state.get("python"), platform.python_version()),
+        ("hardware", state.get("hardware"), provenance.hardware()),
+        ("driver", state.get("driver"), provenance.driver()),
     ):
-        if name in state and state[name] != now:
-            found.append(f"{name} {state[name]} then, {now} now")
+        if name in state and then != now:
+            found.append(f"{name} {then} then, {now} now")
     before, versions = state.get("versions", {}), provenance.versions()
     changed = [n for n in sorted({*before, *versions}) if before and before.get(n) != versions.get(n)]
     found += [
@@ -79,7 +78,7 @@ def differences(state: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _compare(before: Mapping[str, Any], artifacts: Path) -> int:
+def _compare(before: history.RunState, artifacts: Path) -> int:
     """0 if every trained or converted model has the same bytes as then, else 4."""
     folder = history.folders(artifacts)[0]
     after = history.read_state(folder) or {}

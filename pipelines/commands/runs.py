@@ -15,6 +15,7 @@ from rich.text import Text
 from pipelines.runs import history
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
+from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
 
@@ -39,20 +40,20 @@ def main(arguments: Sequence[str]) -> int:
 
 def row(folder: Path) -> dict[str, Any]:
     """What the table shows of one run; ``None`` for what it does not have (yet)."""
-    state = history.read_state(folder) or {}
+    state: history.RunState = history.read_state(folder) or {}
     status = state.get("status", "?")
     if status == history.RUNNING and not is_alive(folder):
         status = history.KILLED
-    report = _report(folder)
-    rows = [r for r in report.get("rows", []) if r.get("status") == "ok"]
+    report = history.read_report(folder)
+    rows = [r for r in report.get("rows", []) if r["status"] == "ok"] if report else []
     best = max((r for r in rows if _speedup(r) is not None), key=lambda r: _speedup(r) or 0.0, default=None)
     base = next((r for r in rows if r["precision"] == "fp32"), None)
     return {
         "id": folder.name,
         "started": state.get("started"),
         "pipeline": state.get("pipeline"),
-        "model": state.get("model") or report.get("model"),
-        "data": state.get("data") or report.get("data"),
+        "model": state.get("model") or (report and report.get("model")),
+        "data": state.get("data") or (report and report.get("data")),
         "status": status,
         "resumed_from": state.get("resumed_from"),
         "map_fp32": None if base is None else base.get("map"),
@@ -63,17 +64,8 @@ def row(folder: Path) -> dict[str, Any]:
     }
 
 
-def _speedup(row: Mapping[str, Any]) -> float | None:
-    found = (row.get("speedup") or {}).get("runtime")
-    return None if found is None else float(found)
-
-
-def _report(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / "report.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _speedup(row: Row) -> float | None:
+    return row.get("speedup", {}).get("runtime")
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:

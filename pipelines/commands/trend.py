@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipelines.retraining.trend import LAST, _report, collect
-from pipelines.runs.history import find_run
+from pipelines.retraining.trend import LAST, collect
+from pipelines.runs.history import find_run, read_report
 from pipelines.runs.tables import LOG_WIDTH, print_table
 from pipelines.system.files import write_text
 from stages.errors import InputError
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    newest = _report(find_run(options.run, artifacts))
+    newest = read_report(find_run(options.run, artifacts))
     if newest is None:
         raise InputError(f"{options.run} has no report.json: the run did not get that far; name another")
     rows = newest["rows"]

@@ -17,6 +17,7 @@ from stages.artifacts import Artifact, Engine
 from stages.errors import InputError
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
+from stages.report.schema import ReportContent
 
 
 def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int) -> Node:
@@ -69,13 +70,14 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
 
 def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
     """What the run measured of this engine."""
-    report = json.loads((folder / "report.json").read_text())
+    report: ReportContent = json.loads((folder / "report.json").read_text())
     for row in report["rows"]:
-        if (row["backend"], row["precision"]) == (backend, precision) and row["latency"]:
+        runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
+        if (row["backend"], row["precision"]) == (backend, precision) and runtime and end2end:
             return {
                 "map": row["map"],
                 "map50": row["map50"],
-                "median_ms": row["latency"]["runtime"]["median_ms"],
-                "end2end_ms": row["latency"]["end2end"]["median_ms"],
+                "median_ms": runtime["median_ms"],
+                "end2end_ms": end2end["median_ms"],
             }
     return {}

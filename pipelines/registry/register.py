@@ -120,7 +120,7 @@ def register(
     evidence = [run_dir / name for name in EVIDENCE if (run_dir / name).is_file()]
     description = ""
     if evidence:
-        content = json.loads(evidence[0].read_text(encoding="utf-8"))
+        content: promotion.PromotionContent = json.loads(evidence[0].read_text(encoding="utf-8"))
         tags["gates"] = "passed" if content["passed"] else f"failed: {', '.join(content['failed'])}"
         description = promotion.render(content)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".register-") as folder:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import Observer
@@ -32,7 +31,9 @@ from pipelines.runs.run import Run, open_run
 from pipelines.runs.tables import print_tables
 from pipelines.system import provenance
 from stages.artifacts import Artifact, ImageSummary, sha256_of
+from stages.champion.promotion import PromotionContent
 from stages.errors import ConfigError, DataError, StageError
+from stages.report.schema import ReportContent
 
 _FIRST = ("draw", "labels.val", "images.unlabeled", "labels.train")
 """Nodes that only look at the user's files."""
@@ -44,8 +45,8 @@ class Verdict:
 
     version: Version | None
     """The challenger; ``None`` if its engine is the champion's, bit for bit."""
-    evidence: dict[str, Any]
-    """``promotion.json``."""
+    evidence: PromotionContent | None
+    """``promotion.json``; ``None`` likewise."""
 
 
 def challenge(
@@ -94,7 +95,7 @@ def challenge(
         write_trend(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
         if there is not None and _same_engine(config, run, there):
             run.observer.run_finished("FINISHED", content, path.parent)
-            return Verdict(None, {})
+            return Verdict(None, None)
         made = register.bundle(config, run, runner)
         images = register.described(config, run, runner)
         evidence = judge(config, run, runner, run.info.run_id, there)
@@ -103,7 +104,7 @@ def challenge(
     return Verdict(register.register(config, registry, run, made, model, more), evidence)
 
 
-def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champion: Champion | None) -> dict[str, Any]:
+def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champion: Champion | None) -> PromotionContent:
     """Measure the challenger beside the champion and put the evidence into the run's folder; returns it.
 
     Raises:
@@ -121,7 +122,7 @@ def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champio
     folder = run.results.artifacts[JUDGE].root
     for name in register.EVIDENCE:
         shutil.copyfile(folder / name, run.info.run_dir / name)
-    content: dict[str, Any] = json.loads((folder / "promotion.json").read_text(encoding="utf-8"))
+    content: PromotionContent = json.loads((folder / "promotion.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -169,7 +170,7 @@ def _look_for_drift(
         raise DataError(f"{sentence(content)}; look at them, then accept them with retrain.drift=warn")
 
 
-def _require_agreement(config: PipelineConfig, report: Mapping[str, Any]) -> None:
+def _require_agreement(config: PipelineConfig, report: ReportContent) -> None:
     """Raise StageError if the report has the engine as failed, as one that finds other boxes than its model does."""
     for row in report["rows"]:
         if (row["backend"], row["precision"]) == (backend_of(config), precision_of(config)) and row["status"] != "ok":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
 from pipelines.system.files import write_text
+
+if TYPE_CHECKING:
+    from stages.report.trend import Point
 
 LAST = 30
 
@@ -16,17 +18,15 @@ LAST = 30
 HTML, PNG = "report-trend.html", "report-trend.png"
 
 
-def collect(
-    artifacts: Path, model: str, data: str, backend: str, precision: str, last: int = LAST
-) -> list[dict[str, Any]]:
+def collect(artifacts: Path, model: str, data: str, backend: str, precision: str, last: int = LAST) -> list[Point]:
     """A point per run (see ``stages/report/trend.py``), oldest first."""
     from stages.report import compare_runs, trend
 
     crowned = {line.get("run_id") for line in Journal(artifacts).lines() if line.get("outcome") == PROMOTED}
     load = compare_runs.stored(artifacts / "store")
-    found: list[dict[str, Any]] = []
+    found: list[Point] = []
     for folder in history.folders(artifacts):
-        report = _report(folder)
+        report = history.read_report(folder)
         if report is None or (report["model"], report["data"]) != (model, data):
             continue
         point = trend.point(report, backend, precision, load)
@@ -49,11 +49,3 @@ def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: 
     title = f"{model} on {data}, {backend} {precision.upper()}"
     write_text(run_dir / HTML, trend.page(points, title, figure))
     figures.write_png(figure, run_dir / PNG)
-
-
-def _report(folder: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

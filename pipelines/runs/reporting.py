@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.plan import ANY, AUTO, FRESH
@@ -16,11 +15,14 @@ from pipelines.runs.run import Run
 from pipelines.store.remote import open_store
 from pipelines.system import provenance
 from pipelines.system.devices import DeviceLocks
+from pipelines.system.paths import shorten
 from stages.errors import InputError, UnavailableError
 from stages.options.report import ReportOptions
+from stages.report.report import load
+from stages.report.schema import Failure, ReportContent
 
 
-def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, dict[str, Any]]:
+def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[Node]) -> tuple[Path, ReportContent]:
     """Write the report over what ``nodes`` made and publish it; the path of ``report.json`` and its content.
 
     Raises:
@@ -34,10 +36,10 @@ def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[N
     if report is None:
         run.save_state("FAILED")
         raise results.failures["report"]
-    content = json.loads(report.path("report.json").read_text(encoding="utf-8"))
+    content = load(report.root)
     run.save_state(run_status(exit_code(results, content, require_all=config.run.require_all_backends)))
     path = publish(run, report.root)
-    return path, json.loads(path.read_text())
+    return path, load(path.parent)
 
 
 def stop_on_input(run: Run) -> None:
@@ -77,7 +79,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
 def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], results: Results) -> Node:
     """The report over whatever there is, with a line for each result that is missing."""
     by_id = {node.id: node for node in nodes}
-    failures: list[dict[str, Any]] = []
+    failures: list[Failure] = []
     for name in [n.id for n in nodes]:
         cause = name if name in results.failures else results.skipped.get(name)
         if cause is not None:
@@ -87,7 +89,7 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
                     "stage": name,
                     "backend": node.backend,
                     "precision": node.precision,
-                    "error": str(error),
+                    "error": shorten(str(error)),
                     "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
                 }
             )
@@ -109,10 +111,10 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
             command=run.info.command,
             hardware=run.info.hardware,
             method=config.compression.method,
-            failures=failures,
+            failures=cast("list[dict[str, Any]]", failures),
             gate=config.gate,
             require_all_backends=config.run.require_all_backends,
-            config=dict(run.info.config),
+            config=shorten(run.info.config),
             versions=provenance.versions(),
             commit=run.info.commit,
         ),

@@ -67,7 +67,7 @@ class Run:
     def save_state(self, status: str) -> None:
         """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
         results = self.results
-        state = {
+        state: history.RunState = {
             "schema_version": 1,
             "run_id": self.info.run_id,
             "pipeline": self.info.pipeline,
@@ -87,24 +87,29 @@ class Run:
             "driver": provenance.driver(),
             "python": platform.python_version(),
             "versions": dict(self.versions),
-            "stages": {
-                **{
-                    name: {
-                        "status": "cached" if name in results.cached else "done",
-                        "entry": artifact.key,
-                        "digest": artifact.digest,
-                        "files": digest_of(artifact.files),
-                        "seconds": round(results.seconds[name], 3),
-                    }
-                    for name, artifact in results.artifacts.items()
-                },
-                **{name: {"status": "failed", "error": str(e)} for name, e in results.failures.items()},
-                **{name: {"status": "skipped", "because": cause} for name, cause in results.skipped.items()},
-            },
+            "stages": _stages(results),
             "timed_in": results.timed_in,
             "warnings": results.warnings,
         }
         write_text(self.info.run_dir / "run.json", json.dumps(state, indent=1))
+
+
+def _stages(results: Results) -> dict[str, history.StageState]:
+    stages: dict[str, history.StageState] = {
+        name: {
+            "status": "cached" if name in results.cached else "done",
+            "entry": artifact.key,
+            "digest": artifact.digest,
+            "files": digest_of(artifact.files),
+            "seconds": round(results.seconds[name], 3),
+        }
+        for name, artifact in results.artifacts.items()
+    }
+    for name, error in results.failures.items():
+        stages[name] = {"status": "failed", "error": str(error)}
+    for name, cause in results.skipped.items():
+        stages[name] = {"status": "skipped", "because": cause}
+    return stages
 
 
 @contextlib.contextmanager

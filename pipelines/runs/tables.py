@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stages.report import float_blocks, tables
+from stages.report.schema import ReportContent
 
 LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
 
 
-def print_tables(report: Mapping[str, Any], console: Console | None = None) -> None:
+def print_tables(content: ReportContent, console: Console | None = None) -> None:
     """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = LOG_WIDTH
-    content = dict(report)
     shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
     if content.get("gates"):
         shown.append(tables.gate_table(content))
-    if content.get("float_blocks") and content["float_blocks"]["blocks"]:
-        shown.append(float_blocks.block_table(content["float_blocks"]))
+    if (blocks := content.get("float_blocks")) and blocks["blocks"]:
+        shown.append(float_blocks.block_table(blocks))
     for source in shown:
         print_table(source, console)
     if said := float_blocks.headline(content):
@@ -44,4 +41,4 @@ def print_table(source: tables.Table, console: Console) -> None:
     console.print(table)
 
 
-_STYLED = {"None": "[dim]None[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}
+_STYLED = {tables.NOTHING: f"[dim]{tables.NONE_SHOWN}[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}

@@ -1,0 +1,37 @@
+"""Paths for people: relative to the working folder, or with ``~``. A report is passed on, so it names no folder of this
+machine that its reader has no use for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def shorten(value: Any, folder: Path | None = None, home: Path | None = None) -> Any:
+    """A copy of nested dicts, lists and plain values in which paths under two folders are short.
+
+    Args:
+        folder: whose paths become relative; by default the working folder.
+        home: for which ``~`` stands; by default the user's.
+    """
+    roots = [(folder or Path.cwd(), "."), (home or Path.home(), "~")]
+    return _shorten(value, [(str(root), short) for root, short in roots if root != root.parent])
+
+
+def _shorten(value: Any, roots: list[tuple[str, str]]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _shorten(item, roots) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shorten(item, roots) for item in value]
+    if not isinstance(value, str):
+        return value
+    for root, short in roots:
+        # A whole path or the beginning of one: neither inside another path or an address, nor of a longer name.
+        start = rf"(?<![\w./~-]){re.escape(root)}"
+        inside = "" if short == "." else f"{short}/"
+        value = re.sub(rf"{start}/+(?=[^\s/'\",;:)\]}}])", inside, value)
+        value = re.sub(rf"{start}/*(?=$|[\s'\",;:)\]}}]|\.(?:\s|$))", short, value)
+    return value
