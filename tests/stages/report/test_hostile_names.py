@@ -21,7 +21,7 @@ from tests.stages.report.test_report import GATES, Page, everything
 SCRIPT = "<script>document.title='owned'</script>"
 NAMES = [
     *(SCRIPT, "\"quotes\" 'n' &amp; &", "${{}}", "{{7*7}}{% for x in y %}", "a|b", "two\nlines", "![x](http://y)"),
-    *("<img src=x onerror=alert(1)>", "$a$ $\\bad$", "</code></pre></style></svg>"),
+    *("<img src=x onerror=alert(1)>", "$a$ $\\bad$", "</code></pre></style></svg>", "long" * 40),
 ]
 ALL = " ".join(NAMES)
 
