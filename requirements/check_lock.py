@@ -56,9 +56,7 @@ class Project:
     """What ``pyproject.toml`` and ``requirements/*.in`` say."""
 
     requires: tuple[str, ...]
-    """What the project itself requires: always, and in the ``.in`` files."""
-    optional: tuple[str, ...]
-    """What its extras require. Not every extra is locked."""
+    """What the project itself requires: always, in the extras that ``make lock`` locks, and in the ``.in`` files."""
     stated: tuple[tuple[str, str | None, tuple[str, ...]], ...]
     """The exceptions: name, version (``None``: any), and the requirements that hold instead of the declared ones."""
 
@@ -71,15 +69,16 @@ class Project:
 
 
 def read_project(root: Path = ROOT) -> Project:
-    """Read the project's requirements and the exceptions."""
+    """Read the project's requirements and the exceptions; the ``Makefile`` says which extras are locked."""
     data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    requires = [*data["project"].get("dependencies", [])]
+    requires = [*data["project"]["dependencies"]]
+    for extra in re.findall(r"--extra ([\w-]+)", (root / "Makefile").read_text(encoding="utf-8")):
+        requires += data["project"]["optional-dependencies"][extra]
     for path in sorted((root / "requirements").glob("*.in")):
         requires += _requirement_lines(path.read_text(encoding="utf-8"))
     entries: list[dict[str, Any]] = data.get("tool", {}).get("uv", {}).get("dependency-metadata", [])
     return Project(
         tuple(requires),
-        tuple(text for extra in data["project"].get("optional-dependencies", {}).values() for text in extra),
         tuple((canonicalize_name(e["name"]), e.get("version"), tuple(e.get("requires-dist", ()))) for e in entries),
     )
 
@@ -111,9 +110,7 @@ def violations(
 
     Extras count as soon as some package asks for them (``moto[server]``). ``verb`` says how a package is there.
     """
-    optional = [text for text in project.optional if canonicalize_name(Requirement(text).name) in packages]
-    roots = Distribution("detpress", "", (*project.requires, *optional))
-    queue = [(roots, ""), *((package, "") for package in packages.values())]
+    queue = [(Distribution("detpress", "", project.requires), ""), *((package, "") for package in packages.values())]
     seen, lines = set(), []
     while queue:
         package, extra = queue.pop(0)

@@ -13,7 +13,7 @@ from requirements import check_lock
 from requirements.check_lock import Distribution, Project, idle_exceptions, linux, read_lock, read_project, violations
 from tests.conftest import ROOT
 
-NOTHING = Project((), (), ())
+NOTHING = Project((), ())
 
 
 def locked(*packages: Distribution) -> dict[str, Distribution]:
@@ -72,7 +72,7 @@ def test_an_extra_counts_once_some_package_asks_for_it() -> None:
 
 
 def test_an_exception_holds_for_its_version_alone_and_for_no_other_package() -> None:
-    project = Project((), (), (("paddledet", "2.6.0", ("numpy<2",)),))
+    project = Project((), (("paddledet", "2.6.0", ("numpy<2",)),))
     det, other = Distribution("paddledet", "2.6.0", ("numpy<1.24", "sklearn==0.0")), Distribution("numpy", "1.26.4")
     assert violations(locked(det, other), project, linux("3.12")) == []
     assert violations(locked(det, Distribution("numpy", "2.1")), project, linux("3.12")) == [
@@ -95,11 +95,12 @@ def test_a_requirement_that_cannot_be_read_is_no_pass() -> None:
     assert line == "odd 1 states a requirement that cannot be read: 'numpy>=>2'"
 
 
-def test_the_project_s_own_requirements_count_and_an_extra_s_where_it_is_locked(tmp_path: Path) -> None:
+def test_the_project_s_own_requirements_count_and_those_of_the_extras_that_are_locked(tmp_path: Path) -> None:
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "more.in").write_text("# why\nc==3  # and how\n")
+    (tmp_path / "Makefile").write_text("lock:\n\tuv pip compile --extra cpu-only pyproject.toml\n")
     (tmp_path / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["a>=2"]\noptional-dependencies = {gpu = ["b>=2", "d"], cpu = ["e"]}\n'
+        '[project]\ndependencies = ["a>=2"]\noptional-dependencies = {gpu = ["b>=3"], cpu-only = ["b>=2", "d"]}\n'
         '[[tool.uv.dependency-metadata]]\nname = "E_E"\nrequires-dist = ["a"]\n'
     )
     project = read_project(tmp_path)
@@ -107,8 +108,9 @@ def test_the_project_s_own_requirements_count_and_an_extra_s_where_it_is_locked(
     packages = locked(Distribution("a", "1"), Distribution("b", "1"))
     assert violations(packages, project, linux("3.11")) == [
         "detpress needs a>=2, but a 1 is locked",
-        "detpress needs c==3, which is not locked",
         "detpress needs b>=2, but b 1 is locked",
+        "detpress needs d, which is not locked",
+        "detpress needs c==3, which is not locked",
     ]
 
 
