@@ -1,33 +1,77 @@
-"""Stage names and where their classes are; a class is imported only when its stage is used."""
+"""One row a stage: where its class is, and what the pipelines have to know of it without importing it.
+
+A class is imported only when its stage is used. What a stage is called in keys and messages stands here once; nothing
+else lists stages by name.
+"""
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import Any
 
-STAGES: dict[str, str] = {
-    "draw": "stages.data.draw:Draw",
-    "collect_labeled": "stages.data.collect:CollectLabeled",
-    "collect_unlabeled": "stages.data.collect:CollectUnlabeled",
-    "finetune": "stages.training.finetune:Finetune",
-    "export": "stages.export.export:Export",
-    "distill": "stages.distillation.distill:Distill",
-    "sensitivity": "stages.mixed_precision.sensitivity:SensitivityStage",
-    "float_blocks": "stages.mixed_precision.float_blocks:FloatBlocks",
-    "build": "stages.build.build:Build",
-    "latency": "stages.latency.latency:Latency",
-    "accuracy": "stages.accuracy.accuracy:Accuracy",
-    "compare": "stages.accuracy.compare:Compare",
-    "detect": "stages.agreement.detect:Detect",
-    "agreement": "stages.agreement.agreement:AgreementStage",
-    "report": "stages.report.report:ReportStage",
-    "drift": "stages.champion.drift:Drift",
-    "judge": "stages.champion.judge:Judge",
-    "bundle": "stages.bundle.bundle:BundleStage",
+PADDLE = "paddle"
+"""Paddle, PaddleDetection and what else ``stages/paddle`` imports."""
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """What is known of a stage."""
+
+    where: str
+    """``module:Class``."""
+    needs: tuple[str, ...] = ()
+    """What has to be installed for it to run, whatever the backends need: ``PADDLE``."""
+    collects: bool = False
+    """It only looks at the images and labels that a run starts from, and runs before anything is computed."""
+    trains: bool = False
+    """It computes long enough for CPU, memory and the like to be sampled meanwhile."""
+    exact: bool = False
+    """The same files come out again, bit for bit. Timings do not, and lists of images carry paths."""
+    measured_files: tuple[str, ...] = ()
+    """Patterns of file names: what an exact stage writes of times beside its model."""
+    judged: bool = False
+    """A judgement beside the champion takes its results from the run that made the challenger."""
+    summarises: bool = False
+    """Its metrics are those of the whole run."""
+    report_input: str | None = None
+    """The field of the report's inputs that its results go into."""
+
+
+STAGES: dict[str, StageEntry] = {
+    "draw": StageEntry("stages.data.draw:Draw", collects=True),
+    "collect_labeled": StageEntry("stages.data.collect:CollectLabeled", collects=True, judged=True),
+    "collect_unlabeled": StageEntry("stages.data.collect:CollectUnlabeled", collects=True, judged=True),
+    "finetune": StageEntry("stages.training.finetune:Finetune", needs=(PADDLE,), trains=True, exact=True, judged=True),
+    "export": StageEntry("stages.export.export:Export", needs=(PADDLE,), exact=True),
+    "distill": StageEntry("stages.distillation.distill:Distill", needs=(PADDLE,), trains=True, exact=True),
+    "sensitivity": StageEntry("stages.mixed_precision.sensitivity:SensitivityStage", needs=(PADDLE,)),
+    "float_blocks": StageEntry(
+        "stages.mixed_precision.float_blocks:FloatBlocks",
+        needs=(PADDLE,),
+        exact=True,
+        measured_files=("float_blocks.json", "sensitivity.*"),
+        report_input="mixtures",
+    ),
+    "build": StageEntry("stages.build.build:Build", judged=True, report_input="engines"),
+    "latency": StageEntry("stages.latency.latency:Latency", judged=True, report_input="latencies"),
+    "accuracy": StageEntry("stages.accuracy.accuracy:Accuracy", judged=True, report_input="accuracies"),
+    "compare": StageEntry("stages.accuracy.compare:Compare", judged=True, report_input="comparisons"),
+    "detect": StageEntry("stages.agreement.detect:Detect"),
+    "agreement": StageEntry("stages.agreement.agreement:AgreementStage", report_input="agreements"),
+    "report": StageEntry("stages.report.report:ReportStage", summarises=True),
+    "drift": StageEntry("stages.champion.drift:Drift", summarises=True),
+    "judge": StageEntry("stages.champion.judge:Judge", summarises=True),
+    "bundle": StageEntry("stages.bundle.bundle:BundleStage"),
 }
+
+
+def stage_entry(name: str) -> StageEntry:
+    """The row of the stage called ``name``; of somebody else's (``module:Class``) nothing but that is known."""
+    return STAGES.get(name) or StageEntry(name)
 
 
 def stage_class(name: str) -> Any:
     """The class of the stage called ``name``: one of ``STAGES``, or ``module:Class`` for somebody else's."""
-    module, _, attribute = STAGES.get(name, name).partition(":")
+    module, _, attribute = stage_entry(name).where.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -54,7 +54,7 @@ def test_the_pipelines_touch_no_tensor() -> None:
     assert offenders("pipelines", TENSORS | {"numpy"}) == []
 
 
-LIGHT = ["stages.processes.worker", *sorted({where.partition(":")[0] for where in STAGES.values()})]
+LIGHT = ["stages.processes.worker", *sorted({entry.where.partition(":")[0] for entry in STAGES.values()})]
 
 
 @pytest.mark.parametrize("module", LIGHT)
