@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import data_nodes, finetune_nodes
 from pipelines.graph.user_inputs import user_model, with_labels
@@ -28,7 +29,7 @@ def run_finetune(
     config = with_labels(config)
     source = user_model(config)
     threads = config.threads or provenance.available_cores()
-    nodes = [n for n in data_nodes(config) if n.id != "images.unlabeled"]
+    nodes = [n for n in data_nodes(config) if n.id != ids.IMAGES]
     nodes += finetune_nodes(config, source, threads=threads)
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
         results = runner_for(config, run).run(nodes, run.results)
@@ -36,7 +37,7 @@ def run_finetune(
             run.save_state("FAILED")
             raise next(iter(results.failures.values()))
         run.save_state("FINISHED")
-        checkpoint = results.artifacts["finetune"]
+        checkpoint = results.artifacts[ids.FINETUNE]
         assert isinstance(checkpoint, Checkpoint)
         target = Path(out) if out else run.info.run_dir / checkpoint.weights
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pipelines.config.auto import block_backend
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import sensitivity_graph
 from pipelines.graph.user_inputs import user_model, with_labels
@@ -53,7 +54,7 @@ def run_sensitivity(
             run.save_state("FAILED")
             raise failure
         run.save_state("FINISHED")
-        made = results.artifacts["sensitivity"]
+        made = results.artifacts[ids.SENSITIVITY]
         for name in FILES:
             target = run.info.run_dir / name
             if target.suffix == ".png":

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.config.load import reload
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.runner import Results
 from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
@@ -27,12 +28,12 @@ from pipelines.runs.run import open_run
 from pipelines.store.local import Store
 from pipelines.system.locks import exclusive
 from stages.artifacts import Artifact, LabeledSet
+from stages.catalog import stage_entry
 from stages.champion import promotion
 from stages.errors import ConfigError, InputError
 
 GATE_CODE = 3
 _SETTABLE = ("gate.", "latency.", "accuracy.draws", "tracking.", "run.")
-_GIVEN = ("labels.val", "images.unlabeled", "finetune", "build", "latency", "accuracy", "compare")
 
 
 def promote(arguments: Sequence[str]) -> int:
@@ -119,7 +120,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         runner = runner_for(config, run)
         runner.store.prepare()
         _take(run.results, folder, runner.store)
-        validation = run.results.artifacts.get("labels.val")
+        validation = run.results.artifacts.get(ids.LABELS_VAL)
         if isinstance(validation, LabeledSet):
             require_frozen(validation)
         made = register.bundle(config, run, runner, folder)
@@ -160,7 +161,9 @@ def _take(results: Results, folder: Path, store: Store) -> None:
     if state is None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
     for name, stage in state["stages"].items():
-        if stage.get("entry") and (name in _GIVEN or name.partition(".")[0] in _GIVEN):
+        made_by = ids.stage_of(name)
+        judged = made_by is not None and stage_entry(made_by).judged
+        if stage.get("entry") and judged and name != ids.LABELS_TRAIN:  # nothing is scored on those
             add_existing_result(results, name, store.load(stage["entry"]))
 
 

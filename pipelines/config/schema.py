@@ -1,14 +1,13 @@
 """The whole config as dataclasses, registered with Hydra.
 
 Field names are config keys. What a stage gets beyond its own part (the model, the precision, the NMS settings) is put
-in by ``stage_options``, so that each setting has one key and no key is ignored.
+in by ``config/stage_options.py``, so that each setting has one key and no key is ignored.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -56,22 +55,6 @@ class PipelineConfig:
     seed: int = 0
     threads: int | None = None
     """CPU threads of training and compression; ``None``: all that this process may use. Engines have their own key."""
-
-
-T = TypeVar("T")
-
-
-def stage_options(options: type[T], settings: object = None, **more: Any) -> T:
-    """A stage's options: the fields of ``settings`` that ``options`` has too, and ``more``.
-
-    ``stage_options(DistillOptions, config.compression, model=config.model)``
-    """
-    names = {f.name for f in dataclasses.fields(options)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    if settings is not None:
-        fields = dataclasses.fields(settings)  # type: ignore[arg-type]
-        values = {f.name: getattr(settings, f.name) for f in fields if f.name in names}
-    return options(**values, **more)
 
 
 def register(node: Any = PipelineConfig) -> None:

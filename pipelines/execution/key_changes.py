@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_SECTIONS = {
-    "draw": "data.shapes",
-    "collect_labeled": "data",
-    "collect_unlabeled": "data",
-    "finetune": "finetune",
-    "distill": "compression",
-    "export": "export",
-    "latency": "latency",
-    "accuracy": "accuracy",
-    "sensitivity": "sensitivity",
-    "float_blocks": "sensitivity",
-}
-"""Stage -> the section of the config that its options come from."""
 _ABSENT = object()
 _LONG = 40  # characters of a value that are shown
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], feeds: Mapping[str, str]) -> list[str]:
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], feeds: Mapping[str, str], origins: Mapping[str, str]
+) -> list[str]:
     """What differs between the parts of two keys of one stage (see ``Node.key``), most telling first.
 
     Args:
         feeds: name of an input, as in the key -> who makes it.
+        origins: name of an option -> the key of the config that it comes from today, whoever made the old result.
     """
-    stage = str(new["stage"])
     found: list[str] = []
     if old.get("version") != new["version"]:
         found.append(f"the stage itself changed (version {old.get('version')} -> {new['version']})")
     for path, before, after in _differences(old.get("options", {}), new["options"]):
-        found.append(_option(stage, path, before, after, new["options"]))
+        found.append(_option(path, before, after, origins))
     if old.get("seed") != new.get("seed"):
         found.append(f"seed {_shown(old.get('seed', _ABSENT))} -> {_shown(new.get('seed', _ABSENT))}")
     for path, before, after in _differences(old.get("fingerprint", {}), new["fingerprint"]):
@@ -59,24 +48,14 @@ def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, A
     return [] if old == new else [(prefix.removesuffix("."), old, new)]
 
 
-def _option(stage: str, path: str, before: Any, after: Any, options: Mapping[str, Any]) -> str:
+def _option(path: str, before: Any, after: Any, origins: Mapping[str, str]) -> str:
     if path == "listing":
         return "the images or labels on disk changed"
-    if path == "sample":
-        key = "compression.images"
-    elif path.startswith("model."):
-        key = path
-    elif stage == "build":
-        key = f"backend.{options.get('backend')}.{path.removeprefix('options.')}"
-    elif stage == "float_blocks" and path in ("max_map_drop", "min_speedup"):
-        key = f"compression.{path}"
-    elif stage in ("float_blocks", "sensitivity") and path.startswith("options."):
-        key = f"backend.{options.get('backend')}.{path.removeprefix('options.')}"
-    elif stage in ("latency", "float_blocks", "sensitivity") and path.startswith("nms."):
-        key = f"accuracy.{path}"
-    else:
-        key = f"{_SECTIONS[stage]}.{path}" if stage in _SECTIONS else path
-    return f"{key} {_shown(before)} -> {_shown(after)}"
+    name, _, inside = path.partition(".")
+    # What has no origin, or is no option any more, is called as the stage calls it.
+    if after is not _ABSENT and name in origins:
+        path = f"{origins[name]}.{inside}" if inside else origins[name]
+    return f"{path} {_shown(before)} -> {_shown(after)}"
 
 
 def _shown(value: Any) -> str:

@@ -32,6 +32,8 @@ class Node:
     id: str
     stage: str
     options: Any
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Field of the options -> the config key it was taken from (``config/stage_options.py``); no part of the key."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     threads: int = 1
     seeded: bool = False

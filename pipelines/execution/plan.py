@@ -130,7 +130,7 @@ def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int
     old = _nearest(node, key.parts, store)
     if old is None:
         return Step(node, False, ["there is no result of it yet"], key, checkpoint=left)
-    return Step(node, False, changes(old["parts"], key.parts, _feeds(node)), key, checkpoint=left)
+    return Step(node, False, changes(old["parts"], key.parts, _feeds(node), node.origins), key, checkpoint=left)
 
 
 def _own_changes(node: Node, store: Store, seed: int) -> list[str]:
@@ -138,7 +138,7 @@ def _own_changes(node: Node, store: Store, seed: int) -> list[str]:
     old = _nearest(node, parts, store)
     if old is None:
         return []
-    return changes({**old["parts"], "inputs": {}}, parts, {})
+    return changes({**old["parts"], "inputs": {}}, parts, {}, node.origins)
 
 
 def _parts_without_inputs(node: Node, seed: int) -> dict[str, Any]:

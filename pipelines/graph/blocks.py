@@ -2,53 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.config.auto import NONE, VAL, block_backend, block_labels, has_set
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.runner import Node, Ref
 from stages import backends
+from stages.artifacts import Precision
 from stages.codec import to_json
 from stages.options.sensitivity import FloatBlocksOptions, SensitivityOptions
+
+T = TypeVar("T", bound=SensitivityOptions)
 
 
 def sensitivity_node(config: PipelineConfig, threads: int) -> Node:
     """The analysis alone."""
-    return _node("sensitivity", config, threads, SensitivityOptions, {})
+    return _node(ids.SENSITIVITY, config, threads, SensitivityOptions, {})
 
 
 def float_blocks_node(config: PipelineConfig, threads: int) -> Node:
     """The choice of blocks for ``compression.max_map_drop``."""
-    c = config.compression
-    more = {
-        "max_map_drop": c.max_map_drop,
-        "min_speedup": c.min_speedup,
-        "verdict_images": config.sensitivity.verdict_images,
-    }
-    validation = Ref("labels.val") if has_set(config, VAL) else None
-    return _node("float_blocks", config, threads, FloatBlocksOptions, more, validation=validation)
+    more = {name: Setting(f"compression.{name}") for name in ("max_map_drop", "min_speedup")}
+    validation = Ref(ids.LABELS_VAL) if has_set(config, VAL) else None
+    return _node(ids.FLOAT_BLOCKS, config, threads, FloatBlocksOptions, more, validation=validation)
 
 
-def _node(stage: str, config: PipelineConfig, threads: int, options: type, more: dict[str, Any], **inputs: Any) -> Node:
+def _node(
+    stage: str, config: PipelineConfig, threads: int, options: type[T], more: dict[str, Setting], **inputs: Any
+) -> Node:
     backend, labels = block_backend(config), block_labels(config)
     own = backends.get(backend)
+    chosen, origins = stage_options(
+        options,
+        config,
+        "sensitivity",
+        backend=Setting("sensitivity.backend", backend),
+        options=Setting(f"backend.{backend}", to_json(config.backend.get(backend, own.Options()))),
+        labels=Setting("sensitivity.labels", labels if labels != NONE else VAL),
+        nms=Setting("accuracy.nms"),
+        opset=Setting("export.opset"),
+        **more,
+    )
     return Node(
         id=stage,
         stage=stage,
-        options=options(
-            backend=backend,
-            options=to_json(config.backend.get(backend, own.Options())),
-            labels=labels if labels != NONE else VAL,
-            images=config.sensitivity.images,
-            nms=config.accuracy.nms,
-            opset=config.export.opset,
-            **more,
-        ),
+        options=chosen,
+        origins=origins,
         inputs={
-            "base": Ref("export.fp32"),
-            "model": Ref("export.int8"),
-            "images": Ref("images.unlabeled"),
-            "labels": Ref(f"labels.{labels}") if labels != NONE else None,
+            "base": Ref(ids.export(Precision.FP32)),
+            "model": Ref(ids.export(Precision.INT8)),
+            "images": Ref(ids.IMAGES),
+            "labels": Ref(ids.labels(labels)) if labels != NONE else None,
             **inputs,
         },
         threads=threads,

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipelines.config.digest import NOT_RESULTS
+from pipelines.execution import ids
 from pipelines.execution.node import Node
 from pipelines.runs import history
 from pipelines.store.local import Store
@@ -31,21 +32,21 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     if state is None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
     stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
-    built = [name.removeprefix("build.").replace(".", " ") for name in stages if name.startswith("build.")]
-    if f"build.{backend}.{precision}" not in stages:
+    if ids.build(backend, precision) not in stages:
+        built = [" ".join(engine) for engine in ids.engines(stages)]
         raise InputError(
             f"{folder.name} has no engine for backend={backend} precision={precision}; "
             f"it has {', '.join(built) or 'none'}"
         )
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    engine = store.load(stages[f"build.{backend}.{precision}"])
+    engine = store.load(stages[ids.build(backend, precision)])
     assert isinstance(engine, Engine)
-    labeled = "labels.val" in stages
+    labeled = ids.LABELS_VAL in stages
     inputs: dict[str, Artifact | None] = {
         "engine": engine,
-        "exported": store.load(stages[f"export.{precision}"]),
-        "labeled": store.load(stages["labels.val"]) if labeled else None,
-        "images": None if labeled else store.load(stages["images.unlabeled"]),
+        "exported": store.load(stages[ids.export(precision)]),
+        "labeled": store.load(stages[ids.LABELS_VAL]) if labeled else None,
+        "images": None if labeled else store.load(stages[ids.IMAGES]),
     }
     options = BundleOptions(
         run_id=state["run_id"],
@@ -59,9 +60,10 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         config={name: part for name, part in config.items() if name not in NOT_RESULTS},
     )
     return Node(
-        id=f"bundle.{backend}.{precision}",
+        id=ids.bundle(backend, precision),
         stage="bundle",
         options=options,
+        origins={"nms": "accuracy.nms"},
         inputs=inputs,
         threads=int(engine.options.get("threads", 1)),
         fingerprint=backends.get(backend).fingerprint(),

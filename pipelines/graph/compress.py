@@ -8,18 +8,19 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, block_labels, has_labels
-from pipelines.config.schema import PipelineConfig, stage_options
+from pipelines.config.auto import TRAIN, VAL, block_labels, has_labels
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
 from stages.options.compression import DistillOptions
-from stages.options.data import CollectOptions
+from stages.options.data import CollectOptions, ShapesOptions
 from stages.options.export import ExportOptions
 from stages.options.finetune import FinetuneOptions
-from stages.options.model import ModelOptions
 
 
 def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
@@ -32,14 +33,14 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
         threads: CPU threads of training and compression.
     """
     nodes = model_nodes(config, source, threads=threads)
-    exports = {Precision.FP32: Ref("export.fp32")}
+    exports = {Precision.FP32: Ref(ids.export(Precision.FP32))}
     if config.compression.method != "none":
-        exports[Precision.INT8] = Ref("export.int8")
+        exports[Precision.INT8] = Ref(ids.export(Precision.INT8))
         if config.compression.max_map_drop is not None:
             nodes += [*_labels_for_blocks(config, nodes), float_blocks_node(config, threads)]
-            exports[Precision.INT8] = Ref("float_blocks")
-    for name, options in config.backend.items():
-        nodes += backend_nodes(config, name, options, exports, threads)
+            exports[Precision.INT8] = Ref(ids.FLOAT_BLOCKS)
+    for name in config.backend:
+        nodes += backend_nodes(config, name, exports, threads)
     if config.agreement.images:
         nodes += agreement_nodes(config, exports, threads)
     return nodes
@@ -56,60 +57,65 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     nodes = data_nodes(config)
     if config.finetune.enabled:
         nodes += finetune_nodes(config, source, threads=threads)
-    model: Input = Ref("finetune") if config.finetune.enabled else source
-    images = Ref("images.unlabeled")
+    model: Input = Ref(ids.FINETUNE) if config.finetune.enabled else source
+    images = Ref(ids.IMAGES)
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
         nodes += _distill(config, images, threads, listed=config.finetune.enabled)
-        nodes.append(_export(config, Precision.INT8, Ref("distill"), images, threads))
+        nodes.append(_export(config, Precision.INT8, Ref(ids.DISTILL), images, threads))
     return nodes
 
 
 def _labels_for_blocks(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
     """The labelled training images, where blocks are judged on them and no training has collected them."""
-    wanted = block_labels(config) == TRAIN and all(node.id != "labels.train" for node in nodes)
+    wanted = block_labels(config) == TRAIN and all(node.id != ids.LABELS_TRAIN for node in nodes)
     return [_labeled(config, TRAIN)] if wanted else []
 
 
 def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool) -> list[Node]:
     """The compression; before it the training labels, if they are needed and not ``listed`` yet."""
     labeled = scores_by_labels(config.compression)
-    more = {"nms": config.accuracy.nms} if labeled else {}
+    more = {"nms": Setting("accuracy.nms")} if labeled else {}
+    options, origins = stage_options(DistillOptions, config, "compression", model=_architecture(config), **more)
     node = Node(
-        id="distill",
+        id=ids.DISTILL,
         stage="distill",
-        options=stage_options(DistillOptions, config.compression, model=_architecture(config), **more),
+        options=options,
+        origins=origins,
         inputs={
-            "model": Ref("export.fp32"),
+            "model": Ref(ids.export(Precision.FP32)),
             "images": images,
-            "labeled": Ref("labels.train") if labeled else None,
+            "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
         },
         threads=threads,
         seeded=True,
     )
-    return [node] if listed or not labeled else [_labeled(config, "train"), node]
+    return [node] if listed or not labeled else [_labeled(config, TRAIN), node]
 
 
 def data_nodes(config: PipelineConfig) -> list[Node]:
     """Collect what the run needs to know of the user's images: the validation set, then the unlabeled sample."""
     nodes: list[Node] = []
     if config.data.kind == "shapes":
-        nodes.append(Node(id="draw", stage="draw", options=config.data.shapes))
+        shapes, origins = stage_options(ShapesOptions, config, "data.shapes")
+        nodes.append(Node(id=ids.DRAW, stage="draw", options=shapes, origins=origins))
     if has_labels(config):
-        nodes.append(_labeled(config, "val"))
-    data = config.data
+        nodes.append(_labeled(config, VAL))
+    options, origins = stage_options(
+        CollectOptions,
+        config,
+        "data",
+        images=_images(config, "unlabeled"),
+        sample=Setting("compression.images"),
+        listing=_listing(config, config.data.unlabeled_images),
+    )
     nodes.append(
         Node(
-            id="images.unlabeled",
+            id=ids.IMAGES,
             stage="collect_unlabeled",
-            options=CollectOptions(
-                images=_images(config, "unlabeled"),
-                sample=config.compression.images,
-                max_unreadable=data.max_unreadable,
-                allow_overlap=data.allow_overlap,
-                listing=_listing(config, data.unlabeled_images),
-            ),
-            inputs={"drawn": _synthetic(config), "validation": Ref("labels.val") if has_labels(config) else None},
+            options=options,
+            origins=origins,
+            inputs={"drawn": _synthetic(config), "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None},
             seeded=True,
         )
     )
@@ -118,13 +124,15 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
 
 def finetune_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """The labelled training images and the training on them."""
+    options, origins = stage_options(FinetuneOptions, config, "finetune", model=_architecture(config))
     return [
-        _labeled(config, "train"),
+        _labeled(config, TRAIN),
         Node(
-            id="finetune",
+            id=ids.FINETUNE,
             stage="finetune",
-            options=stage_options(FinetuneOptions, config.finetune, model=_architecture(config)),
-            inputs={"train": Ref("labels.train"), "start": source},
+            options=options,
+            origins=origins,
+            inputs={"train": Ref(ids.LABELS_TRAIN), "start": source},
             threads=threads,
             seeded=True,
         ),
@@ -134,29 +142,36 @@ def finetune_nodes(config: PipelineConfig, source: Input, *, threads: int) -> li
 def _labeled(config: PipelineConfig, split: str) -> Node:
     drawn = config.data.kind == "shapes"
     annotations = f"{split}.json" if drawn else getattr(config.data, f"{split}_annotations")
-    validation = Ref("labels.val") if split == "train" and has_labels(config) else None
-    return Node(
-        id=f"labels.{split}",
-        stage="collect_labeled",
-        options=CollectOptions(
-            annotations=str(annotations) if drawn else str(Path(annotations).resolve()),
-            images=_images(config, split),
-            max_unreadable=config.data.max_unreadable,
-            allow_overlap=config.data.allow_overlap,
-            listing=_listing(config, getattr(config.data, f"{split}_images"), annotations),
+    validation = Ref(ids.LABELS_VAL) if split == TRAIN and has_labels(config) else None
+    options, origins = stage_options(
+        CollectOptions,
+        config,
+        "data",
+        annotations=Setting(
+            f"data.{split}_annotations", str(annotations) if drawn else str(Path(annotations).resolve())
         ),
+        images=_images(config, split),
+        listing=_listing(config, getattr(config.data, f"{split}_images"), annotations),
+    )
+    return Node(
+        id=ids.labels(split),
+        stage="collect_labeled",
+        options=options,
+        origins=origins,
         inputs={"drawn": _synthetic(config), "validation": validation},
     )
 
 
-def _images(config: PipelineConfig, split: str) -> str:
+def _images(config: PipelineConfig, split: str) -> Setting:
+    """Where the images are: a folder of the user's, or the name of one among those that were drawn."""
+    key = f"data.{split}_images"
     if config.data.kind == "shapes":
-        return split
-    return str(Path(getattr(config.data, f"{split}_images")).resolve())
+        return Setting(key, split)
+    return Setting(key, str(Path(getattr(config.data, key.partition(".")[2])).resolve()))
 
 
 def _synthetic(config: PipelineConfig) -> Ref | None:
-    return Ref("draw") if config.data.kind == "shapes" else None
+    return Ref(ids.DRAW) if config.data.kind == "shapes" else None
 
 
 def _listing(config: PipelineConfig, folder: str | None, annotations: str | None = None) -> str:
@@ -172,16 +187,20 @@ def _listing(config: PipelineConfig, folder: str | None, annotations: str | None
     return digest
 
 
-def _architecture(config: PipelineConfig) -> ModelOptions:
+def _architecture(config: PipelineConfig) -> Setting:
     """The model without where its weights came from: those are an input, known by their digest."""
-    return dataclasses.replace(config.model, weights=None, weights_sha256=None, inference_dir=None)
+    return Setting("model", dataclasses.replace(config.model, weights=None, weights_sha256=None, inference_dir=None))
 
 
 def _export(config: PipelineConfig, precision: Precision, model: Input, images: Ref, threads: int) -> Node:
+    options, origins = stage_options(
+        ExportOptions, config, "export", model=_architecture(config), precision=precision.value
+    )
     return Node(
-        id=f"export.{precision}",
+        id=ids.export(precision),
         stage="export",
-        options=stage_options(ExportOptions, config.export, model=_architecture(config), precision=precision.value),
+        options=options,
+        origins=origins,
         inputs={"model": model, "images": images},
         threads=threads,
         seeded=model is None,  # random weights come from the seed

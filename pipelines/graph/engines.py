@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from pipelines.config.auto import has_labels
-from pipelines.config.schema import PipelineConfig, stage_options
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.runner import Node, Ref
 from pipelines.system.devices import device_of
 from stages import backends
@@ -15,111 +21,150 @@ from stages.options.backend import BuildOptions
 from stages.options.latency import LatencyOptions
 
 
-def agreement_nodes(config: PipelineConfig, exports: dict[Precision, Ref], cores: int) -> list[Node]:
+@dataclass(frozen=True)
+class _Backend:
+    """A backend of the config."""
+
+    name: str
+    options: dict[str, Any]
+    threads: int
+    """CPU threads of its engines."""
+    fingerprint: Mapping[str, str]
+
+
+def _backend(config: PipelineConfig, name: str) -> _Backend:
+    plain = to_json(config.backend[name])
+    return _Backend(name, plain, int(plain.get("threads", 1)), backends.get(name).fingerprint())
+
+
+def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
     """Detections of the reference and of each backend on the same images, and their comparison."""
-    options = DetectOptions(images=config.agreement.images, nms=config.accuracy.nms)
-    images = Ref("images.unlabeled")
+    options, origins = stage_options(
+        DetectOptions, config, images=Setting("agreement.images"), nms=Setting("accuracy.nms")
+    )
+    images = Ref(ids.IMAGES)
     nodes = [
         Node(
-            id="detect.reference",
+            id=ids.DETECT_REFERENCE,
             stage="detect",
             options=options,
+            origins=origins,
             inputs={"models": list(exports.values()), "images": images},
             threads=cores,
         )
     ]
-    for name, chosen in config.backend.items():
+    for backend in [_backend(config, name) for name in config.backend]:
         nodes.append(
             Node(
-                id=f"detect.{name}",
+                id=ids.detect(backend.name),
                 stage="detect",
                 options=options,
-                inputs={"engines": [Ref(f"build.{name}.{p}") for p in exports], "images": images},
-                threads=int(to_json(chosen).get("threads", 1)),
-                fingerprint=backends.get(name).fingerprint(),
+                origins=origins,
+                inputs={"engines": _engines(backend, exports), "images": images},
+                threads=backend.threads,
+                fingerprint=backend.fingerprint,
                 partial=True,
-                backend=name,
+                backend=backend.name,
             )
         )
+    bounds, origins = stage_options(AgreementOptions, config, "agreement")
+    engines = [Ref(ids.detect(name)) for name in config.backend]
     nodes.append(
         Node(
-            id="agreement",
+            id=ids.AGREEMENT,
             stage="agreement",
-            options=stage_options(AgreementOptions, config.agreement),
-            inputs={"reference": Ref("detect.reference"), "engines": [Ref(f"detect.{n}") for n in config.backend]},
+            options=bounds,
+            origins=origins,
+            inputs={"reference": Ref(ids.DETECT_REFERENCE), "engines": engines},
             partial=True,
         )
     )
     return nodes
 
 
-def backend_nodes(
-    config: PipelineConfig, name: str, options: object, exports: dict[Precision, Ref], cores: int
-) -> list[Node]:
-    backend = backends.get(name)
-    fingerprint = backend.fingerprint()
-    plain = to_json(options)
-    threads = int(plain.get("threads", 1))
-    nodes: list[Node] = []
-    for precision, exported in exports.items():
-        nodes.append(
-            Node(
-                id=f"build.{name}.{precision}",
-                stage="build",
-                options=BuildOptions(backend=name, options=plain),
-                inputs={"model": exported},
-                threads=threads,
-                fingerprint=fingerprint,
-                backend=name,
-                precision=precision.value,
-            )
-        )
-    nodes.append(
-        Node(
-            id=f"latency.{name}",
-            stage="latency",
-            options=stage_options(LatencyOptions, config.latency, nms=config.accuracy.nms),
-            inputs={
-                "engines": [Ref(f"build.{name}.{p}") for p in exports],
-                "images": Ref("images.unlabeled"),
-            },
-            threads=threads,
-            fingerprint=fingerprint,
-            timed=True,
-            device=device_of(plain, fingerprint),
-            partial=True,
-            backend=name,
-        )
-    )
+def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
+    """An engine from each of the ``exports``, their times, and with labels their scores and what INT8 costs.
+
+    Args:
+        name: one of ``config.backend``.
+        exports: the models, by precision.
+        cores: CPU threads of what runs no engine.
+    """
+    backend = _backend(config, name)
+    nodes = [_build(backend, precision, model) for precision, model in exports.items()]
+    nodes.append(_latency(config, backend, exports))
     if has_labels(config):
-        nodes += [
-            Node(
-                id=f"accuracy.{name}.{precision}",
-                stage="accuracy",
-                options=stage_options(AccuracyOptions, config.accuracy),
-                inputs={"engine": Ref(f"build.{name}.{precision}"), "validation": Ref("labels.val")},
-                threads=threads,
-                fingerprint=fingerprint,
-                backend=name,
-                precision=precision.value,
-            )
-            for precision in exports
-        ]
+        nodes += [_accuracy(config, backend, precision) for precision in exports]
         if Precision.INT8 in exports:
-            nodes.append(
-                Node(
-                    id=f"compare.{name}",
-                    stage="compare",
-                    options=stage_options(CompareOptions, config.accuracy),
-                    inputs={
-                        "base": Ref(f"accuracy.{name}.{Precision.FP32}"),
-                        "other": Ref(f"accuracy.{name}.{Precision.INT8}"),
-                        "validation": Ref("labels.val"),
-                    },
-                    threads=cores,
-                    seeded=True,
-                    backend=name,
-                    precision=Precision.INT8.value,
-                )
-            )
+            nodes.append(_compare(config, backend, cores))
     return nodes
+
+
+def _engines(backend: _Backend, precisions: Iterable[Precision]) -> list[Ref]:
+    return [Ref(ids.build(backend.name, precision)) for precision in precisions]
+
+
+def _build(backend: _Backend, precision: Precision, model: Ref) -> Node:
+    origins = {"backend": "backend", "options": f"backend.{backend.name}"}
+    return Node(
+        id=ids.build(backend.name, precision),
+        stage="build",
+        options=BuildOptions(backend=backend.name, options=backend.options),
+        origins=origins,
+        inputs={"model": model},
+        threads=backend.threads,
+        fingerprint=backend.fingerprint,
+        backend=backend.name,
+        precision=precision.value,
+    )
+
+
+def _latency(config: PipelineConfig, backend: _Backend, precisions: Iterable[Precision]) -> Node:
+    options, origins = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"))
+    return Node(
+        id=ids.latency(backend.name),
+        stage="latency",
+        options=options,
+        origins=origins,
+        inputs={"engines": _engines(backend, precisions), "images": Ref(ids.IMAGES)},
+        threads=backend.threads,
+        fingerprint=backend.fingerprint,
+        timed=True,
+        device=device_of(backend.options, backend.fingerprint),
+        partial=True,
+        backend=backend.name,
+    )
+
+
+def _accuracy(config: PipelineConfig, backend: _Backend, precision: Precision) -> Node:
+    options, origins = stage_options(AccuracyOptions, config, "accuracy")
+    return Node(
+        id=ids.accuracy(backend.name, precision),
+        stage="accuracy",
+        options=options,
+        origins=origins,
+        inputs={"engine": Ref(ids.build(backend.name, precision)), "validation": Ref(ids.LABELS_VAL)},
+        threads=backend.threads,
+        fingerprint=backend.fingerprint,
+        backend=backend.name,
+        precision=precision.value,
+    )
+
+
+def _compare(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
+    options, origins = stage_options(CompareOptions, config, "accuracy")
+    return Node(
+        id=ids.compare(backend.name),
+        stage="compare",
+        options=options,
+        origins=origins,
+        inputs={
+            "base": Ref(ids.accuracy(backend.name, Precision.FP32)),
+            "other": Ref(ids.accuracy(backend.name, Precision.INT8)),
+            "validation": Ref(ids.LABELS_VAL),
+        },
+        threads=cores,
+        seeded=True,
+        backend=backend.name,
+        precision=Precision.INT8.value,
+    )

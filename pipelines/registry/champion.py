@@ -17,9 +17,6 @@ from stages.errors import InputError
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
-ENGINE = "champion.engine"
-
-
 @dataclass(frozen=True)
 class Champion:
     """The champion, unpacked on this machine."""

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
 from pipelines.execution.runner import Runner
 from pipelines.graph.bundle import bundle_node
@@ -71,7 +73,7 @@ def described(config: PipelineConfig, run: Run, runner: Runner) -> Path | None:
     """
     if config.retrain.drift == "off":
         return None
-    node = drift_node(config, "summary", Ref(f"build.{backend_of(config)}.{precision_of(config)}"), None)
+    node = drift_node(config, ids.SUMMARY, Ref(ids.build(backend_of(config), precision_of(config))), None)
     runner.run([node], run.results)
     if node.id in run.results.failures:
         raise run.results.failures[node.id]
@@ -81,11 +83,15 @@ def described(config: PipelineConfig, run: Run, runner: Runner) -> Path | None:
 def drift_node(config: PipelineConfig, name: str, engine: Ref, before: Ref | None) -> Node:
     """The stage that looks at the unlabeled images with an engine."""
     backend = backend_of(config)
+    options, origins = stage_options(
+        DriftOptions, config, images=Setting("retrain.drift_images"), nms=Setting("accuracy.nms")
+    )
     return Node(
         id=name,
         stage="drift",
-        options=DriftOptions(images=config.retrain.drift_images, nms=config.accuracy.nms),
-        inputs={"images": Ref("images.unlabeled"), "engine": engine, "before": before},
+        options=options,
+        origins=origins,
+        inputs={"images": Ref(ids.IMAGES), "engine": engine, "before": before},
         threads=int(to_json(config.backend[backend]).get("threads", 1)),
         fingerprint=backends.get(backend).fingerprint(),
     )
@@ -116,7 +122,7 @@ def register(
         "hardware": run.info.hardware,
         "command": run.info.command[:5000],
     }
-    checkpoint = run.results.artifacts.get("finetune", model)
+    checkpoint = run.results.artifacts.get(ids.FINETUNE, model)
     evidence = [run_dir / name for name in EVIDENCE if (run_dir / name).is_file()]
     description = ""
     if evidence:
@@ -131,7 +137,7 @@ def register(
             source = checkpoint.path(checkpoint.weights)
             files.append(_placed(source, Path(folder) / CHECKPOINT))
             tags["checkpoint_sha256"] = sha256_of(source)
-        return registry.add(run_id, f"build.{made.backend}.{made.precision}", files, tags, description)
+        return registry.add(run_id, ids.build(made.backend, made.precision), files, tags, description)
 
 
 def fetch_checkpoint(registry: Registry, version: Version, artifacts: Path) -> Path | None:

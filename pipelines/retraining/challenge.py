@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.execution.node import Node, Ref
 from pipelines.execution.runner import Runner
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
-from pipelines.registry.champion import ENGINE, Champion, add_existing_result, fetch_champion
+from pipelines.registry.champion import Champion, add_existing_result, fetch_champion
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.registry.registry import IMAGES, Registry, Version
 from pipelines.retraining import data_checks
-from pipelines.retraining.head_to_head import JUDGE, duel_nodes
+from pipelines.retraining.head_to_head import duel_nodes
 from pipelines.retraining.journal import Outcome
 from pipelines.retraining.snapshot import Snapshot
 from pipelines.retraining.state import State
@@ -32,11 +33,9 @@ from pipelines.runs.tables import print_tables
 from pipelines.system import provenance
 from stages.artifacts import Artifact, ImageSummary, sha256_of
 from stages.champion.promotion import PromotionContent
+from stages.catalog import stage_entry
 from stages.errors import ConfigError, DataError, StageError
 from stages.report.schema import ReportContent
-
-_FIRST = ("draw", "labels.val", "images.unlabeled", "labels.train")
-"""Nodes that only look at the user's files."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,11 @@ def challenge(
         if config.retrain.check_drop:
             data_checks.check(state.accepted(), now, config)
         runner = runner_for(config, run)
-        runner.run([node for node in nodes if node.id in _FIRST], run.results)
+        runner.run([node for node in nodes if stage_entry(node.stage).collects], run.results)
         _stop(run)
         _look_for_drift(config, run, runner, registry, there, outcome)
         state.accept(now)
-        runner.run([node for node in nodes if node.id not in _FIRST], run.results)
+        runner.run([node for node in nodes if not stage_entry(node.stage).collects], run.results)
         path, content = reported(config, run, runner, nodes)
         print_tables(content)
         others = [node.id for node in nodes if node.backend not in (None, backend_of(config))]
@@ -111,15 +110,15 @@ def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champio
         DetpressError: a stage failed.
     """
     if champion is not None:
-        add_existing_result(run.results, ENGINE, champion.engine)
+        add_existing_result(run.results, ids.CHAMPION_ENGINE, champion.engine)
     nodes = duel_nodes(config, run, run_id, champion)
     runner.run(nodes, run.results)
     _stop(run, but=run.results.failures.keys() - {node.id for node in nodes})
     run.save_state("FINISHED")
-    if JUDGE not in run.results.artifacts:
-        missing = run.results.skipped.get(JUDGE, "a stage before it")
+    if ids.JUDGE not in run.results.artifacts:
+        missing = run.results.skipped.get(ids.JUDGE, "a stage before it")
         raise StageError(f"the challenger could not be judged, because there is no result of {missing}")
-    folder = run.results.artifacts[JUDGE].root
+    folder = run.results.artifacts[ids.JUDGE].root
     for name in register.EVIDENCE:
         shutil.copyfile(folder / name, run.info.run_dir / name)
     content: PromotionContent = json.loads((folder / "promotion.json").read_text(encoding="utf-8"))
@@ -155,9 +154,9 @@ def _look_for_drift(
     if not file.is_file() and registry.fetch(champion.version, IMAGES, folder) is None:
         return  # it was registered with retrain.drift=off
     before = ImageSummary(root=folder, files={IMAGES: sha256_of(file)}, count=0)
-    add_existing_result(run.results, ENGINE, champion.engine)
-    add_existing_result(run.results, "champion.images", before)
-    node: Node = register.drift_node(config, "drift", Ref(ENGINE), Ref("champion.images"))
+    add_existing_result(run.results, ids.CHAMPION_ENGINE, champion.engine)
+    add_existing_result(run.results, ids.CHAMPION_IMAGES, before)
+    node: Node = register.drift_node(config, ids.DRIFT, Ref(ids.CHAMPION_ENGINE), Ref(ids.CHAMPION_IMAGES))
     runner.run([node], run.results)
     _stop(run)
     found: Artifact = run.results.artifacts[node.id]
@@ -178,7 +177,7 @@ def _require_agreement(config: PipelineConfig, report: ReportContent) -> None:
 
 
 def _same_engine(config: PipelineConfig, run: Run, champion: Champion) -> bool:
-    built = run.results.artifacts[f"build.{backend_of(config)}.{precision_of(config)}"]
+    built = run.results.artifacts[ids.build(backend_of(config), precision_of(config))]
     return built.files == champion.engine.files
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipelines.config.auto import has_labels
-from pipelines.config.schema import PipelineConfig, stage_options
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
-from pipelines.registry.champion import CHALLENGER, CHAMPION, ENGINE, Champion
+from pipelines.registry.champion import CHALLENGER, CHAMPION, Champion
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.runs.run import Run
 from stages import backends
@@ -24,59 +25,64 @@ from stages.options.accuracy import AccuracyOptions, CompareOptions
 from stages.options.champion import JudgeOptions
 from stages.options.latency import LatencyOptions
 
-JUDGE = "judge"
-
 
 def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion | None) -> list[Node]:
     """The stages that judge the challenger of ``run_id``, fed by what ``run`` has of that run's stages.
 
     Args:
-        champion: its engine has to stand in the results as ``ENGINE``.
+        champion: its engine has to stand in the results as ``ids.CHAMPION_ENGINE``.
     """
     backend, precision = backend_of(config), precision_of(config)
     base = [] if precision == "fp32" else ["fp32"]
-    built = {name: f"build.{backend}.{name}" for name in [*base, precision]}
+    built = {name: ids.build(backend, name) for name in [*base, precision]}
     labeled = has_labels(config)
-    judged = JudgeOptions(gate=config.gate, run_id=run_id, hardware=run.info.hardware)
-    validation = run.results.artifacts.get("labels.val")
+    judged, origins = stage_options(
+        JudgeOptions, config, gate=Setting("gate"), run_id=run_id, hardware=run.info.hardware
+    )
+    validation = run.results.artifacts.get(ids.LABELS_VAL)
     if isinstance(validation, LabeledSet):
         judged.images_digest = validation.images_digest
     if champion is None:
         judged.names = [*base, precision]
-        compared = [Ref(f"compare.{backend}")] if base and labeled else []
-        scored = [Ref(f"accuracy.{backend}.{name}") for name in built] if labeled else []
-        return [_judge(judged, [Ref(node) for node in built.values()], Ref(f"latency.{backend}"), scored, compared)]
+        compared = [Ref(ids.compare(backend))] if base and labeled else []
+        scored = [Ref(ids.accuracy(backend, name)) for name in built] if labeled else []
+        engines = [Ref(node) for node in built.values()]
+        return [_judge(judged, origins, engines, Ref(ids.latency(backend)), scored, compared)]
     judged.names = [*base, CHAMPION, CHALLENGER]
     judged.champion = {"version": champion.version.number, "run_id": champion.version.run_id}
-    engines = [*(Ref(built[name]) for name in base), Ref(ENGINE), Ref(built[precision])]
+    engines = [*(Ref(built[name]) for name in base), Ref(ids.CHAMPION_ENGINE), Ref(built[precision])]
     nodes = _scores(config, backend, dict(zip(judged.names, engines, strict=True))) if labeled else []
     threads = int(to_json(config.backend[backend]).get("threads", 1))
+    options, own = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"), names=judged.names)
     nodes.append(
         Node(
-            id="duel.latency",
+            id=ids.DUEL_LATENCY,
             stage="latency",
-            options=stage_options(LatencyOptions, config.latency, nms=config.accuracy.nms, names=judged.names),
-            inputs={"engines": engines, "images": Ref("images.unlabeled")},
+            options=options,
+            origins=own,
+            inputs={"engines": engines, "images": Ref(ids.IMAGES)},
             threads=threads,
             fingerprint=backends.get(backend).fingerprint(),
             timed=True,
             reuse=False,
         )
     )
-    scored = [Ref(f"duel.accuracy.{name}") for name in judged.names] if labeled else []
-    compared = [Ref(f"duel.compare.{name}") for name in judged.names[:-1]] if labeled else []
-    return [*nodes, _judge(judged, engines, Ref("duel.latency"), scored, compared)]
+    scored = [Ref(ids.duel_accuracy(name)) for name in judged.names] if labeled else []
+    compared = [Ref(ids.duel_compare(name)) for name in judged.names[:-1]] if labeled else []
+    return [*nodes, _judge(judged, origins, engines, Ref(ids.DUEL_LATENCY), scored, compared)]
 
 
 def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) -> list[Node]:
     """Score every engine, and compare the challenger with each of the others."""
     threads = int(to_json(config.backend[backend]).get("threads", 1))
+    options, origins = stage_options(AccuracyOptions, config, "accuracy")
     nodes = [
         Node(
-            id=f"duel.accuracy.{name}",
+            id=ids.duel_accuracy(name),
             stage="accuracy",
-            options=stage_options(AccuracyOptions, config.accuracy),
-            inputs={"engine": engine, "validation": Ref("labels.val")},
+            options=options,
+            origins=origins,
+            inputs={"engine": engine, "validation": Ref(ids.LABELS_VAL)},
             threads=threads,
             fingerprint=backends.get(backend).fingerprint(),
         )
@@ -85,18 +91,19 @@ def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) ->
     for name in engines:
         if name == CHALLENGER:
             continue
-        options: Any = stage_options(CompareOptions, config.accuracy)
-        if name == CHAMPION:
-            options.worst = 0  # its pictures would call both by the same precision
+        # Pictures of the champion's would call both by the same precision.
+        more = {"worst": Setting("accuracy.worst", 0)} if name == CHAMPION else {}
+        compared, origins = stage_options(CompareOptions, config, "accuracy", **more)
         nodes.append(
             Node(
-                id=f"duel.compare.{name}",
+                id=ids.duel_compare(name),
                 stage="compare",
-                options=options,
+                options=compared,
+                origins=origins,
                 inputs={
-                    "base": Ref(f"duel.accuracy.{name}"),
-                    "other": Ref(f"duel.accuracy.{CHALLENGER}"),
-                    "validation": Ref("labels.val"),
+                    "base": Ref(ids.duel_accuracy(name)),
+                    "other": Ref(ids.duel_accuracy(CHALLENGER)),
+                    "validation": Ref(ids.LABELS_VAL),
                 },
                 seeded=True,
             )
@@ -104,11 +111,19 @@ def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) ->
     return nodes
 
 
-def _judge(options: JudgeOptions, engines: list[Ref], latency: Ref, scored: list[Ref], compared: list[Ref]) -> Node:
+def _judge(
+    options: JudgeOptions,
+    origins: Mapping[str, str],
+    engines: list[Ref],
+    latency: Ref,
+    scored: list[Ref],
+    compared: list[Ref],
+) -> Node:
     return Node(
-        id=JUDGE,
+        id=ids.JUDGE,
         stage="judge",
         options=options,
+        origins=origins,
         inputs={"engines": engines, "latency": latency, "accuracies": scored, "comparisons": compared},
     )
 

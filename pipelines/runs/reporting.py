@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
 from pipelines.execution.plan import ANY, AUTO, FRESH
 from pipelines.execution.runner import Node, Ref, Results, Runner
 from pipelines.runs.outcome import exit_code
@@ -16,6 +18,7 @@ from pipelines.store.remote import open_store
 from pipelines.system import provenance
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.paths import shorten
+from stages.catalog import STAGES
 from stages.errors import InputError, UnavailableError
 from stages.options.report import ReportOptions
 from stages.report.report import load
@@ -32,10 +35,10 @@ def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[N
     results = run.results
     stop_on_input(run)
     runner.run([_report_node(run, config, nodes, results)], results)
-    report = results.artifacts.get("report")
+    report = results.artifacts.get(ids.REPORT)
     if report is None:
         run.save_state("FAILED")
-        raise results.failures["report"]
+        raise results.failures[ids.REPORT]
     content = load(report.root)
     run.save_state(run_status(exit_code(results, content, require_all=config.run.require_all_backends)))
     path = publish(run, report.root)
@@ -93,32 +96,29 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
                     "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
                 }
             )
-    kinds = {
-        "engines": "build",
-        "latencies": "latency",
-        "accuracies": "accuracy",
-        "comparisons": "compare",
-        "agreements": "agreement",
-        "mixtures": "float_blocks",
-    }
+    options, origins = stage_options(
+        ReportOptions,
+        config,
+        run_id=run.info.run_id,
+        model=Setting("model.name", run.info.model),
+        data=Setting("data.name", run.info.data),
+        command=run.info.command,
+        hardware=run.info.hardware,
+        method=Setting("compression.method"),
+        failures=cast("list[dict[str, Any]]", failures),
+        gate=Setting("gate"),
+        require_all_backends=Setting("run.require_all_backends"),
+        config=shorten(run.info.config),
+        versions=provenance.versions(),
+        commit=run.info.commit,
+    )
+    fields = {entry.report_input: stage for stage, entry in STAGES.items() if entry.report_input}
     return Node(
-        id="report",
+        id=ids.REPORT,
         stage="report",
-        options=ReportOptions(
-            run_id=run.info.run_id,
-            model=run.info.model,
-            data=run.info.data,
-            command=run.info.command,
-            hardware=run.info.hardware,
-            method=config.compression.method,
-            failures=cast("list[dict[str, Any]]", failures),
-            gate=config.gate,
-            require_all_backends=config.run.require_all_backends,
-            config=shorten(run.info.config),
-            versions=provenance.versions(),
-            commit=run.info.commit,
-        ),
-        inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in kinds.items()},
+        options=options,
+        origins=origins,
+        inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in fields.items()},
         partial=True,
         empty=True,
     )

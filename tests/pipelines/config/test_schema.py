@@ -15,7 +15,8 @@ from pipelines.config import resolvers, schema
 from pipelines.config.compose import Command, group_choices, hydra_for
 from pipelines.config.keys import field_types, leaf_paths
 from pipelines.config.load import examine
-from pipelines.config.schema import PipelineConfig, stage_options
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.values import RULES, check_values
 from stages import backends
 from stages.options.compression import CompressionSettings, DistillOptions
@@ -87,8 +88,14 @@ def test_the_defaults_satisfy_the_rules() -> None:
 
 
 def test_stage_options_takes_what_the_user_set_and_what_the_pipeline_adds() -> None:
-    made = stage_options(DistillOptions, CompressionSettings(steps=7), model=ModelOptions(name="m"))
-    assert (made.steps, made.model.name) == (7, "m")
+    config = PipelineConfig(compression=CompressionSettings(steps=7, lr=0.5))
+    config.accuracy.nms.keep_top_k = 9
+    model = ModelOptions(name="m")
+    given = {"model": Setting("model", model), "nms": Setting("accuracy.nms"), "lr": 0.25}
+    made, origins = stage_options(DistillOptions, config, "compression", **given)
+    assert (made.steps, made.lr, made.model, made.nms.keep_top_k) == (7, 0.25, model, 9)
+    assert origins["steps"] == "compression.steps" and "lr" not in origins
+    assert (origins["model"], origins["nms"]) == ("model", "accuracy.nms")
 
 
 def test_no_stage_only_field_is_a_config_key() -> None:

@@ -67,6 +67,17 @@ def test_a_plan_names_what_changed_and_what_follows(tmp_path: Path) -> None:
     assert twice == {"a": ["text a -> A"], "b": ["a runs", "text b -> B"]}
 
 
+def test_origins_name_the_key_and_are_no_part_of_it(tmp_path: Path) -> None:
+    run(tmp_path, [node("a")])  # as earlier versions did, which knew no origins
+    origins = {"text": "compression.text"}
+    assert plan(tmp_path, [node("a", origins=origins)]) == {"a": "cached"}
+    assert plan(tmp_path, [node("a", "bye", origins=origins)]) == {"a": ["compression.text hello -> bye"]}
+    waiting = node("b", "B", inputs={"first": Ref("a")})
+    run(tmp_path, [node("a"), waiting])
+    later = node("b", "C", inputs={"first": Ref("a")}, origins=origins)
+    assert plan(tmp_path, [node("a", "bye"), later])["b"] == ["a runs", "compression.text B -> C"]
+
+
 def test_a_plan_compares_with_the_nearest_result_and_estimates_by_it(tmp_path: Path) -> None:
     run(tmp_path, [node("a", "near", fingerprint={"driver": "1", "card": "x"})])
     run(tmp_path, [node("a", "far", fingerprint={"driver": "2", "card": "y"})])
@@ -114,14 +125,16 @@ def test_changes_are_told_by_the_keys_of_the_config() -> None:
         "fingerprint": {"onnxruntime": "1.21"},
         "options": {"backend": "onnxruntime", "options": {"threads": 2, "lowering": None}},
     }
-    assert changes(old, new, {"model": "the result of export.fp32"}) == [
+    origins = {"backend": "backend", "options": "backend.onnxruntime"}
+    assert changes(old, new, {"model": "the result of export.fp32"}, origins) == [
         "the stage itself changed (version 1 -> 2)",
         "backend.onnxruntime.threads 1 -> 2",
         "onnxruntime 1.20 -> 1.21",
         "the result of export.fp32 is another",
     ]
     distill = {"stage": "distill", "version": 1, "inputs": {}, "fingerprint": {}, "options": {"lr": 1, "x": True}}
-    assert changes(distill, {**distill, "options": {"lr": 2, "x": True}, "seed": 3}, {}) == [
+    changed = {**distill, "options": {"lr": 2, "x": True}, "seed": 3}
+    assert changes(distill, changed, {}, {"lr": "compression.lr"}) == [
         "compression.lr 1 -> 2",
         "seed (none) -> 3",
     ]

@@ -1,0 +1,109 @@
+"""The ids of a graph's nodes, made and taken apart in one place.
+
+An id is a kind, then what tells nodes of that kind apart, joined by dots: ``build.onnxruntime.int8``. Ids stand in
+``run.json``, in the names of logs and in MLflow, so they stay as they are. The graph is put together in
+``pipelines/graph``, but the runs' folders and the tracking below it read ids too: hence this place, under all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+DRAW = "draw"
+IMAGES = "images.unlabeled"
+FINETUNE = "finetune"
+DISTILL = "distill"
+SENSITIVITY = "sensitivity"
+FLOAT_BLOCKS = "float_blocks"
+DETECT_REFERENCE = "detect.reference"
+AGREEMENT = "agreement"
+REPORT = "report"
+
+# Of the judgement beside the champion.
+DRIFT = "drift"
+SUMMARY = "summary"
+"""What the images of a run are like, for the next one's ``DRIFT``."""
+DUEL_LATENCY = "duel.latency"
+JUDGE = "judge"
+
+# Results that no stage of the run makes.
+CHAMPION_ENGINE = "champion.engine"
+CHAMPION_IMAGES = "champion.images"
+WEIGHTS = "model.weights"
+"""Weights that are not on this machine yet."""
+
+_STAGES = {"labels": "collect_labeled", "images": "collect_unlabeled", SUMMARY: "drift"}
+"""Kind -> stage, where the two are not called the same."""
+_OTHERS = ("duel", "champion", "model")
+"""Kinds that say who is meant, not which stage."""
+
+
+def labels(split: str) -> str:
+    """The labelled set ``train`` or ``val``."""
+    return f"labels.{split}"
+
+
+LABELS_TRAIN, LABELS_VAL = labels("train"), labels("val")
+
+
+def export(precision: str) -> str:
+    """The exported model, ``fp32`` or ``int8``."""
+    return f"export.{precision}"
+
+
+def build(backend: str, precision: str) -> str:
+    """An engine."""
+    return f"build.{backend}.{precision}"
+
+
+def latency(backend: str) -> str:
+    """The times of all engines of a backend."""
+    return f"latency.{backend}"
+
+
+def accuracy(backend: str, precision: str) -> str:
+    """The mAP of an engine."""
+    return f"accuracy.{backend}.{precision}"
+
+
+def compare(backend: str) -> str:
+    """What INT8 costs beside FP32 on a backend."""
+    return f"compare.{backend}"
+
+
+def detect(backend: str) -> str:
+    """Detections of a backend's engines, to be compared with those of ``DETECT_REFERENCE``."""
+    return f"detect.{backend}"
+
+
+def bundle(backend: str, precision: str) -> str:
+    """An engine, packed."""
+    return f"bundle.{backend}.{precision}"
+
+
+def duel_accuracy(name: str) -> str:
+    """The mAP of one of the engines that are measured side by side (``fp32``, ``champion``, ``challenger``)."""
+    return f"duel.accuracy.{name}"
+
+
+def duel_compare(name: str) -> str:
+    """The challenger beside another of those engines."""
+    return f"duel.compare.{name}"
+
+
+def stage_of(node: str) -> str | None:
+    """The stage that a node of this id runs; ``None`` for a duel's nodes and for what no stage makes."""
+    kind = node.partition(".")[0]
+    return None if kind in _OTHERS else _STAGES.get(kind, kind)
+
+
+def engines(nodes: Iterable[str]) -> list[tuple[str, str]]:
+    """Backend and precision of the engines among ``nodes``, in their order."""
+    prefix = "build."
+    built = [node.removeprefix(prefix).rpartition(".") for node in nodes if node.startswith(prefix)]
+    return [(backend, precision) for backend, _, precision in built]
+
+
+def set_name(node: str) -> str:
+    """What the images that a node collects are to the run: ``train``, ``val`` or ``unlabeled``."""
+    return node.rpartition(".")[2]
