@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pipelines.commands import doctor
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import Step, estimate, survey
 from pipelines.graph.compress import compress_graph
@@ -25,11 +26,8 @@ from pipelines.system import provenance
 from pipelines.system.units import duration, size
 from stages import backends
 from stages.backends.base import Unavailable
+from stages.catalog import PADDLE, stage_entry
 from stages.data.weights import cached_path, is_url
-
-WEIGHTS = "model.weights"
-"""Stands for weights that are not on this machine yet, where the graph names what feeds a stage."""
-_PADDLE = ("finetune", "distill", "export")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _source(config: PipelineConfig, notes: list[str]) -> Input:
     weights = config.model.weights
     if weights and is_url(weights) and not config.model.inference_dir and not cached_path(weights).is_file():
         notes.append("model.weights is downloaded first")
-        return Ref(WEIGHTS)
+        return Ref(ids.WEIGHTS)
     return user_model(config)
 
 
@@ -81,15 +79,16 @@ def _missing(config: PipelineConfig, nodes: Sequence[Node], steps: Sequence[Step
         state = backends.get(name).availability()
         if isinstance(state, Unavailable):
             found.append(f"backend {name}: {state}")
-    if any(not step.cached and step.node.stage in _PADDLE for step in steps):
+    needed = {name for step in steps if not step.cached for name in stage_entry(step.node.stage).needs}
+    if PADDLE in needed:
         lacking = [check for check in doctor.paddle() if check.status == doctor.MISSING]
         found += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
     folder = Path(config.run.artifacts).resolve()
     while not folder.exists():
         folder = folder.parent
-    needed, free = sum(step.size or 0 for step in steps), shutil.disk_usage(folder).free
-    if needed > free:
-        found.append(f"disk: about {size(needed)} are needed under {folder}, {size(free)} are free")
+    room, free = sum(step.size or 0 for step in steps), shutil.disk_usage(folder).free
+    if room > free:
+        found.append(f"disk: about {size(room)} are needed under {folder}, {size(free)} are free")
     return found
 
 

@@ -9,17 +9,19 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
+from pipelines.execution import ids
 from pipelines.runs import history
 from pipelines.runs.history import find_run
+from pipelines.store.local import Store
 from pipelines.system import provenance
-from stages.errors import InputError
+from stages.catalog import StageEntry, stage_entry
+from stages.errors import InputError, StoreError
 
 _SHOWN = 8
 """Changed packages that are named before the rest is counted."""
-_COMPARED = ("finetune", "export", "distill")
-"""Stages whose files have to be the same, bit for bit; timings are not, and lists of images carry paths."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdout.flush()
     done = subprocess.run([sys.executable, "-m", "pipelines.cli", *words[1:]], cwd=state.get("folder"), check=False)
     if done.returncode == 0 and options.fresh:
-        return _compare(state, Path(options.fresh))
+        return _compare(state, folder.resolve().parents[1], Path(options.fresh).resolve())
     return done.returncode
 
 
@@ -78,16 +80,40 @@ def differences(state: history.RunState) -> list[str]:
     return found
 
 
-def _compare(before: history.RunState, artifacts: Path) -> int:
-    """0 if every trained or converted model has the same bytes as then, else 4."""
-    folder = history.folders(artifacts)[0]
-    after = history.read_state(folder) or {}
+def _compare(before: history.RunState, artifacts: Path, fresh: Path) -> int:
+    """0 if every trained or converted model has the same bytes as then, else 4.
+
+    Args:
+        before: the state of the run.
+        artifacts, fresh: where it is, and where it was repeated.
+    """
+    folder = history.folders(fresh)[0]
+    state = history.read_state(folder)
+    after = state.get("stages", {}) if state is not None else {}
     same = True
     for name, stage in before["stages"].items():
-        if name.partition(".")[0] not in _COMPARED or "files" not in stage:
+        made_by = ids.stage_of(name)
+        if made_by is None or not stage_entry(made_by).exact or "files" not in stage:
             continue
-        equal = after.get("stages", {}).get(name, {}).get("files") == stage["files"]
+        try:
+            then = _exact_files(stage, artifacts, stage_entry(made_by))
+            equal = then == _exact_files(after.get(name, {}), fresh, stage_entry(made_by))
+            outcome = "the same, bit for bit" if equal else "other bytes than then"
+        except StoreError as error:
+            equal, outcome = False, f"it cannot be compared: {error}"
         same &= equal
-        print(f"{name}: {'the same, bit for bit' if equal else 'other bytes than then'}", file=sys.stderr)
+        print(f"{name}: {outcome}", file=sys.stderr)
     print(json.dumps({"run": before["run_id"], "again": folder.name, "same": same}))
     return 0 if same else 4
+
+
+def _exact_files(stage: history.StageState, artifacts: Path, entry: StageEntry) -> object:
+    """What has to be equal of a stage's files: their digest, or those of each where some hold times.
+
+    Raises:
+        StoreError: the files are needed one by one, and are no longer in the store under ``artifacts``.
+    """
+    if not entry.measured_files or "entry" not in stage:
+        return stage.get("files")
+    files = Store(artifacts).load(stage["entry"]).files
+    return {n: d for n, d in files.items() if not any(fnmatch(n, pattern) for pattern in entry.measured_files)}

@@ -32,8 +32,8 @@ from pipelines.runs.run import Run, open_run
 from pipelines.runs.tables import print_tables
 from pipelines.system import provenance
 from stages.artifacts import Artifact, ImageSummary, sha256_of
-from stages.champion.promotion import PromotionContent
 from stages.catalog import stage_entry
+from stages.champion.promotion import PromotionContent
 from stages.errors import ConfigError, DataError, StageError
 from stages.report.schema import ReportContent
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
+from pipelines.execution import ids
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import flat, metric_name, numbers, readable, results_view, run_note, small_files
+from stages.catalog import stage_entry
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, Metric
@@ -27,9 +29,6 @@ Record = Mapping[str, Any]
 BATCH = 500  # metrics per request; MLflow takes at most 1000
 VIEW = "results"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # what MLflow's own "share" button writes
-TRAINING = ("finetune", "distill")
-SUMMARIES = ("report", "judge", "drift")
-"""Stages whose metrics are the whole run's."""
 
 
 class MlflowWriter:
@@ -190,7 +189,7 @@ class MlflowWriter:
             self._metric(run_id, event["name"], event["value"], step, at)
             if step is not None:
                 self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
-            elif self._stages[node]["backend"] or node in SUMMARIES:  # their names carry the backend: they compare runs
+            elif self._compares_runs(node):
                 self._metric(self._parent, event["name"], event["value"], None, at)
                 self._comparable.append(event["name"])
         elif kind == "progress":
@@ -200,6 +199,11 @@ class MlflowWriter:
         elif kind in ("warning", "info"):
             self._lines[node].append(f"{kind}: {event['message']}")
 
+    def _compares_runs(self, node: str) -> bool:
+        """Whether the names of its metrics carry the backend, or they are the whole run's."""
+        stage = self._stages[node]
+        return bool(stage["backend"]) or stage_entry(stage["stage"]).summarises
+
     def _stage_finished(self, record: Record, at: int) -> None:
         node, artifact = record["node"], record["artifact"]
         run_id = self._nested[node]
@@ -208,11 +212,11 @@ class MlflowWriter:
             self._metric(run_id, name, value, None, at)
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
-        dataset = as_dataset(artifact, f"{self._run['data']} {node.rpartition('.')[2]}")
+        dataset = as_dataset(artifact, f"{self._run['data']} {ids.set_name(node)}")
         if dataset is not None:
             self._inputs[artifact["digest"]] = dataset
             self._client.log_inputs(run_id, [as_input(dataset, "made")])
-            self._client.log_inputs(self._parent, [as_input(dataset, node.rpartition(".")[2])])
+            self._client.log_inputs(self._parent, [as_input(dataset, ids.set_name(node))])
         if artifact["type"] == "Engine" and self._stages[node]["stage"] == "build":
             self._engines.add(self._run, self._experiment_id, self._parent, node, artifact)
         self._end(node, "FINISHED", at)
@@ -254,7 +258,8 @@ class MlflowWriter:
 
     def _watch_system(self, node: str) -> None:
         """Start to sample CPU, memory, disk and network for a training stage that really runs (it sends events)."""
-        wanted = self._options.system_metrics and self._live and self._stages[node]["stage"] in TRAINING
+        trains = stage_entry(self._stages[node]["stage"]).trains
+        wanted = self._options.system_metrics and self._live and trains
         if not wanted or node in self._monitors:
             return
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor

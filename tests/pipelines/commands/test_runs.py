@@ -15,7 +15,7 @@ from pipelines.runs.history import folders
 from pipelines.store.local import Key, Store
 from pipelines.system import provenance
 from pipelines.system.run_lock import alive
-from stages.artifacts import AccuracyResult, Precision, hash_files
+from stages.artifacts import AccuracyResult, ExportedModel, Precision, digest_of, hash_files
 from stages.errors import InputError
 from tests.conftest import ROOT
 
@@ -170,3 +170,42 @@ def test_reproduce_runs_it_and_compares_the_weights(
         f"run.artifacts={fresh}",
         "run.store=null",
     ]
+
+
+def test_reproduce_compares_the_model_with_float_blocks_but_not_what_was_timed_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 0})())
+    monkeypatch.setattr(provenance, "commit", lambda: None)
+    mixtures = {"a": mixture(tmp_path / "a", "m", "7.1 ms"), "b": mixture(tmp_path / "b", "m", "7.3 ms"),
+                "c": mixture(tmp_path / "c", "another", "7.1 ms")}  # fmt: skip
+    for name, stage in mixtures.items():
+        folder = remembered(tmp_path / name, "r", command="detpress compress", folder=str(ROOT))
+        state = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**state, "stages": {"float_blocks": stage}}))
+    assert len({stage["files"] for stage in mixtures.values()}) == 3
+
+    def again(fresh: str) -> tuple[int, str]:
+        code = reproduce.main(["r", "--fresh", str(tmp_path / fresh), "--artifacts", str(tmp_path / "a")])
+        return code, capsys.readouterr().err.splitlines()[-1]
+
+    assert again("b") == (0, "float_blocks: the same, bit for bit")
+    assert again("c") == (4, "float_blocks: other bytes than then")
+    assert Store(tmp_path / "a").remove(mixtures["a"]["entry"])
+    code, told = again("b")
+    assert code == 4 and "float_blocks: it cannot be compared" in told and "not in the store any more" in told
+
+
+def mixture(artifacts: Path, model: str, time: str) -> dict[str, str]:
+    """What ``run.json`` says of a stored INT8 model with float blocks."""
+    store = Store(artifacts)
+    store.prepare()
+    pending = store.begin(Key("float_blocks", {"model": model, "time": time}))
+    for name, text in (("model.onnx", model), ("float_blocks.json", time), ("sensitivity.md", time)):
+        (pending.out / name).write_text(text)
+    made = ExportedModel(
+        root=pending.out, files=hash_files(pending.out), precision=Precision.INT8, input_size=[64, 64],
+        scale_factor=False, boxes_output="boxes", scores_output="scores",
+    )  # fmt: skip
+    entry = store.commit(pending, made, record={})
+    return {"status": "done", "entry": entry.artifact.key, "files": digest_of(entry.artifact.files)}
