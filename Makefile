@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint lock clean
+.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check docs ui doctor gpu-check demo-checkpoint lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ types: $(READY) ## Check types, strictly
 	@$(RUN)/mypy
 
 check: lint types test ## Everything that CI runs
+
+docs: $(READY) ## Write docs/options.md anew from the options' dataclasses
+	@$(RUN)/python -m pipelines.config.reference > docs/options.md.new && mv docs/options.md.new docs/options.md
 
 ui: $(READY) ## Open the experiment tracking UI on this folder's runs
 	@$(RUN)/detpress ui
