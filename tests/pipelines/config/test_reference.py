@@ -39,7 +39,7 @@ def test_a_section_is_explained_with_all_that_is_in_it() -> None:
     [
         ("temperature", "compression.temperature"),
         ("compression.temprature", "compression.temperature"),
-        ("backend.openvino.hint", "backend.openvino.precision_hint"),
+        ("backend.openvino.precison_hint", "backend.openvino.precision_hint"),
         ("compresion", "compression"),
     ],
 )
