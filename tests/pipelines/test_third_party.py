@@ -29,10 +29,10 @@ class Theirs(OnnxRuntime):
 """
 YAML = """# @package backend.theirs
 # Theirs:  detpress compress backend=[theirs]
-threads: 1
-provider: cpu
-lowering: null
-tune: true
+defaults:
+  - _theirs@_here_
+  - _self_
+
 shade: dark
 """
 
@@ -62,7 +62,7 @@ def test_it_is_configured_planned_and_named_by_doctor(tmp_path: Path, environmen
     nodes = [stage["id"] for stage in json.loads(plan.stdout)["stages"]]
     assert {"build.theirs.fp32", "build.theirs.int8", "latency.theirs", "detect.theirs"} <= set(nodes)
     shown = detpress(tmp_path, environment, "compress", *own, "--cfg", "job")
-    assert "shade: dark" in shown.stdout
+    assert "shade: dark" in shown.stdout and "tint: red" in shown.stdout
     wrong = detpress(tmp_path, environment, "plan", *own, "backend.theirs.shad=light")
     assert wrong.returncode == 2 and "did you mean backend.theirs.shade" in wrong.stderr
     wrong = detpress(tmp_path, environment, "plan", *own, "backend.theirs.shade=darc")
