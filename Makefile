@@ -13,7 +13,7 @@ PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions lock clean
+.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: lint types test ## Everything that CI runs
 
 accept-versions: $(READY) ## List the code that each stage runs, after raising the versions of those whose results change
 	@$(RUN)/python -m tests.stages.versions --accept
+
+docs: $(READY) ## Write docs/options.md anew from the options' dataclasses
+	@$(RUN)/python -m pipelines.config.reference > docs/options.md.new && mv docs/options.md.new docs/options.md
 
 ui: $(READY) ## Open the experiment tracking UI on this folder's runs
 	@$(RUN)/detpress ui

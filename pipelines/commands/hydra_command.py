@@ -62,6 +62,8 @@ def run(
     resolvers.register_resolvers()
     OmegaConf.register_new_resolver("choices", _choices, replace=True)
     flags = _parse(name, arguments)
+    if flags.topic:
+        return _explain(flags.topic, debug=debug)
     command = Command(
         overrides=flags.overrides,
         multirun=flags.multirun,
@@ -147,7 +149,9 @@ def _parse(name: str, arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--config-path", "-cp")
     parser.add_argument("--config-name", "-cn")
     parser.add_argument("--config-dir", "-cd")
-    flags = parser.parse_intermixed_args(_info_apart(arguments))
+    rest, topic = _topic_apart(_info_apart(arguments))
+    flags = parser.parse_intermixed_args(rest)
+    flags.topic = topic
     if flags.resolve and not (flags.cfg or flags.help):
         parser.error("--resolve needs --cfg or --help")
     if sum(map(bool, (flags.run, flags.multirun, flags.cfg, flags.info, flags.shell_completion))) > 1:
@@ -162,12 +166,37 @@ def _info_apart(arguments: Sequence[str]) -> list[str]:
     return ["--info=all" if alone else a for a, alone in zip(arguments, bare, strict=True)]
 
 
+def _topic_apart(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The arguments without ``--help KEY``, and that key; an override behind ``--help`` is none."""
+    rest, topic = list(arguments), ""
+    for i, argument in enumerate(arguments):
+        following = arguments[i + 1] if i + 1 < len(arguments) else ""
+        if argument in ("--help", "-h") and following and "=" not in following and following[0] not in "-+~":
+            rest[i : i + 2], topic = [], following
+        elif argument.startswith("--help="):
+            rest[i : i + 1], topic = [], argument.partition("=")[2]
+        if topic:
+            break
+    return rest, topic
+
+
+def _explain(topic: str, *, debug: bool) -> int:
+    """Print what an option means. An unknown key is told here: no command has begun that could take it for its own."""
+    from pipelines.config import reference
+
+    try:
+        print(reference.help_on(topic), end="")
+    except InputError as error:
+        return tell(error, debug=debug)
+    return 0
+
+
 def _for_hydra(flags: argparse.Namespace) -> list[str]:
     """The flags as Hydra's parser wants them; ``--name=value``, so that no override is taken for a value."""
     found: list[str] = []
     for name, value in vars(flags).items():
         flag = "--" + name.replace("_", "-")
-        if name == "overrides" or value in (None, False):
+        if name in ("overrides", "topic") or value in (None, False):
             continue
         found.append(flag if value is True else f"{flag}={value}")
     return found

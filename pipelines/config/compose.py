@@ -81,7 +81,7 @@ def _own_launcher() -> None:
 @contextlib.contextmanager
 def no_schema() -> Iterator[None]:
     """Compose without types: unknown keys and wrong values then go through, to be listed afterwards."""
-    schema.register({})
+    schema.register(typed=False)
     try:
         yield
     finally:
@@ -141,8 +141,8 @@ def origin(command: Command, texts: Sequence[str], key: str) -> str:
         if default.config_path is None or not key.startswith(package):
             continue
         for source in loader.get_sources():
-            if not (source.available() and source.is_config(default.config_path)):
-                continue
+            if source.scheme() == "structured" or not (source.available() and source.is_config(default.config_path)):
+                continue  # the schema is no file
             content = source.load_config(default.config_path).config
             if OmegaConf.select(content, key.removeprefix(package), throw_on_resolution_failure=False) is not None:
                 return "" if source.provider == "main" else f" (in {default.config_path}.yaml)"

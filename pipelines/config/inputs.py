@@ -12,7 +12,8 @@ from pipelines.config.schema import PipelineConfig
 from stages import backends
 from stages.distillation.distill import scores_by_labels
 from stages.options.data import DataOptions
-from stages.training.finetune import STRIDE, check_input_size
+from stages.options.model import STRIDE
+from stages.training.finetune import check_input_size
 
 FROZEN_FILES = ("model.pdmodel", "model.pdiparams")
 _DRAWN = {

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Union
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stages.options.check import Problem
+from stages.options.suggest import close_to, suggestion
+from stages.options.types import described, field_types
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """What is wrong with one key."""
-
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.text}" if self.key else self.text
+__all__ = ["Problem", "close_to", "compare", "leaf_paths", "suggestion", "unknown_key"]
 
 
 def leaf_paths(cls: type, prefix: str = "") -> Iterator[str]:
@@ -30,54 +23,6 @@ def leaf_paths(cls: type, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         if dataclasses.is_dataclass(kind):
             yield from leaf_paths(typing.cast(type, kind), f"{prefix}{name}.")
-
-
-def field_types(cls: type) -> dict[str, Any]:
-    """Field name -> resolved type."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-
-
-def described(kind: Any) -> str:
-    """A type in the words of an error message."""
-    arguments = typing.get_args(kind)
-    origin = typing.get_origin(kind)
-    if origin is Union or isinstance(kind, types.UnionType):
-        return " or ".join("null" if a is type(None) else described(a) for a in arguments)
-    if origin is list:
-        return f"a list of {described(arguments[0]).split(' ', 1)[1]}s"
-    if origin is dict or dataclasses.is_dataclass(kind):
-        return "a section of keys"
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, str(kind))
-
-
-def close_to(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
-    """The names nearest to ``word``, best first, at most three of equal rank."""
-    low = word.lower()
-    rated = [(_likeness(low, name.lower()), name) for name in set(known)]
-    best = max((rate for rate, _ in rated), default=0.0)
-    if best < cutoff:
-        return []
-    nearest = [name for rate, name in rated if rate > best - 1e-9]
-
-    def distance(name: str) -> int:  # among equals, the letter next to the typed one comes first
-        return sum(abs(ord(a) - ord(b)) for a, b in zip(word, name, strict=False))
-
-    return sorted(nearest, key=lambda name: (distance(name), name))[:3]
-
-
-def _likeness(word: str, name: str) -> float:
-    """0 to 1; a word that the name begins with counts as near, however much is missing."""
-    ratio = difflib.SequenceMatcher(None, word, name).ratio()
-    return max(ratio, 0.8) if len(word) >= 3 and name.startswith(word) else ratio
-
-
-def suggestion(names: Sequence[str]) -> str:
-    """`` (did you mean a, b or c?)``, or nothing."""
-    if not names:
-        return ""
-    listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    return f"; did you mean {listed}?"
 
 
 def unknown_key(key: str, known: Collection[str]) -> Problem:

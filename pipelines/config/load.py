@@ -13,10 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pipelines.config.inputs import check_inputs
 from pipelines.config.keys import Problem, close_to, compare, suggestion
 from pipelines.config.schema import PipelineConfig
-from pipelines.config.values import at_least, check_values
+from pipelines.config.values import check_values
 from stages import backends
 from stages.errors import ConfigError
-from stages.options.backend import BackendOptions
 
 _PATHS = {
     "model": ("weights", "inference_dir"),
@@ -123,27 +122,7 @@ def _backend(name: str, options: Any) -> tuple[Any, list[Problem]]:
         keys = ", ".join(f.name for f in dataclasses.fields(kind))
         return kind(), [Problem(key, f"{options!r} stands where a section belongs; its keys are {keys}")]
     good, problems = compare(options, kind, prefix=f"{key}.")
-    loaded = kind(**good)
-    if not (rule := at_least(1)).holds(loaded.threads):
-        problems.append(Problem(f"{key}.threads", f"{loaded.threads!r} does not fit; {rule.text}"))
-    problems += _refused(name, loaded)
-    return loaded, problems
-
-
-def _refused(name: str, options: BackendOptions) -> list[Problem]:
-    """What only the backend itself can say about its options' values."""
-    problems: list[Problem] = []
-    try:
-        backends.get(name).availability(options)
-    except ConfigError as error:
-        problems += [Problem("", text) for text in error.problems]
-    if getattr(options, "lowering", None):
-        from stages.lowering.recipes import PASSES
-
-        for unknown in [step for step in options.lowering if step not in PASSES]:  # type: ignore[attr-defined]
-            hint = suggestion(close_to(unknown, PASSES))
-            problems.append(Problem(f"backend.{name}.lowering", f"there is no pass {unknown}{hint}"))
-    return problems
+    return kind(**good), problems
 
 
 def _expand_home(config: PipelineConfig) -> None:

@@ -42,8 +42,9 @@ from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
 from stages.detection.results import Floats, as_coco, class_to_category, gather, write_coco
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.errors import ConfigError, StageError
+from stages.errors import StageError
 from stages.options.accuracy import AccuracyOptions
+from stages.options.check import require_valid
 
 SCHEMA_VERSION = 1
 AHEAD = 3  # batches that are read and preprocessed ahead of the engine
@@ -69,8 +70,7 @@ class Accuracy:
     def run(self, inputs: Inputs, context: StageContext) -> AccuracyResult:
         """Score one engine; metrics are named ``map.<backend>.<precision>`` and so on."""
         engine, validation, o = inputs.engine, inputs.validation, self.options
-        if o.max_images is not None and o.max_images < 1:
-            raise ConfigError([f"accuracy.max_images={o.max_images} has to be 1 or more, or null for all images"])
+        require_valid(o, "accuracy")
         coco = json.loads(validation.path("annotations.json").read_text(encoding="utf-8"))
         if o.max_images is not None and o.max_images < len(coco["images"]):
             coco["images"] = coco["images"][: o.max_images]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from stages.artifacts import Engine, ExportedModel, Precision
 from stages.errors import ConfigError
 from stages.options.backend import BackendOptions
+from stages.options.check import check_options
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -98,17 +99,37 @@ Opts = TypeVar("Opts", bound=BackendOptions)
 
 
 def parse_options(backend: str, kind: type[Opts], values: Mapping[str, Any]) -> Opts:
-    """``values`` as the backend's dataclass; names it does not have, and a bad thread count, are a ConfigError."""
+    """``values`` as the backend's dataclass.
+
+    Raises:
+        ConfigError: with every name that the dataclass does not have, and every value that breaks its rule.
+    """
     known = [f.name for f in dataclasses.fields(kind)]
     problems = [
         f"backend.{backend}.{name}: no such option; it has {', '.join(known)}" for name in values if name not in known
     ]
-    threads = values.get("threads", 1)
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        problems.append(f"backend.{backend}.threads is {threads!r}; it must be a whole number of at least 1")
+    made = kind(**{name: value for name, value in values.items() if name in known})
+    problems += map(str, check_options(made, f"backend.{backend}"))
     if problems:
         raise ConfigError(problems)
-    return kind(**values)
+    return made
+
+
+def own_options(backend: str, kind: type[Opts], options: BackendOptions, contradictions: Sequence[str] = ()) -> Opts:
+    """``options``, which have to be the backend's own kind, with values that fit and go together.
+
+    Args:
+        contradictions: what the backend itself found wrong with several options together.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    if not isinstance(options, kind):
+        raise ConfigError([f"backend {backend} got {type(options).__name__}; it needs {kind.__name__}"])
+    problems = [*map(str, check_options(options, f"backend.{backend}")), *contradictions]
+    if problems:
+        raise ConfigError(problems)
+    return options
 
 
 def version_of(distribution: str) -> str | None:

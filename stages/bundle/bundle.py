@@ -21,9 +21,10 @@ from stages.bundle.verify import golden_map
 from stages.codec import to_json
 from stages.contract import StageContext
 from stages.detection.images import read_image
-from stages.detection.sidecar import FILE_NAME, INTERPOLATIONS, Sidecar
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import DataError
 from stages.options.bundle import BundleOptions
+from stages.options.model import INTERPOLATIONS
 
 _MIN_SCORE = 0.05
 """Fainter golden detections are not kept: nobody acts on them, and they differ between machines."""

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from stages.artifacts import DrawnSet, hash_files
 from stages.contract import StageContext
 from stages.detection.shapes import LABELS, Box, draw_image
-from stages.errors import ConfigError, StageError
+from stages.errors import StageError
+from stages.options.check import require_valid
 from stages.options.data import ShapesOptions
 
 JPEG_QUALITY = 92
@@ -39,13 +40,7 @@ class Draw:
         """Draw the splits into ``context.out``."""
         o = self.options
         counts = {"train": o.train, "unlabeled": o.unlabeled, "val": o.val}
-        problems = [f"data.shapes.{k}={v} has to be 1 or more" for k, v in counts.items() if v < 1]
-        if len(o.size) != 2 or min(o.size) < 64:
-            problems.append(f"data.shapes.size={o.size} has to be [height, width], each 64 or more")
-        if o.seed < 0:
-            problems.append(f"data.shapes.seed={o.seed} has to be 0 or more")
-        if problems:
-            raise ConfigError(problems)
+        require_valid(o, "data.shapes")
         done = 0
         for split, count in counts.items():
             folder = context.out / split

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.detection.images import Image
-from stages.detection.sidecar import INTERPOLATIONS, Sidecar
+from stages.detection.sidecar import Sidecar
+from stages.options.model import INTERPOLATIONS
 
 Tensor = npt.NDArray[np.float32]
 

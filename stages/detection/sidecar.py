@@ -12,13 +12,10 @@ from typing import Any
 import yaml
 
 from stages.errors import WeightsError
-from stages.options.model import ModelOptions
+from stages.options.model import INTERPOLATIONS, ModelOptions
 
 FILE_NAME = "infer_cfg.yml"
 SCHEMA_VERSION = 1
-
-INTERPOLATIONS: dict[str, int] = {"nearest": 0, "linear": 1, "cubic": 2, "area": 3}
-"""Names used in the config -> OpenCV's numbers, which ``infer_cfg.yml`` uses."""
 
 
 @dataclass(frozen=True)

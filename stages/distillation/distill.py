@@ -11,15 +11,11 @@ from stages.artifacts import ExportedModel, ImageList, LabeledSet, QuantizedMode
 from stages.contract import StageContext
 from stages.distillation.loop import Progress
 from stages.errors import ConfigError, DataError
-from stages.numerics.ranges import ALGORITHMS
-from stages.options.compression import CompressionSettings, DistillOptions
+from stages.options.check import require_valid
+from stages.options.compression import PTQ, QAT_DISTILL, CompressionSettings, DistillOptions
 
 if TYPE_CHECKING:
     from stages.detection.unlabeled import UnlabeledImages
-
-LOSSES = ("soft_label", "l2", "detection", "features")
-METHODS = ("qat_distill", "ptq")
-OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,16 @@ class Distill:
             StageError: the student comes apart again and again (with step and rate), or nothing could be quantized.
         """
         o = self.options
-        problems = check_settings(o)
-        if problems:
-            raise ConfigError(problems)
+        require_valid(o, "compression")
+        work = {QAT_DISTILL: self._distill, PTQ: self._quantize}.get(o.method)
+        if work is None:
+            raise ConfigError([f"compression.method: {o.method} quantizes nothing; choose {QAT_DISTILL} or {PTQ}"])
         from stages.detection.unlabeled import listed_paths
 
         paths = listed_paths(inputs.images)
         if not paths:
             raise DataError("there are no unlabeled images to compress with; check data.unlabeled_images.")
-        done = (
-            self._distill(inputs, paths, context)
-            if o.method == "qat_distill"
-            else self._quantize(inputs, paths, context)
-        )
+        done = work(inputs, paths, context)
         (context.out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
         if done.scores:
             scores = {"best": done.best, "scores": done.scores}
@@ -75,7 +68,7 @@ class Distill:
             root=context.out,
             files=hash_files(context.out),
             method=o.method,
-            steps=o.steps if o.method == "qat_distill" else 0,
+            steps=o.steps if o.method == QAT_DISTILL else 0,
             images=len(paths),
         )
 
@@ -122,30 +115,4 @@ class Distill:
 
 def scores_by_labels(o: CompressionSettings) -> bool:
     """Whether the student is scored on labelled training images while it is trained."""
-    return o.method == "qat_distill" and o.eval_every is not None and o.eval_by == "map"
-
-
-def check_settings(o: CompressionSettings) -> list[str]:
-    """What is wrong with the settings, one line each."""
-    problems = []
-    choices = {"method": METHODS, "loss": LOSSES, "ptq_algo": ALGORITHMS}
-    choices["eval_by"] = ("loss", "map")
-    choices["activation_ranges"] = ("moving_average", *ALGORITHMS)
-    choices["weight_quantize_type"] = ("channel_wise_abs_max", "abs_max")
-    for name, allowed in choices.items():
-        if getattr(o, name) not in allowed:
-            problems.append(f"compression.{name}={getattr(o, name)!r} has to be one of {', '.join(allowed)}")
-    unknown = [name for name in o.quantize_op_types if name not in OPERATORS]
-    if unknown or not o.quantize_op_types:
-        problems.append(f"compression.quantize_op_types={o.quantize_op_types} has to be some of {', '.join(OPERATORS)}")
-    counts = ("steps", "batch", "processes", "eval_every", "eval_images", "checkpoint_every", "log_every")
-    for name in (*counts, "calibration_images"):
-        if getattr(o, name) is not None and getattr(o, name) < 1:
-            problems.append(f"compression.{name}={getattr(o, name)} has to be 1 or more")
-    for name in ("warmup_steps", "weight_decay", "feature_weight"):
-        if getattr(o, name) < 0:
-            problems.append(f"compression.{name}={getattr(o, name)} has to be 0 or more")
-    for name in ("lr", "alpha", "temperature"):
-        if not getattr(o, name) > 0:
-            problems.append(f"compression.{name}={getattr(o, name)} has to be above 0")
-    return problems
+    return o.method == QAT_DISTILL and o.eval_every is not None and o.eval_by == "map"

@@ -43,7 +43,8 @@ from stages.latency.engine_process import started
 from stages.latency.timed_engine import END2END, RUNTIME, Setup
 from stages.latency.timing import Plan, Series, Timed, choose_cpus, measure, speedup, summary
 from stages.latency.validity import VALID, Limits, verdict
-from stages.options.latency import LatencyOptions
+from stages.options.check import check_options
+from stages.options.latency import LatencyOptions, check_rounds
 
 SCHEMA_VERSION = 2
 
@@ -82,19 +83,7 @@ class Latency:
     Output: ClassVar[type[LatencyResult]] = LatencyResult
 
     def __init__(self, options: LatencyOptions, launch: Launch = started) -> None:
-        problems = [
-            f"latency.{name} is {value}; it must be at least {least}"
-            for name, value, least in (
-                ("warmup", options.warmup, 0),
-                ("warmup_seconds", options.warmup_seconds, 0),
-                ("rounds", options.rounds, 1),
-                ("runs", options.runs, options.rounds),
-                ("images", options.images, 1),
-            )
-            if value < least
-        ]
-        if options.max_seconds is not None and options.max_seconds <= 0:
-            problems.append(f"latency.max_seconds is {options.max_seconds}; it must be above 0, or null")
+        problems = [*map(str, check_options(options, "latency")), *check_rounds(options)]
         if problems:
             raise ConfigError(problems)
         self.options = options

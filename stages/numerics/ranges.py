@@ -6,6 +6,7 @@ names Paddle gives them. All but ``abs_max`` and ``avg`` work on a histogram of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,6 @@ import numpy.typing as npt
 BINS = 2048
 LEVELS = 127  # positive int8 values
 PERCENT = 0.9999  # of the values lie below the range that ``hist`` chooses
-ALGORITHMS = ("abs_max", "avg", "hist", "KL", "mse")
-HISTOGRAMS = ("hist", "KL", "mse")
 
 _KL_STEP = 8  # every 8th bin is tried as the end of the range: 0.4 % of the maximum apart
 
@@ -23,16 +22,15 @@ Floats = npt.NDArray[Any]
 
 
 def from_maxima(maxima: Floats, algorithm: str) -> float:
-    """Range from the largest absolute value in each image: the largest (``abs_max``) or their mean (``avg``)."""
-    return float(maxima.max() if algorithm == "abs_max" else maxima.mean())
+    """Range from the largest absolute value in each image by one of ``MAXIMA``."""
+    return MAXIMA[algorithm](maxima)
 
 
 def from_histogram(counts: npt.NDArray[np.int64], largest: float, algorithm: str) -> float:
-    """Range from ``counts`` [BINS] of absolute values between 0 and ``largest``."""
+    """Range from ``counts`` [BINS] of absolute values between 0 and ``largest`` by one of ``HISTOGRAMS``."""
     if largest <= 0 or counts.sum() == 0:
         return largest
-    end = {"hist": _percentile, "KL": _least_divergence, "mse": _least_error}[algorithm](counts.astype(np.float64))
-    return float(end * largest / BINS)
+    return float(HISTOGRAMS[algorithm](counts.astype(np.float64)) * largest / BINS)
 
 
 def _percentile(counts: Floats) -> float:
@@ -75,3 +73,16 @@ def _least_divergence(counts: Floats) -> float:
         if divergence < best:
             best, best_end = divergence, end + 0.5
     return best_end
+
+
+MAXIMA: dict[str, Callable[[Floats], float]] = {
+    "abs_max": lambda maxima: float(maxima.max()),
+    "avg": lambda maxima: float(maxima.mean()),
+}
+"""From the largest absolute value in each image: the largest of them, or their mean."""
+
+HISTOGRAMS: dict[str, Callable[[Floats], float]] = {"hist": _percentile, "KL": _least_divergence, "mse": _least_error}
+"""From a histogram of absolute values: where the range ends, in bins."""
+
+ALGORITHMS = (*MAXIMA, *HISTOGRAMS)
+"""A new algorithm is a function and a row in one of the two tables."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stages.options.accuracy import NmsOptions
+from stages.options.rules import COUNT, SHARE, like, option, part
 
 
 @dataclass
@@ -15,36 +16,32 @@ class AgreementOptions:
     against the INT8 one, so that what the quantization cost is not held against a runtime.
     """
 
-    score: float = 0.3
-    """Boxes from this score on have to be found again; the partner's score may lie below by ``score_slack``."""
-    score_slack: float = 0.1
-    """See ``score``."""
-    min_share_fp32: float = 0.98
-    """Least share of the boxes of engine and reference that have a partner (same class, IoU of at least 0.5)."""
-    min_share_int8: float = 0.9
-    """The same for INT8."""
-    min_iou_fp32: float = 0.98
-    """Least mean IoU of the partners."""
-    min_iou_int8: float = 0.9
-    """The same for INT8."""
-    max_score_fp32: float = 0.01
-    """Largest mean absolute difference of the partners' scores."""
-    max_score_int8: float = 0.05
-    """The same for INT8."""
+    score: float = option(0.3, SHARE, "boxes with at least this score have to be found by the other side too")
+    score_slack: float = option(0.1, SHARE, "by how much the score of the other side's box may lie below `score`")
+    min_share_fp32: float = option(
+        0.98,
+        SHARE,
+        "smallest share of the boxes of engine and reference that have a partner (same class, IoU of at least 0.5)",
+    )
+    min_share_int8: float = option(
+        0.9, SHARE, "the same for INT8 engines, which are compared with the INT8 graph, not with FP32"
+    )
+    min_iou_fp32: float = option(0.98, SHARE, "smallest mean IoU of the partners")
+    min_iou_int8: float = option(0.9, SHARE, "the same for INT8 engines")
+    max_score_fp32: float = option(0.01, SHARE, "largest mean absolute difference of the partners' scores")
+    max_score_int8: float = option(0.05, SHARE, "the same for INT8 engines")
 
 
 @dataclass
 class DetectOptions:
     """Detections on a few unlabeled images (stage ``detect``)."""
 
-    images: int = 8
-    """How many images; 0: the engines are not compared."""
-    nms: NmsOptions = field(default_factory=NmsOptions)
+    images: int = option(8, COUNT, "how many unlabeled images; 0: the engines are not compared with the graph")
+    nms: NmsOptions = part(NmsOptions, "accuracy.nms")
 
 
 @dataclass
 class AgreementSettings(AgreementOptions):
-    """Agreement of the engines: the part the user sets (``conf/agreement``)."""
+    """Whether every engine finds what the exported graph finds, on unlabeled images; if one does not, the run fails."""
 
-    images: int = 8
-    """On how many of the unlabeled images; 0: the engines are not compared."""
+    images: int = like(DetectOptions, "images")

@@ -2,66 +2,131 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from stages.numerics.ranges import ALGORITHMS
 from stages.options.accuracy import NmsOptions
 from stages.options.model import ModelOptions
+from stages.options.rules import COUNT, POSITIVE, above, one_of, option, part, some_of
+
+QAT_DISTILL, PTQ, NONE = "qat_distill", "ptq", "none"
+METHODS = {
+    QAT_DISTILL: "quantization-aware distillation",
+    PTQ: "post-training quantization",
+    NONE: "none",
+}
+"""Method -> what reports call it. `stages.distillation.distill` dispatches on the first two."""
+
+LOSSES = {
+    "soft_label": "stages.paddle.compression.losses:SoftLabel",
+    "l2": "stages.paddle.compression.losses:L2",
+    "detection": "stages.paddle.compression.losses:Detection",
+    "features": "stages.paddle.compression.losses:Features",
+}
+"""Loss -> its class, which is imported when it is used; a new loss is a class and a row."""
+
+MOVING_AVERAGE = "moving_average"
+ACTIVATION_RANGES = (MOVING_AVERAGE, *ALGORITHMS)
+
+OPERATORS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "mul", "matmul", "matmul_v2")
+"""Types of operators that PaddleSlim can quantize."""
 
 
 @dataclass
 class CompressionSettings:
-    """Compression: the part the user sets (``conf/compression``)."""
+    """How the INT8 model is made: quantization-aware distillation on unlabeled images, or ranges from a single pass."""
 
-    method: str = "qat_distill"
-    """``qat_distill``, ``ptq`` or ``none`` (FP32 only)."""
-    steps: int = 5000
-    batch: int = 4
-    """Images of a step, in each process."""
-    processes: int = 1
-    """Processes that train one student together (``qat_distill``): on a GPU each, or on the CPU with a share of the
-    threads. A step takes ``batch`` images in each."""
-    images: int | None = None
-    """How many unlabeled images to sample; ``None``: all."""
-    lr: float = 3e-5
-    weight_decay: float = 4e-5
-    warmup_steps: int = 0
-    loss: str = "soft_label"
-    """``soft_label`` and ``l2`` (PaddleSlim's), ``detection``: class probabilities and box distributions, or
-    ``features``: the neck's features too."""
-    temperature: float = 1.0
-    """What logits are divided by in ``detection`` and ``features``."""
-    feature_weight: float = 1.0
-    """Of the relative error of the neck's features in ``features``."""
-    alpha: float = 1.0
-    use_pact: bool = True
-    """Trainable clipping of activations (PACT) before their quantizers, while training."""
-    activation_ranges: str = "moving_average"
-    """While training: ``moving_average`` of the largest values, or kept as a choice of ``ptq_algo`` found them."""
-    weight_quantize_type: str = "channel_wise_abs_max"
-    quantize_op_types: list[str] = field(default_factory=lambda: ["conv2d", "depthwise_conv2d"])
-    ptq_algo: str = "hist"
-    """Activation ranges for ``ptq``: abs_max, avg, hist, KL or mse."""
-    calibration_images: int = 32
-    """Images on which ranges of activations are observed (``qat_distill``: before and after the steps)."""
-    max_map_drop: float | None = None
-    """Points of mAP that INT8 may lose on the labelled images (see ``SensitivitySettings``); blocks that cost most are
-    left in float until it holds. ``None``: every block is quantized."""
-    min_speedup: float = 1.0
-    """With ``max_map_drop``: no further block is left in float if the engine were less than this many times as fast as
-    FP32."""
-    eval_every: int | None = 500
-    """Steps between two scores of the student; the best one is exported. ``None``: not scored, the last is exported."""
-    eval_by: str = "loss"
-    """``loss``: the distillation loss on images held out of the unlabeled ones; ``map``: mAP on training labels."""
-    eval_images: int = 16
-    """Images for a score; they are not trained on. Of the unlabeled ones a quarter at most."""
-    checkpoint_every: int = 100
-    log_every: int = 10
+    method: str = option(
+        QAT_DISTILL,
+        one_of(*METHODS),
+        "`qat_distill`: quantization-aware distillation from the FP32 model's own outputs; `ptq`: post-training "
+        "quantization, ranges only; `none`: FP32 only",
+    )
+    steps: int = option(5000, POSITIVE, "steps of the distillation")
+    batch: int = option(4, POSITIVE, "images of a step, in each process")
+    processes: int = option(
+        1,
+        POSITIVE,
+        "processes that train one student together (`qat_distill`): on a GPU each, or on the CPU with a share of the "
+        "threads each; a step takes `batch` images in each",
+    )
+    images: int | None = option(None, POSITIVE, "how many unlabeled images to sample; null: all")
+    lr: float = option(3e-5, above(0), "learning rate of SGD; after the warm-up it falls to 0 along half a cosine")
+    weight_decay: float = option(4e-5, COUNT, "weight decay (L2)")
+    warmup_steps: int = option(0, COUNT, "steps in which the learning rate rises to `lr`")
+    loss: str = option(
+        "soft_label",
+        one_of(*LOSSES),
+        "`soft_label` and `l2`: PaddleSlim's; `detection`: class probabilities and box distributions; `features`: "
+        "those and the neck's features",
+    )
+    temperature: float = option(1.0, above(0), "what logits are divided by in the losses `detection` and `features`")
+    feature_weight: float = option(1.0, COUNT, "weight of the neck-feature term in the loss `features`")
+    alpha: float = option(1.0, above(0), "factor of the loss")
+    use_pact: bool = option(
+        True,
+        doc="trainable clipping of activations (PACT) before their quantizers, while training; false makes steps about "
+        "a third faster",
+    )
+    activation_ranges: str = option(
+        MOVING_AVERAGE,
+        one_of(*ACTIVATION_RANGES),
+        "activation ranges while training: `moving_average` of the largest values, or fixed as one of the algorithms "
+        "of `ptq_algo` found them",
+    )
+    weight_quantize_type: str = option(
+        "channel_wise_abs_max",
+        one_of("channel_wise_abs_max", "abs_max"),
+        "weight scales: one for each output channel, or one for the whole tensor",
+    )
+    quantize_op_types: list[str] = option(
+        ["conv2d", "depthwise_conv2d"],
+        some_of(lambda: OPERATORS, "type of operator", least=1),
+        "types of operators that are quantized",
+    )
+    ptq_algo: str = option("hist", one_of(*ALGORITHMS), "how `ptq` finds activation ranges")
+    calibration_images: int = option(
+        32,
+        POSITIVE,
+        "images on which activation ranges are observed (`qat_distill`: before and after the steps)",
+    )
+    max_map_drop: float | None = option(
+        None,
+        COUNT,
+        "points of mAP that INT8 may lose on the labelled images (see `sensitivity`); the blocks that cost most stay "
+        "in float until it holds; null: every block is quantized",
+    )
+    min_speedup: float = option(
+        1.0,
+        above(0),
+        "with `max_map_drop`: stop moving blocks to float when the engine's speed-up over FP32 would fall below this",
+    )
+    eval_every: int | None = option(
+        500,
+        POSITIVE,
+        "steps between two scores of the student; the best student is exported; null: it is not scored, and the last "
+        "one is exported",
+    )
+    eval_by: str = option(
+        "loss",
+        one_of("loss", "map"),
+        "how the student is scored: `loss`: the distillation loss on held-out unlabeled images; `map`: mAP on training "
+        "labels (`data.train_annotations`)",
+    )
+    eval_images: int = option(
+        16,
+        POSITIVE,
+        "images of a score; they are not trained on, and are at most a quarter of the unlabeled ones",
+    )
+    checkpoint_every: int = option(
+        100, POSITIVE, "steps between two checkpoints; an interrupted run loses no more than this"
+    )
+    log_every: int = option(10, POSITIVE, "steps between two points of the loss curve")
 
 
 @dataclass
 class DistillOptions(CompressionSettings):
     """Options of stage ``distill``; NMS is the one that scoring uses."""
 
-    model: ModelOptions = field(default_factory=ModelOptions)
-    nms: NmsOptions = field(default_factory=NmsOptions)
+    model: ModelOptions = part(ModelOptions, "model")
+    nms: NmsOptions = part(NmsOptions, "accuracy.nms")

@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from stages.options.rules import COUNT, POSITIVE, SHARE, at_least, like, numbers, one_of, option, part
+
+SYNTHETIC = "shapes"
+
+
+@dataclass
+class ShapesOptions:
+    """The demo's data set, drawn from a seed (``kind: shapes``)."""
+
+    train: int = option(400, POSITIVE, "labelled images for training")
+    unlabeled: int = option(100, POSITIVE, "images without labels, for the compression")
+    val: int = option(100, POSITIVE, "labelled images for scoring")
+    size: list[int] = option([320, 320], numbers(2, at_least(64)), "height and width of an image, in pixels")
+    seed: int = option(7, COUNT, "seed of the pictures; the run's `seed` does not change them")
+
+
+@dataclass
+class DataOptions:
+    """Where images and labels are. The layouts `coco` and `coco_folder` derive every path from `root`."""
+
+    name: str = option("", doc="short name for titles and experiments; empty: the name of the folder `root`, or `kind`")
+    kind: str = option(
+        "coco_folder",
+        one_of("coco", "coco_folder", SYNTHETIC),
+        "`coco`, `coco_folder`: labelled images of your own; `shapes`: the demo's drawn images",
+    )
+    root: str | None = option(None, doc="folder of the data set; not used by `shapes`")
+    train_annotations: str | None = option(
+        None, doc="COCO JSON of the training images; only `finetune` and `compression.eval_by=map` need it"
+    )
+    train_images: str | None = option(None, doc="folder of the training images")
+    val_annotations: str | None = option(None, doc="COCO JSON of the images that every engine is scored on")
+    val_images: str | None = option(None, doc="folder of the validation images")
+    unlabeled_images: str | None = option(
+        None, doc="folder of images without labels, searched recursively: what the compression learns from"
+    )
+    max_unreadable: float = option(
+        0.05, SHARE, "largest share of unreadable unlabeled images; with more, the run stops"
+    )
+    allow_overlap: bool = option(False, doc="accept unlabeled images that are among the validation images too")
+    shapes: ShapesOptions = part(ShapesOptions)
 
 
 @dataclass
 class CollectOptions:
     """Which labelled images, or which unlabeled sample (stage ``collect``)."""
 
-    annotations: str | None = None
-    """COCO JSON; ``None`` for an unlabeled folder."""
-    images: str = ""
-    """Folder of images."""
-    sample: int | None = None
-    """How many images to sample with the run's seed; ``None``: all."""
-    max_unreadable: float = 0.05
-    """Largest share of unreadable unlabeled images before the run stops; a labelled image always has to be readable."""
-    allow_overlap: bool = False
-    """Accept images that also occur in the validation set."""
-    listing: str = ""
-    """Digest of names, sizes and times under ``images``: makes a changed folder a changed key."""
-
-
-@dataclass
-class ShapesOptions:
-    """The drawn data set of the demo (stage ``draw``)."""
-
-    train: int = 400
-    unlabeled: int = 100
-    val: int = 100
-    size: list[int] = field(default_factory=lambda: [320, 320])
-    seed: int = 7
-
-
-@dataclass
-class DataOptions:
-    """Where images and labels are (``conf/data``); the layouts fill the paths in from ``root``."""
-
-    name: str = ""
-    """Short name for titles and experiments; empty: the name of the folder ``root``, or ``kind``."""
-    kind: str = "coco_folder"
-    """``coco``, ``coco_folder`` (labelled images of the user's) or ``shapes`` (the drawn demo)."""
-    root: str | None = None
-    """Folder of the data set; not used by ``shapes``."""
-    train_annotations: str | None = None
-    """COCO JSON of the training images (only ``finetune`` needs it)."""
-    train_images: str | None = None
-    val_annotations: str | None = None
-    """COCO JSON of the images that every engine is scored on."""
-    val_images: str | None = None
-    unlabeled_images: str | None = None
-    """Folder of images without labels, searched recursively: what the compression sees."""
-    max_unreadable: float = 0.05
-    """Largest share of unreadable unlabeled images before the run stops."""
-    allow_overlap: bool = False
-    """Accept unlabeled images that also occur among the validation images."""
-    shapes: ShapesOptions = field(default_factory=ShapesOptions)
-    """How the demo's images are drawn (``kind: shapes``)."""
+    annotations: str | None = option(None, doc="COCO JSON; null for an unlabeled folder")
+    images: str = option("", doc="folder of images")
+    sample: int | None = option(None, POSITIVE, "how many images to sample with the run's seed; null: all")
+    max_unreadable: float = like(DataOptions, "max_unreadable")
+    allow_overlap: bool = like(DataOptions, "allow_overlap")
+    listing: str = option(
+        "", doc="digest of names, sizes and times under `images`: makes a changed folder a changed key"
+    )

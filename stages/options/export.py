@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stages.options.model import ModelOptions
+from stages.options.rules import POSITIVE, above, at_least, option, part
 
 
 @dataclass
 class ExportSettings:
-    """Freezing and ONNX conversion: the part the user sets (``export`` in the config)."""
+    """Freezing the model and converting it to ONNX."""
 
-    batch: int = 1
-    opset: int = 13
-    agreement_images: int = 4
-    max_difference: float = 1e-3
-    """Largest relative difference of ONNX to Paddle outputs that is accepted (FP32)."""
+    batch: int = option(1, POSITIVE, "batch size of the exported model and of the engines")
+    opset: int = option(13, at_least(13), "ONNX operator set")
+    agreement_images: int = option(4, POSITIVE, "images on which the outputs of ONNX and Paddle are compared")
+    max_difference: float = option(
+        1e-3, above(0), "largest accepted relative difference of ONNX's outputs from Paddle's (FP32)"
+    )
 
 
 @dataclass
 class ExportOptions(ExportSettings):
     """Options of stage ``export``."""
 
-    model: ModelOptions = field(default_factory=ModelOptions)
-    precision: str = "fp32"
+    model: ModelOptions = part(ModelOptions, "model")
+    precision: str = option("fp32", doc="`fp32` or `int8`")

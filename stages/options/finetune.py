@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stages.options.model import ModelOptions
+from stages.options.rules import COUNT, POSITIVE, SHARE, above, from_to_below, option, part
 
 
 @dataclass
 class FinetuneSettings:
     """Training of the FP32 detector: the part the user sets (``finetune`` in the config)."""
 
-    steps: int = 500
-    batch: int = 8
-    lr: float = 0.002
-    warmup_steps: int = 100
-    weight_decay: float = 0.0005
-    static_steps: int = 50
-    """Steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL)."""
-    ema_decay: float = 0.998
-    flip: float = 0.5
-    color_jitter: float = 0.4
-    crop: float = 0.5
-    """Probability of each augmentation."""
-    checkpoint_every: int = 100
-    log_every: int = 10
+    steps: int = option(500, POSITIVE, "training steps")
+    batch: int = option(8, POSITIVE, "images of a step")
+    lr: float = option(0.002, above(0), "highest learning rate")
+    warmup_steps: int = option(100, COUNT, "steps in which the learning rate rises to `lr`")
+    weight_decay: float = option(0.0005, COUNT, "weight decay (L2)")
+    static_steps: int = option(
+        50,
+        COUNT,
+        "steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL)",
+    )
+    ema_decay: float = option(0.998, from_to_below(0, 1), "decay of the moving average of the weights, which is kept")
+    flip: float = option(0.5, SHARE, "probability of a horizontal flip")
+    color_jitter: float = option(0.4, SHARE, "probability of a change of colours")
+    crop: float = option(0.5, SHARE, "probability of a random crop")
+    checkpoint_every: int = option(
+        100, POSITIVE, "steps between two checkpoints; an interrupted run loses no more than this"
+    )
+    log_every: int = option(10, POSITIVE, "steps between two points of the loss curve")
 
 
 @dataclass
 class FinetuneOptions(FinetuneSettings):
     """Options of stage ``finetune``."""
 
-    model: ModelOptions = field(default_factory=ModelOptions)
+    model: ModelOptions = part(ModelOptions, "model")

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stages.options.accuracy import NmsOptions
+from stages.options.rules import COUNT, POSITIVE, above, at_least, option, part
 
 
 @dataclass
 class LatencySettings:
-    """Timing: the part the user sets (``conf/latency``)."""
+    """Timing of the engines: Runtime (the engine alone) and End2End (preprocessing, engine, NMS)."""
 
-    warmup: int = 50
-    """Untimed runs before the first timed one; more, up to twice as many, while the times have not settled."""
-    warmup_seconds: float = 0.5
-    """How long the warm-up lasts at least."""
-    runs: int = 1000
-    """Timed runs per engine; the seed's table has 1000."""
-    max_seconds: float | None = None
-    """Time budget per engine and mode; the runs end at ``runs`` or here, whichever is first (at least 10)."""
-    rounds: int = 10
-    """FP32 and INT8 are timed alternately in this many rounds, so that drift of the machine cancels; the interval of
-    the speed-up comes from how the rounds differ."""
-    images: int = 8
-    """Images that the End2End timing cycles through."""
-    max_foreign: float = 0.05
-    """Largest share of its CPUs' time that others may take before a timing is called invalid."""
-    max_drift: float = 0.1
-    """Largest relative difference of two rounds' medians before a timing is called invalid."""
+    warmup: int = option(
+        50, COUNT, "untimed runs before the first timed one; up to twice as many while the times have not settled"
+    )
+    warmup_seconds: float = option(0.5, COUNT, "seconds that the warm-up lasts at least")
+    runs: int = option(1000, at_least(10), "timed runs of each engine")
+    max_seconds: float | None = option(
+        None,
+        above(0),
+        "seconds that an engine gets in each mode; the timing ends after `runs` or these, whichever comes first, but "
+        "not before 10 runs; null: no limit",
+    )
+    rounds: int = option(
+        10,
+        POSITIVE,
+        "FP32 and INT8 are timed alternately in this many rounds, so that drift of the machine cancels; the interval "
+        "of the speed-up comes from how the rounds differ",
+    )
+    images: int = option(8, POSITIVE, "images that the End2End timing cycles through")
+    max_foreign: float = option(
+        0.05,
+        above(0),
+        "largest share of its CPUs' time that other processes may take before a timing is called invalid",
+    )
+    max_drift: float = option(
+        0.1, above(0), "largest relative difference of two rounds' medians before a timing is called invalid"
+    )
+
+
+def check_rounds(options: LatencySettings) -> list[str]:
+    """What is wrong with the numbers of runs and rounds together."""
+    if options.runs < options.rounds:
+        return [f"latency.runs: {options.runs} does not fit; it must be at least latency.rounds={options.rounds}"]
+    return []
 
 
 @dataclass
 class LatencyOptions(LatencySettings):
     """Options of stage ``latency``; NMS is the one that scoring uses."""
 
-    nms: NmsOptions = field(default_factory=NmsOptions)
-    names: list[str] = field(default_factory=list)
-    """What to call the engines, in their order, where their precisions do not tell them apart; the last one's speed-up
-    against each other is told then."""
+    nms: NmsOptions = part(NmsOptions, "accuracy.nms")
+    names: list[str] = option(
+        [],
+        doc="names for the engines, in order; needed when two share a precision; the last engine is then compared with "
+        "each of the others",
+    )

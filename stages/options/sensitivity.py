@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from stages.options.accuracy import NmsOptions
+from stages.options.compression import CompressionSettings
+from stages.options.export import ExportSettings
+from stages.options.rules import POSITIVE, like, one_of, option, part
 
 
 @dataclass
 class SensitivitySettings:
-    """What each block costs when it is quantized: the part the user sets (``sensitivity`` in the config)."""
+    """Which blocks lose accuracy in INT8 (`detpress sensitivity`, `compression.max_map_drop`)."""
 
-    backend: str | None = None
-    """Whose engines are measured; ``None``: ``onnxruntime`` if it is among the run's backends, else the first."""
-    labels: str = "auto"
-    """Labelled images that blocks are judged on: ``train``, ``val``, ``none`` (distance of the outputs on unlabeled
-    images), or ``auto``: the first of these that there is. The final score uses those of ``val``."""
-    images: int = 48
-    """Images that the blocks are ranked on."""
-    verdict_images: int | None = None
-    """Labelled images that decide whether ``compression.max_map_drop`` holds; ``None``: all of ``val``, and of
-    ``train`` as many as ``val`` has."""
+    backend: str | None = option(
+        None, doc="whose engines are measured; null: `onnxruntime` if it is among the run's backends, else the first"
+    )
+    labels: str = option(
+        "auto",
+        one_of("auto", "train", "val", "none"),
+        "labelled images that blocks are judged on: `train`, `val`, `none` (distance of the outputs on unlabeled "
+        "images), or `auto`: the first of these that there is; the final score uses those of `val`",
+    )
+    images: int = option(48, POSITIVE, "images that the blocks are ranked on")
+    verdict_images: int | None = option(
+        None,
+        POSITIVE,
+        "labelled images that decide whether `compression.max_map_drop` holds; null: all of `val`, or as many of "
+        "`train` as `val` has",
+    )
 
 
 @dataclass
 class SensitivityOptions:
     """Options of stage ``sensitivity``."""
 
-    backend: str = "onnxruntime"
-    options: dict[str, Any] = field(default_factory=dict)
-    """The backend's."""
-    labels: str = "val"
-    """Where the labelled images come from, if there are any: ``train`` or ``val``."""
-    images: int = 48
-    nms: NmsOptions = field(default_factory=lambda: NmsOptions())
-    opset: int = 13
+    backend: str = option("onnxruntime", doc="whose engines are measured")
+    options: dict[str, Any] = option({}, doc="the backend's options")
+    labels: str = option(
+        "val", one_of("train", "val"), "where the labelled images come from, if there are any: `train` or `val`"
+    )
+    images: int = like(SensitivitySettings, "images")
+    nms: NmsOptions = part(NmsOptions, "accuracy.nms")
+    opset: int = like(ExportSettings, "opset")
 
 
 @dataclass
 class FloatBlocksOptions(SensitivityOptions):
     """Options of stage ``float_blocks``."""
 
-    max_map_drop: float = 0.5
-    min_speedup: float = 1.0
-    verdict_images: int | None = None
+    max_map_drop: float = like(CompressionSettings, "max_map_drop", default=0.5)
+    min_speedup: float = like(CompressionSettings, "min_speedup")
+    verdict_images: int | None = like(SensitivitySettings, "verdict_images")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stages.options import compression
 from stages.report.markdown_text import escape
 from stages.report.rows import BASE, ORDER
 from stages.report.schema import ReportContent, Row, TableContent
@@ -22,11 +23,7 @@ COLUMNS: dict[str, str] = {
 }
 """Precision -> its name in a table; PM: pinned memory."""
 MODE_NAMES: dict[str, str] = {"runtime": "Runtime", "end2end": "End2End"}
-METHODS: dict[str, str] = {
-    "qat_distill": "quantization-aware distillation",
-    "ptq": "post-training quantization",
-    "none": "none",
-}
+METHODS: dict[str, str] = compression.METHODS
 
 
 @dataclass(frozen=True)

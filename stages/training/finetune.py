@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stages.artifacts import Checkpoint, LabeledSet, hash_files
 from stages.contract import StageContext
 from stages.errors import ConfigError, DataError
-from stages.options.finetune import FinetuneOptions, FinetuneSettings
+from stages.options.check import require_valid
+from stages.options.finetune import FinetuneOptions
+from stages.options.model import STRIDE
 from stages.training.stopping import stop_requests
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from stages.paddle.models.training import Trainer
 
 CHECKPOINT = "training.ckpt"
-STRIDE = 32  # of PP-YOLOE's coarsest level
 MIN_CELLS = 9  # the static label assignment looks for the 9 nearest cells on each level
 
 
@@ -51,7 +52,8 @@ class Finetune:
 
     def run(self, inputs: Inputs, context: StageContext) -> Checkpoint:
         """Train into ``context.out/model.pdparams``; ``history.json`` holds the curve."""
-        if problems := check_settings(self.options) + check_input_size(self.options.model.input_size):
+        require_valid(self.options, "finetune")
+        if problems := check_input_size(self.options.model.input_size):
             raise ConfigError(problems)
         import stages.paddle  # noqa: F401, I001  (the door, before anything else that is native)
         import cv2
@@ -111,29 +113,8 @@ class Finetune:
         return layer, self.options.static_steps if report.reinitialized else 0
 
 
-def check_settings(o: FinetuneSettings) -> list[str]:
-    """What is wrong with the settings, one line each."""
-    problems = []
-    for name in ("steps", "batch", "checkpoint_every", "log_every"):
-        if getattr(o, name) < 1:
-            problems.append(f"finetune.{name}={getattr(o, name)} has to be 1 or more")
-    for name in ("warmup_steps", "static_steps", "weight_decay"):
-        if getattr(o, name) < 0:
-            problems.append(f"finetune.{name}={getattr(o, name)} has to be 0 or more")
-    for name in ("flip", "color_jitter", "crop"):
-        if not 0 <= getattr(o, name) <= 1:
-            problems.append(f"finetune.{name}={getattr(o, name)} is a probability: 0 to 1")
-    if not 0 <= o.ema_decay < 1:
-        problems.append(f"finetune.ema_decay={o.ema_decay} has to be 0 or more, and below 1")
-    if not o.lr > 0:
-        problems.append(f"finetune.lr={o.lr} has to be above 0")
-    return problems
-
-
 def check_input_size(size: list[int]) -> list[str]:
-    """What keeps a model of this input size from being trained."""
-    if len(size) != 2 or any(side < STRIDE or side % STRIDE for side in size):
-        return [f"model.input_size={size} has to be [height, width], each a multiple of {STRIDE}"]
+    """What keeps a model of this input size (height, width: multiples of ``STRIDE``) from being trained."""
     if size[0] * size[1] < MIN_CELLS * STRIDE**2:
         return [f"model.input_size={size} is too small to train: [96, 96] is the smallest square"]
     return []

@@ -15,11 +15,13 @@ from tests.conftest import ROOT
 CODE = """
 from dataclasses import dataclass
 from stages.backends.onnxruntime.backend import OnnxRuntime
-from stages.options import OnnxRuntimeOptions
+from stages.backends.onnxruntime.options import OnnxRuntimeOptions
+from stages.options.rules import one_of, option
 
 @dataclass
 class Options(OnnxRuntimeOptions):
-    shade: str = "plain"
+    shade: str = option("plain", one_of("plain", "dark", "light"), "how dark it is")
+    tint: str = "red"
 
 class Theirs(OnnxRuntime):
     name = "theirs"
@@ -27,10 +29,10 @@ class Theirs(OnnxRuntime):
 """
 YAML = """# @package backend.theirs
 # Theirs:  detpress compress backend=[theirs]
-threads: 1
-provider: cpu
-lowering: null
-tune: true
+defaults:
+  - _theirs@_here_
+  - _self_
+
 shade: dark
 """
 
@@ -60,8 +62,12 @@ def test_it_is_configured_planned_and_named_by_doctor(tmp_path: Path, environmen
     nodes = [stage["id"] for stage in json.loads(plan.stdout)["stages"]]
     assert {"build.theirs.fp32", "build.theirs.int8", "latency.theirs", "detect.theirs"} <= set(nodes)
     shown = detpress(tmp_path, environment, "compress", *own, "--cfg", "job")
-    assert "shade: dark" in shown.stdout
+    assert "shade: dark" in shown.stdout and "tint: red" in shown.stdout
     wrong = detpress(tmp_path, environment, "plan", *own, "backend.theirs.shad=light")
     assert wrong.returncode == 2 and "did you mean backend.theirs.shade" in wrong.stderr
+    wrong = detpress(tmp_path, environment, "plan", *own, "backend.theirs.shade=darc")
+    assert wrong.returncode == 2 and "it must be one of plain, dark, light; did you mean dark?" in wrong.stderr
+    explained = detpress(tmp_path, environment, "plan", "--help", "backend.theirs")
+    assert "how dark it is" in explained.stdout and "backend.theirs.tint" in explained.stdout
     doctor = json.loads(detpress(tmp_path, environment, "doctor", "--json").stdout)
     assert "theirs" in [check["name"] for check in doctor["checks"] if check["group"] == "backend"]

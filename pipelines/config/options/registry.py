@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.options.bundle import BundleOptions
+from stages.options.rules import like, matches, option
+
 
 @dataclass
 class RegistryOptions:
-    """Which engine is kept in MLflow's Model Registry, under which name (``conf/registry``)."""
+    """Which engine is kept in MLflow's Model Registry, under which name."""
 
-    register: bool = False
-    """Let `detpress compress` register its engine as the challenger (`detpress retrain` always does)."""
-    name: str | None = None
-    """Name of the registered model; ``None``: ``MODEL-DATA-BACKEND``."""
-    backend: str | None = None
-    """The engine's backend; ``None``: the first of the config."""
-    golden: int = 8
-    """Images that go along in the bundle, with what the engine finds in them."""
+    register: bool = option(
+        False, doc="let `detpress compress` register its engine as the challenger; `detpress retrain` always does"
+    )
+    name: str | None = option(
+        None,
+        matches("[^/:]+", "it must be a name without / and :"),
+        "name of the registered model; null: `MODEL-DATA-BACKEND`",
+    )
+    backend: str | None = option(None, doc="the engine's backend; null: the first one of the config")
+    golden: int = like(BundleOptions, "golden")

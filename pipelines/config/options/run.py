@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.options.rules import COUNT, above, one_of, option
+
 
 @dataclass
 class RunOptions:
     """How the pipeline itself runs."""
 
-    artifacts: str = "artifacts"
-    """Folder of results, runs and checkpoints."""
-    store: str | None = None
-    """URI of a store that machines share, e.g. ``s3://BUCKET/PREFIX``: results are looked for in ``artifacts`` first,
-    then there, and what is computed goes to both; ``None``: ``artifacts`` only."""
-    stage_timeout: float | None = None
-    """Seconds after which a stage is stopped and counts as failed; ``None``: no limit."""
-    stage_retries: int = 0
-    """How often a stage that crashed, failed or took too long is tried again, going on from its checkpoint."""
-    require_all_backends: bool = False
-    """Whether a listed backend that is unavailable on this machine fails the run; else its rows only say so."""
-    reuse_latency: bool | None = None
-    """Take timings from an earlier run with the same key: ``true`` always, ``false`` never, ``None`` where all of them
-    were taken in one run on this machine since it started, and nothing before them has to be computed again."""
-    timing_alone: str = "device"
-    """What a timing has for itself: its ``device`` (no other timing there), or the ``host`` (no other stage of any run,
-    which it waits for)."""
-    locks: str | None = None
-    """Folder of the locks for that, one for all runs of a host; ``None``: one in the temporary folder."""
+    artifacts: str = option("artifacts", doc="folder of results, runs and checkpoints")
+    store: str | None = option(
+        None,
+        doc="URI of a store that machines share, e.g. `s3://BUCKET/PREFIX`: results are looked for in `artifacts` "
+        "first, then there, and what is computed goes to both; null: `artifacts` only",
+    )
+    stage_timeout: float | None = option(
+        None, above(0), "seconds after which a stage is stopped and counts as failed; null: no limit"
+    )
+    stage_retries: int = option(
+        0,
+        COUNT,
+        "how often a stage that crashed, failed or took too long is tried again, continuing from its checkpoint",
+    )
+    require_all_backends: bool = option(
+        False, doc="fail the run if a listed backend is unavailable on this machine; false: its rows only say so"
+    )
+    reuse_latency: bool | None = option(
+        None,
+        doc="take timings from an earlier run with the same key: true always, false never, null where all of them were "
+        "taken in one run on this machine since it booted, and nothing before them has to be computed again",
+    )
+    timing_alone: str = option(
+        "device",
+        one_of("device", "host"),
+        "what a timing has for itself: `device`: no other timing on its device; `host`: no other stage of any run, "
+        "which it waits for",
+    )
+    locks: str | None = option(
+        None, doc="folder of the locks for that, one for all runs of a host; null: one in the temporary folder"
+    )

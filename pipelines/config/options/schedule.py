@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipelines.system.redact import redact_text
+from stages.options.rules import COUNT, NOT_EMPTY, above, at_least, matches, one_of, option, part, some_of
 
 PROMOTED, KEPT, UNCHANGED, REFUSED = "promoted", "kept", "unchanged", "refused"
 FAILED, INTERRUPTED, SKIPPED, MISSED = "failed", "interrupted", "skipped", "missed"
@@ -19,61 +20,86 @@ _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
 @dataclass
 class NotifyOptions:
-    """Who is told of a tick's end (``conf/schedule``, ``notify``)."""
+    """Who is told how a tick ended."""
 
-    webhook: str | None = None
-    """URL that gets a POST with a JSON body; ``$NAME`` in it is read from the environment when it is sent."""
-    token_env: str | None = None
-    """Name of the environment variable whose value goes along as ``Authorization: Bearer``."""
-    command: list[str] = field(default_factory=list)
-    """A program and its arguments, started without a shell; it gets the JSON on its standard input."""
-    outcomes: list[str] = field(default_factory=lambda: [PROMOTED, KEPT, REFUSED, FAILED, INTERRUPTED])
-    """The outcomes that are told."""
-    timeout: float = 10.0
-    """Seconds that the receiver gets."""
+    webhook: str | None = option(
+        None,
+        matches(r"(https?://|\$).*", "it must begin with http:// or https://, or be $NAME", quiet=True),
+        "URL that gets a POST with a JSON body; `$NAME` in it is read from the environment when it is sent",
+    )
+    token_env: str | None = option(
+        None,
+        matches(r"[A-Za-z_]\w*", "it must be the name of an environment variable, not the token itself", quiet=True),
+        "name of the environment variable whose value is sent as `Authorization: Bearer`",
+    )
+    command: list[str] = option(
+        [], doc="a program and its arguments, started without a shell; it gets the JSON on its standard input"
+    )
+    outcomes: list[str] = option(
+        [PROMOTED, KEPT, REFUSED, FAILED, INTERRUPTED],
+        some_of(lambda: OUTCOMES, "outcome"),
+        f"the outcomes that are reported, of {', '.join(f'`{name}`' for name in OUTCOMES)}",
+    )
+    timeout: float = option(10.0, above(0), "seconds that the receiver gets")
 
 
 @dataclass
 class ScheduleOptions:
-    """When ``detpress retrain`` is started, and what happens when that goes wrong (``conf/schedule``)."""
+    """When `detpress retrain` is started, and what happens when that goes wrong."""
 
-    name: str = "retrain"
-    """Name of the schedule in its store: the same name replaces it, another one stands beside it."""
-    cron: str | None = None
-    """Minute, hour, day of month, month, day of week, as in a crontab."""
-    interval: float | None = None
-    """Seconds between two ticks; instead of ``cron``."""
-    timezone: str | None = None
-    """IANA name, which ``cron`` is read in; ``None``: that of this machine."""
-    at_start: bool = False
-    """A new schedule's first tick is due at once."""
-    overlap: str = "skip"
-    """What a tick does while an earlier retraining still runs: ``skip`` it, or ``queue`` (at most one waits)."""
-    catch_up: str = "once"
-    """Ticks that were missed while nothing ran: ``once`` runs one for all of them, ``skip`` none."""
-    max_late: float = 60.0
-    """Seconds that a tick may be late with ``catch_up: skip`` before it counts as missed."""
-    retries: int = 2
-    """How often a run that failed or was interrupted is tried again within its tick."""
-    backoff: float = 60.0
-    """Seconds before the first retry; each further one waits twice as long."""
-    max_backoff: float = 3600.0
-    """The longest such wait, seconds."""
-    deadline: float | None = None
-    """Seconds from the start of a tick, retries included, after which its run is stopped; ``None``: no limit."""
-    grace: float = 30.0
-    """Seconds between SIGTERM and SIGKILL when a run is stopped."""
-    resumes: int = 3
-    """How often a tick whose run was interrupted along with the scheduler goes on after a restart; 0: never."""
-    command: list[str] | None = None
-    """What a tick starts, with the config's overrides behind it; ``None``: ``detpress retrain``."""
-    store: str | None = None
-    """SQLAlchemy URL of the job store; ``$NAME`` comes from the environment; ``None``: SQLite under run.artifacts."""
-    keep_logs: int = 50
-    """How many logs of ticks are kept."""
-    track: bool = True
-    """Make each tick a run of the experiment ``schedule NAME`` in MLflow."""
-    notify: NotifyOptions = field(default_factory=NotifyOptions)
+    name: str = option(
+        "retrain",
+        matches(
+            "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            "it must be letters, digits, dots, dashes and underscores, at most 64, beginning with a letter or digit",
+        ),
+        "name of the schedule in its store: the same name replaces a stored schedule, another one is added",
+    )
+    cron: str | None = option(
+        None, doc="minute, hour, day of month, month, day of week, as in a crontab; or set `interval`"
+    )
+    interval: float | None = option(None, at_least(1), "seconds between two ticks; instead of `cron`")
+    timezone: str | None = option(None, doc="IANA name of the time zone of `cron`; null: that of this machine")
+    at_start: bool = option(False, doc="a new schedule's first tick is due at once")
+    overlap: str = option(
+        "skip",
+        one_of("skip", "queue"),
+        "what a tick does while an earlier retraining still runs: `skip` it, or `queue` (at most one waits)",
+    )
+    catch_up: str = option(
+        "once",
+        one_of("once", "skip"),
+        "ticks that were missed while no scheduler ran: `once` runs one for all of them, `skip` none",
+    )
+    max_late: float = option(
+        60.0, above(0), "seconds that a tick may be late with `catch_up: skip` before it counts as missed"
+    )
+    retries: int = option(2, COUNT, "how often a run that failed or was interrupted is tried again within its tick")
+    backoff: float = option(60.0, COUNT, "seconds before the first retry; each further one waits twice as long")
+    max_backoff: float = option(3600.0, COUNT, "the longest such wait, in seconds")
+    deadline: float | None = option(
+        None,
+        above(0),
+        "seconds from the start of a tick, retries included, after which its run is stopped; null: no limit",
+    )
+    grace: float = option(30.0, COUNT, "seconds between SIGTERM and SIGKILL when a run is stopped")
+    resumes: int = option(
+        3,
+        COUNT,
+        "how often a tick whose run was interrupted along with the scheduler is continued after a restart; 0: never",
+    )
+    command: list[str] | None = option(
+        None,
+        NOT_EMPTY,
+        "a program and its arguments that a tick starts, followed by the config's overrides; null: `detpress retrain`",
+    )
+    store: str | None = option(
+        None,
+        doc="SQLAlchemy URL of the job store; `$NAME` comes from the environment; null: SQLite under `run.artifacts`",
+    )
+    keep_logs: int = option(50, COUNT, "how many logs of ticks are kept")
+    track: bool = option(True, doc="record each tick as a run of the experiment `schedule NAME` in MLflow")
+    notify: NotifyOptions = part(NotifyOptions)
 
 
 def expand(text: str) -> str:

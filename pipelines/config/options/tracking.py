@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.options.rules import above, option
+
 
 @dataclass
 class TrackingOptions:
-    """Where a run is remembered (``conf/tracking``)."""
+    """Where a run is recorded: MLflow, on SQLite by default; `make ui` opens it."""
 
-    enabled: bool = True
-    uri: str | None = None
-    """MLflow tracking URI: a server, or ``sqlite:///FILE``; ``None``: SQLite under ``folder``."""
-    folder: str = "artifacts/mlflow"
-    """Folder of the local store: ``mlflow.db`` and ``artifacts/``."""
-    experiment: str | None = None
-    """Name of the experiment; ``None``: one per model and data set, ``MODEL on DATA``."""
-    artifact_location: str | None = None
-    """Path or URI for the files of a new experiment; ``None``: ``folder``/artifacts, or what the server chooses."""
-    system_metrics: bool = False
-    """Sample CPU, memory, disk and network while ``finetune`` and ``distill`` run."""
-    timeout: float = 10.0
-    """Seconds that a server gets to answer one request."""
+    enabled: bool = option(True, doc="record runs in MLflow")
+    uri: str | None = option(
+        None, doc="MLflow tracking URI: a server, or `sqlite:///FILE`; null: SQLite under `folder`"
+    )
+    folder: str = option("artifacts/mlflow", doc="folder of the local store: `mlflow.db` and `artifacts/`")
+    experiment: str | None = option(
+        None, doc="name of the experiment; null: one for each model and data set, `MODEL on DATA`"
+    )
+    artifact_location: str | None = option(
+        None, doc="path or URI for the files of a new experiment; null: `folder`/artifacts, or what the server chooses"
+    )
+    system_metrics: bool = option(False, doc="sample CPU, memory, disk and network while `finetune` and `distill` run")
+    timeout: float = option(10.0, above(0), "seconds that a server gets to answer one request")

@@ -27,24 +27,18 @@ from stages.backends.base import (
     cpu_name,
     nvidia_driver,
     nvidia_gpus,
+    own_options,
     parse_options,
     version_of,
 )
-from stages.backends.fastdeploy.options import FastDeployOptions
+from stages.backends.fastdeploy.options import RUNTIMES, FastDeployOptions
 from stages.backends.tensorrt.backend import NO_GPU
-from stages.errors import ConfigError, StageError, UnavailableError
+from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions
 
 DISTRIBUTIONS = ("fastdeploy-gpu-python", "fastdeploy-python")
 INSTALL = "pip install fastdeploy-gpu-python==1.0.7 -f INDEX (the wheel index on FastDeploy's installation page)"
 PLACEHOLDER = "is PyPI's placeholder, which holds no runtime"
-RUNTIMES = {  # option -> the recipe of stages/lowering/recipes.py; None: Paddle's own program, as it is exported
-    "ort": "onnxruntime",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-    "paddle": None,
-    "paddle_tensorrt": None,
-}
 NEEDS_GPU = ("tensorrt", "paddle_tensorrt")
 ONNX_FILE, PROGRAM, PARAMS = "model.onnx", "model.pdmodel", "model.pdiparams"
 CACHE = "model.trt"
@@ -192,23 +186,19 @@ def _import() -> Any:
 
 
 def _own(options: BackendOptions) -> FastDeployOptions:
-    if not isinstance(options, FastDeployOptions):
-        raise ConfigError([f"backend fastdeploy got {type(options).__name__}; it needs FastDeployOptions"])
-    of, problems = "backend.fastdeploy", []
-    if options.runtime not in RUNTIMES:
-        problems.append(f"{of}.runtime is {options.runtime!r}; it must be one of {', '.join(RUNTIMES)}")
-    if options.device not in ("cpu", "gpu"):
-        problems.append(f"{of}.device is {options.device!r}; it must be one of cpu, gpu")
+    problems = list(_contradictions(options)) if isinstance(options, FastDeployOptions) else []
+    return own_options("fastdeploy", FastDeployOptions, options, problems)
+
+
+def _contradictions(options: FastDeployOptions) -> Iterator[str]:
+    of = "backend.fastdeploy"
     if options.runtime in NEEDS_GPU and options.device != "gpu":
-        problems.append(f"{of}.runtime={options.runtime} needs {of}.device=gpu")
+        yield f"{of}.device: {of}.runtime={options.runtime} needs a GPU; set it to gpu"
     if options.runtime == "openvino" and options.device == "gpu":
-        problems.append(f"{of}.runtime=openvino runs on the CPU: set {of}.device=cpu")
+        yield f"{of}.device: {of}.runtime=openvino runs on the CPU; set it to cpu"
     if options.fp16 and options.runtime not in NEEDS_GPU:
-        problems.append(f"{of}.fp16 is for the runtimes {' and '.join(NEEDS_GPU)}: set it to false")
+        yield f"{of}.fp16: it is for the runtimes {' and '.join(NEEDS_GPU)}; set it to false"
     if options.pinned and (options.device != "gpu" or options.runtime not in ("tensorrt", "paddle", "paddle_tensorrt")):
-        problems.append(f"{of}.pinned is for TensorRT and Paddle on a GPU: set it to false")
+        yield f"{of}.pinned: it is for TensorRT and Paddle on a GPU; set it to false"
     if options.lowering is not None and RUNTIMES.get(options.runtime, "") is None:
-        problems.append(f"{of}.lowering changes ONNX graphs, which {options.runtime} does not read: set it to null")
-    if problems:
-        raise ConfigError(problems)
-    return options
+        yield f"{of}.lowering: it changes ONNX graphs, which {options.runtime} does not read; set it to null"

@@ -19,14 +19,14 @@ from stages.backends.base import (
     Session,
     Unavailable,
     cpu_name,
+    own_options,
     parse_options,
     version_of,
 )
-from stages.backends.onnxruntime.options import OnnxRuntimeOptions
-from stages.errors import ConfigError, StageError, UnavailableError
+from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
+from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 RECIPES = {"cpu": "onnxruntime", "cuda": "onnxruntime", "tensorrt": "tensorrt"}
 ENGINE_FILE = "model.onnx"
 OPTIMIZED = "optimized.onnx"
@@ -46,7 +46,7 @@ class OnnxRuntime:
         version = version_of("onnxruntime-gpu") or version_of("onnxruntime")
         if version is None:
             return Unavailable("the package onnxruntime is not installed", "pip install onnxruntime")
-        chosen = _own(options or OnnxRuntimeOptions())
+        chosen = own_options(self.name, OnnxRuntimeOptions, options or OnnxRuntimeOptions())
         if chosen.provider != "cpu":
             import onnxruntime as ort
 
@@ -66,7 +66,7 @@ class OnnxRuntime:
         import onnxruntime  # noqa: F401
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
-        chosen = _own(options)
+        chosen = own_options(self.name, OnnxRuntimeOptions, options)
         source, engine = model.path("model.onnx"), out / ENGINE_FILE
         notes: dict[str, Any] = {}
         if precision is Precision.INT8:
@@ -146,16 +146,6 @@ def saturates(cpu: str) -> bool:
     return "avx2" in cpu and "vnni" not in cpu
 
 
-def _own(options: BackendOptions) -> OnnxRuntimeOptions:
-    if not isinstance(options, OnnxRuntimeOptions):
-        raise ConfigError([f"backend onnxruntime got {type(options).__name__}; it needs OnnxRuntimeOptions"])
-    if options.provider not in PROVIDERS:
-        raise ConfigError(
-            [f"backend.onnxruntime.provider is {options.provider!r}; it must be one of {', '.join(PROVIDERS)}"]
-        )
-    return options
-
-
 def _create(engine: Path, options: OnnxRuntimeOptions, inspect: Path | None = None) -> Any:
     """A session with everything set that timing hangs on; with ``inspect`` it writes its graph and profile there."""
     import onnxruntime as ort
@@ -173,7 +163,7 @@ def _create(engine: Path, options: OnnxRuntimeOptions, inspect: Path | None = No
         settings.optimized_model_filepath = str(inspect / OPTIMIZED)
         settings.enable_profiling = True
         settings.profile_file_prefix = str(inspect / "profile")
-    wanted = PROVIDERS[_own(options).provider]
+    wanted = PROVIDERS[options.provider]
     if wanted not in ort.get_available_providers():
         raise UnavailableError(str(OnnxRuntime().availability(options)))
     try:

@@ -18,11 +18,12 @@ from stages.backends.base import (
     Session,
     Unavailable,
     cpu_name,
+    own_options,
     parse_options,
     version_of,
 )
 from stages.backends.openvino.options import OpenVinoOptions
-from stages.errors import ConfigError, StageError, UnavailableError
+from stages.errors import StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
 from stages.options.backend import BackendOptions
 
@@ -36,6 +37,7 @@ class OpenVino:
     Options: ClassVar[type[BackendOptions]] = OpenVinoOptions
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
+        own_options(self.name, OpenVinoOptions, options or OpenVinoOptions())
         version = version_of("openvino")
         if version is None:
             return Unavailable("the package openvino is not installed", 'pip install "detpress[openvino]"')
@@ -49,8 +51,7 @@ class OpenVino:
         _import()
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
-        if not isinstance(options, OpenVinoOptions):
-            raise ConfigError([f"backend openvino got {type(options).__name__}; it needs OpenVinoOptions"])
+        chosen = own_options(self.name, OpenVinoOptions, options)
         ov = _import()
         source, notes = model.path("model.onnx"), dict[str, Any]()
         if precision is Precision.INT8:
@@ -58,13 +59,13 @@ class OpenVino:
 
             from stages.lowering.recipes import RECIPES, lower
 
-            names = RECIPES[recipe(cpu_name())] if options.lowering is None else tuple(options.lowering)
+            names = RECIPES[recipe(cpu_name())] if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
             graph = _convert(ov, lowered.SerializeToString())
         else:
             graph = _convert(ov, source)
         ov.save_model(graph, str(out / MAIN), compress_to_fp16=False)
-        notes["audit"] = audit_openvino(_compile(ov, out / MAIN, options))
+        notes["audit"] = audit_openvino(_compile(ov, out / MAIN, chosen))
         return Built(main=MAIN, notes=notes)
 
     @contextmanager

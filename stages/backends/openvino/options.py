@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.lowering.names import KNOWN_PASSES, LOWERING
 from stages.options.backend import BackendOptions
+from stages.options.rules import one_of, option
 
 
 @dataclass
 class OpenVinoOptions(BackendOptions):
     """OpenVINO on the CPU."""
 
-    precision_hint: str = "f32"
-    """What float layers are computed in: ``f32``, or ``bf16`` / ``f16`` where the CPU has it."""
-    lowering: list[str] | None = None
-    """Names of the graph passes applied to the INT8 model; ``None``: the recipe of the backend."""
+    precision_hint: str = option(
+        "f32",
+        one_of("f32", "bf16", "f16"),
+        "what float layers are computed in: `f32`, or `bf16` and `f16` where the CPU has them (OpenVINO's own default "
+        "is bf16 there)",
+    )
+    lowering: list[str] | None = option(None, KNOWN_PASSES, LOWERING)

@@ -19,16 +19,13 @@ from stages.backends.base import (
     Unavailable,
     cpu_name,
     nvidia_driver,
+    own_options,
     parse_options,
     version_of,
 )
 from stages.backends.paddle_inference.options import PaddleInferenceOptions
-from stages.errors import ConfigError, UnavailableError
+from stages.errors import UnavailableError
 from stages.options.backend import BackendOptions
-
-DEVICES = ("cpu", "cuda")
-PASSES = ("fold_bias", "mean_to_pool", "float_tail")
-"""Those of `stages/paddle/inference/lowering.py`, which is not imported to check an option."""
 
 
 class PaddleInference:
@@ -39,7 +36,7 @@ class PaddleInference:
     uses_paddle: ClassVar[bool] = True
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
-        device = _own(options or PaddleInferenceOptions()).device
+        device = own_options(self.name, PaddleInferenceOptions, options or PaddleInferenceOptions()).device
         gpu = version_of("paddlepaddle-gpu")
         version = gpu or version_of("paddlepaddle")
         if version is None:
@@ -61,7 +58,7 @@ class PaddleInference:
         import stages.paddle.inference.engine  # noqa: F401
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
-        chosen = _own(options)
+        chosen = own_options(self.name, PaddleInferenceOptions, options)
         if chosen.device == "cuda" and precision is Precision.INT8:
             raise UnavailableError(
                 "Paddle Inference has no INT8 kernels for CUDA; use the backend paddle_tensorrt, or "
@@ -79,18 +76,3 @@ class PaddleInference:
         options = parse_options(self.name, PaddleInferenceOptions, engine.options)
         program, params = engine.path(engine.main), engine.path(paddle_engine.PARAMS)
         yield paddle_engine.Session(paddle_engine.onednn(program, params, engine.precision, options))
-
-
-def _own(options: BackendOptions) -> PaddleInferenceOptions:
-    if not isinstance(options, PaddleInferenceOptions):
-        raise ConfigError([f"backend paddle_inference got {type(options).__name__}; it needs PaddleInferenceOptions"])
-    if options.device not in DEVICES:
-        raise ConfigError([f"backend.paddle_inference.device is {options.device!r}; it must be one of cpu, cuda"])
-    if unknown := [name for name in options.passes or () if name not in PASSES]:
-        raise ConfigError(
-            [
-                f"backend.paddle_inference.passes: there is no pass {n!r} (there are {', '.join(PASSES)})"
-                for n in unknown
-            ]
-        )
-    return options

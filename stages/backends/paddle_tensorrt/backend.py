@@ -20,13 +20,12 @@ from stages.backends.base import (
     cpu_name,
     nvidia_driver,
     nvidia_gpus,
+    own_options,
     parse_options,
     version_of,
 )
-from stages.backends.paddle_inference.backend import PASSES
 from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
 from stages.backends.tensorrt.backend import NO_GPU
-from stages.errors import ConfigError
 from stages.options.backend import BackendOptions
 
 INSTALL = 'pip install "detpress[gpu]"'
@@ -40,7 +39,7 @@ class PaddleTensorRt:
     uses_paddle: ClassVar[bool] = True
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
-        _own(options or PaddleTensorRtOptions())
+        own_options(self.name, PaddleTensorRtOptions, options or PaddleTensorRtOptions())
         version = version_of("paddlepaddle-gpu")
         if version is None:
             cpu = version_of("paddlepaddle")
@@ -61,7 +60,7 @@ class PaddleTensorRt:
         import stages.paddle.inference.tensorrt  # noqa: F401
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
-        chosen = _own(options)
+        chosen = own_options(self.name, PaddleTensorRtOptions, options)
         from stages.paddle.inference import engine, tensorrt
 
         program, params = model.path(engine.PROGRAM), model.path(engine.PARAMS)
@@ -74,23 +73,3 @@ class PaddleTensorRt:
         options = parse_options(self.name, PaddleTensorRtOptions, engine.options)
         with tensorrt.open_session(engine.root, engine.precision, options, engine.batch) as session:
             yield session
-
-
-def _own(options: BackendOptions) -> PaddleTensorRtOptions:
-    if not isinstance(options, PaddleTensorRtOptions):
-        raise ConfigError([f"backend paddle_tensorrt got {type(options).__name__}; it needs PaddleTensorRtOptions"])
-    problems = [
-        f"backend.paddle_tensorrt.passes: there is no pass {name!r} (there are {', '.join(PASSES)})"
-        for name in options.passes or ()
-        if name not in PASSES
-    ]
-    if not 0 <= options.optimization_level <= 5:
-        problems.append(
-            f"backend.paddle_tensorrt.optimization_level is {options.optimization_level}; it must be 0 to 5"
-        )
-    for name in ("min_subgraph_size", "workspace_mb"):
-        if getattr(options, name) < 1:
-            problems.append(f"backend.paddle_tensorrt.{name} is {getattr(options, name)}; it must be at least 1")
-    if problems:
-        raise ConfigError(problems)
-    return options

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.backends.paddle_inference.options import KNOWN_PASSES, PASSES_DOC
 from stages.options.backend import BackendOptions
+from stages.options.rules import POSITIVE, between, option
 
 
 @dataclass
 class PaddleTensorRtOptions(BackendOptions):
     """Paddle Inference with TensorRT subgraphs, on an NVIDIA GPU."""
 
-    fp16: bool = False
-    """Compute the FP32 engine in FP16. In INT8 engines Paddle lets TensorRT use FP16 for what is not INT8 anyway."""
-    min_subgraph_size: int = 3
-    """Fewest operators that are worth an engine of their own; smaller parts stay with Paddle."""
-    workspace_mb: int = 1024
-    """Most scratch memory of TensorRT."""
-    optimization_level: int = 3
-    """How long TensorRT searches: 0 to 5 (TensorRT 8.6 and later)."""
-    passes: list[str] | None = None
-    """Names of the passes of ``stages/paddle/inference/lowering.py``; ``None``: the recipe of the precision."""
+    fp16: bool = option(
+        False,
+        doc="compute the FP32 engine in FP16; INT8 engines use FP16 for what is not INT8 in any case",
+    )
+    min_subgraph_size: int = option(
+        3, POSITIVE, "fewest operators that get an engine of their own; smaller parts stay with Paddle"
+    )
+    workspace_mb: int = option(1024, POSITIVE, "largest scratch memory of TensorRT, in MB")
+    optimization_level: int = option(
+        3, between(0, 5), "how long TensorRT searches for fast kernels (TensorRT 8.6 and later)"
+    )
+    passes: list[str] | None = option(None, KNOWN_PASSES, PASSES_DOC)

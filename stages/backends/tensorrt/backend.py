@@ -21,11 +21,12 @@ from stages.backends.base import (
     cpu_name,
     nvidia_driver,
     nvidia_gpus,
+    own_options,
     parse_options,
     version_of,
 )
 from stages.backends.tensorrt.options import TensorRtOptions
-from stages.errors import ConfigError, StageError, UnavailableError
+from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions
 
 ENGINE_FILE = "model.engine"
@@ -127,15 +128,7 @@ class TensorRtRtx(TensorRt):
 
 
 def _own(name: str, options: BackendOptions) -> TensorRtOptions:
-    if not isinstance(options, TensorRtOptions):
-        raise ConfigError([f"backend {name} got {type(options).__name__}; it needs TensorRtOptions"])
     problems = []
-    if options.cuda_graph and not options.pinned:
-        problems.append(f"backend.{name}.cuda_graph needs buffers that stay in place: set backend.{name}.pinned=true")
-    if not 0 <= options.optimization_level <= 5:
-        problems.append(f"backend.{name}.optimization_level is {options.optimization_level}; it must be 0 to 5")
-    if options.workspace_mb is not None and options.workspace_mb < 1:
-        problems.append(f"backend.{name}.workspace_mb is {options.workspace_mb}; it must be at least 1, or null")
-    if problems:
-        raise ConfigError(problems)
-    return options
+    if isinstance(options, TensorRtOptions) and options.cuda_graph and not options.pinned:
+        problems.append(f"backend.{name}.cuda_graph: it needs page-locked buffers; set backend.{name}.pinned=true")
+    return own_options(name, TensorRtOptions, options, problems)

@@ -7,48 +7,100 @@ adds the neck's features, which the head reads.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import paddle
 from paddleslim.common.patterns import find_final_nodes
 from paddleslim.dist import l2, soft_label
 
 from stages.errors import ConfigError
-from stages.options.compression import CompressionSettings
+from stages.options.compression import LOSSES, CompressionSettings
 from stages.paddle.runtime.program import Program
 
 TEACHER = "teacher_"
 
 
-def distilled_nodes(program: Program, loss: str) -> list[str]:
-    """Variables where student and teacher are compared.
+class Loss(Protocol):
+    """One choice of ``compression.loss``; `stages.options.compression.LOSSES` names it."""
 
-    For ``detection``: class logits [B, C, h, w] and logits of the box distribution [B, bins, h * w, 4] of each level,
-    in turns; for ``features`` behind them the neck's output [B, C, h, w] of each level.
+    def nodes(self, program: Program) -> list[str]:
+        """Variables where student and teacher are compared.
 
-    Raises:
-        ConfigError: ``detection`` or ``features`` is asked for, and the model's head is another one.
+        Raises:
+            ConfigError: the model has not what the loss looks at.
+        """
+
+    def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+        """The distance of student and teacher at ``nodes``, a variable of the program ``desc``."""
+
+
+class SoftLabel:
+    """PaddleSlim's cross entropy of the outputs' softmax."""
+
+    def nodes(self, program: Program) -> list[str]:
+        return [str(var.name()) for var in find_final_nodes(program.desc)]
+
+    def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+        return sum(soft_label(TEACHER + node, node, desc) for node in nodes)
+
+
+class L2(SoftLabel):
+    """PaddleSlim's mean squared difference of the outputs."""
+
+    def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+        return sum(l2(TEACHER + node, node, desc) for node in nodes)
+
+
+class Detection:
+    """Class probabilities and box distributions.
+
+    The nodes are class logits [B, C, h, w] and logits of the box distribution [B, bins, h * w, 4] of each level, in
+    turns.
     """
-    if loss in ("detection", "features"):
-        logits = _head_logits(program, loss)
-        return logits if loss == "detection" else [*logits, *_neck_features(program, logits)]
-    return [str(var.name()) for var in find_final_nodes(program.desc)]
+
+    def nodes(self, program: Program) -> list[str]:
+        return _head_logits(program)
+
+    def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+        pairs = _pairs(desc, nodes)
+        return _detection(pairs[0::2], pairs[1::2], options.temperature)
+
+
+class Features:
+    """As ``Detection``, and behind its nodes the neck's output [B, C, h, w] of each level."""
+
+    def nodes(self, program: Program) -> list[str]:
+        logits = _head_logits(program)
+        return [*logits, *_neck_features(program, logits)]
+
+    def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
+        heads = len(nodes) // 3 * 2
+        error = _relative_error(_pairs(desc, nodes[heads:]))
+        return Detection().total(desc, nodes[:heads], options) + options.feature_weight * error
+
+
+def _loss(name: str) -> Loss:
+    module, _, attribute = LOSSES[name].partition(":")
+    made: Loss = getattr(importlib.import_module(module), attribute)()
+    return made
+
+
+def distilled_nodes(program: Program, loss: str) -> list[str]:
+    """Variables where student and teacher are compared by the chosen loss, see ``Loss.nodes``."""
+    return _loss(loss).nodes(program)
 
 
 def distill_loss(desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
     """The chosen loss times ``alpha``, a scalar variable of the program ``desc``."""
-    if options.loss in ("detection", "features"):
-        block = desc.global_block()
-        pairs = [(block.var(TEACHER + node), block.var(node)) for node in nodes]
-        heads = len(pairs) if options.loss == "detection" else len(pairs) // 3 * 2
-        total = _detection(pairs[0:heads:2], pairs[1:heads:2], options.temperature)
-        if options.loss == "features":
-            total = total + options.feature_weight * _relative_error(pairs[heads:])
-    else:
-        measure = {"soft_label": soft_label, "l2": l2}[options.loss]
-        total = sum(measure(TEACHER + node, node, desc) for node in nodes)
-    return paddle.mean(total * options.alpha)
+    return paddle.mean(_loss(options.loss).total(desc, nodes, options) * options.alpha)
+
+
+def _pairs(desc: Any, nodes: Sequence[str]) -> list[tuple[Any, Any]]:
+    """(teacher, student) at each node."""
+    block = desc.global_block()
+    return [(block.var(TEACHER + node), block.var(node)) for node in nodes]
 
 
 def _relative_error(features: list[tuple[Any, Any]]) -> Any:
@@ -108,7 +160,7 @@ def _sources(ops: Sequence[Any], target: str) -> set[str]:
     return needed - {target}
 
 
-def _head_logits(program: Program, loss: str) -> list[str]:
+def _head_logits(program: Program) -> list[str]:
     """Class and box logits of each level, found backwards from the outputs of the last operators with weights."""
     found: list[str] = []
     ops = program.ops()
@@ -125,5 +177,5 @@ def _head_logits(program: Program, loss: str) -> list[str]:
             if op.type == "elementwise_add" and name in op.input_arg_names:
                 found.append(op.output("Out")[0])
     if len(found) % 2 or len(found) != len(find_final_nodes(program.desc)):
-        raise ConfigError([f"compression.loss={loss} needs a PP-YOLOE head; use soft_label or l2 for this model"])
+        raise ConfigError(["compression.loss: detection and features need a PP-YOLOE head; use soft_label or l2"])
     return found

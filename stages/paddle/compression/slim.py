@@ -33,7 +33,7 @@ from paddle.static.quantization import (
 from paddleslim.common.recover_program import recover_inference_program
 
 from stages.errors import StageError
-from stages.options.compression import CompressionSettings
+from stages.options.compression import MOVING_AVERAGE, CompressionSettings
 from stages.paddle.compression.anatomy import skip_projections
 from stages.paddle.compression.fused_rounding import fuse_roundings
 from stages.paddle.compression.losses import TEACHER, distill_loss
@@ -87,7 +87,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
     graph = IrGraph(core.Graph(desc.desc), for_test=False)
     _quantize(graph, options, scope, place, executor, training=True)
     train = graph.to_program()
-    if options.activation_ranges != "moving_average":
+    if options.activation_ranges != MOVING_AVERAGE:
         for op in train.global_block().ops:
             if op.type == "quantize_linear" and not train.global_block().var(op.input("X")[0]).persistable:
                 op._set_attr("is_test", True)  # the range is kept, the gradient passes as before

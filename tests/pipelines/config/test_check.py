@@ -87,10 +87,12 @@ def test_a_good_config_has_none() -> None:
         ("backend.onnxruntime.threads=two", "backend.onnxruntime.threads: 'two' does not fit; "
          "it must be a whole number"),
         ("backend.onnxruntime.threads=0", "backend.onnxruntime.threads: 0 does not fit; it must be at least 1"),
-        ("backend.onnxruntime.provider=gpu", "backend.onnxruntime.provider is 'gpu'; it must be one of "
-         "cpu, cuda, tensorrt"),
+        ("backend.onnxruntime.provider=gpu", "backend.onnxruntime.provider: 'gpu' does not fit; "
+         "it must be one of cpu, cuda, tensorrt"),
         ("backend.onnxruntime.lowering=[fold_weight]", "backend.onnxruntime.lowering: there is no pass fold_weight; "
          "did you mean fold_weights?"),
+        ("compression.temperature=nan", "compression.temperature: nan does not fit; it must be finite"),
+        ("backend.onnxruntime.threads=nan", "backend.onnxruntime.threads: nan does not fit; it must be a whole number"),
         ("+backend.onnxruntim.threads=1", "backend.onnxruntim: there is no such backend; did you mean onnxruntime? "
          f"(there are {', '.join(backends.names())})"),
         ("seed", "seed: this is no override; write key=value"),

@@ -11,9 +11,9 @@ import yaml
 
 from stages.detection.images import decode_image, list_images, read_image
 from stages.detection.preprocess import Preprocessor
-from stages.detection.sidecar import INTERPOLATIONS, Sidecar
+from stages.detection.sidecar import Sidecar
 from stages.errors import DataError, WeightsError
-from stages.options.model import ModelOptions
+from stages.options.model import INTERPOLATIONS, ModelOptions
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -20,10 +20,11 @@ from stages.artifacts import ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.base import Unavailable
 from stages.build.build import Build, BuildInputs
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.distillation.distill import DistillInputs, check_settings
+from stages.distillation.distill import Distill, DistillInputs
+from stages.errors import ConfigError
 from stages.export.export import ExportInputs
 from stages.options.backend import BuildOptions
-from stages.options.compression import CompressionSettings, DistillOptions
+from stages.options.compression import DistillOptions
 from stages.options.export import ExportOptions
 from tests.fakes import FakeContext
 from tests.stages.detectors import LABELS, model, to_distill
@@ -246,10 +247,15 @@ def test_post_training_quantization_gives_the_same_graph(
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    assert check_settings(CompressionSettings()) == []
-    wrong = dataclasses.replace(
-        CompressionSettings(), method="magic", loss="l3", steps=0, lr=0, ptq_algo="best", quantize_op_types=["relu"]
+    wrong = DistillOptions(
+        method="magic", loss="l3", steps=0, lr=0, ptq_algo="best", quantize_op_types=["relu"], temperature=math.nan
     )
-    problems = check_settings(wrong)
-    assert len(problems) == 6
-    assert all(problem.startswith("compression.") for problem in problems)
+    unread: Any = None  # nothing is looked at before the options are
+    with pytest.raises(ConfigError) as caught:
+        Distill(wrong).run(unread, unread)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        f"compression.{name}"
+        for name in ("method", "steps", "lr", "loss", "temperature", "quantize_op_types", "ptq_algo")
+    ]
+    with pytest.raises(ConfigError, match="none quantizes nothing"):
+        Distill(DistillOptions(method="none")).run(unread, unread)

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from stages.distillation.distill import DistillInputs, check_settings
+from stages.distillation.distill import DistillInputs
 from stages.distillation.loop import CHECKPOINT
 from stages.errors import StageError
+from stages.options.check import check_options
 from stages.options.compression import CompressionSettings, DistillOptions
 from tests.stages.detectors import to_distill
 from tests.stages.workers import Worker
@@ -141,5 +142,5 @@ def test_a_process_that_dies_fails_the_stage_at_once(fp32: DistillInputs, tmp_pa
 
 
 def test_no_process_is_too_few() -> None:
-    assert check_settings(CompressionSettings(processes=2)) == []
-    assert check_settings(CompressionSettings(processes=0)) == ["compression.processes=0 has to be 1 or more"]
+    assert check_options(CompressionSettings(processes=2)) == []
+    assert [problem.key for problem in check_options(CompressionSettings(processes=0))] == ["processes"]
