@@ -14,7 +14,7 @@ from pipelines.runs.reporting import reported, run_status, runner_for
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import print_tables
 from pipelines.system import provenance
-from stages.errors import ConfigError
+from stages.errors import ConfigError, ExitCode
 
 
 def run_compress(
@@ -41,7 +41,7 @@ def run_compress(
         runner.run(nodes, run.results)
         path, content = reported(config, run, runner, nodes)
         code = exit_code(run.results, content, require_all=config.run.require_all_backends)
-        registers &= code in (0, 3)
+        registers &= code in (ExitCode.DONE, ExitCode.GATE_FAILED)
         if registers:
             from pipelines.registry import register
 

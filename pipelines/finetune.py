@@ -15,6 +15,7 @@ from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
 from pipelines.system import provenance
 from stages.artifacts import Checkpoint
+from stages.errors import ExitCode
 
 
 def run_finetune(
@@ -44,4 +45,4 @@ def run_finetune(
         shutil.copy2(checkpoint.path(checkpoint.weights), temporary)
         temporary.replace(target)
         run.observer.run_finished("FINISHED", {"checkpoint": str(target)}, None)
-        return Outcome(0, target)
+        return Outcome(ExitCode.DONE, target)

@@ -19,9 +19,7 @@ from pipelines.retraining.challenge import Verdict, challenge
 from pipelines.retraining.journal import Outcome, run_and_record, to_stderr
 from pipelines.retraining.state import State, days_since
 from stages.champion import promotion
-from stages.errors import ConfigError
-
-UNCHANGED_CODE, GATE_CODE = 5, 3
+from stages.errors import ConfigError, ExitCode
 
 
 def run_retrain(
@@ -40,7 +38,7 @@ def run_retrain(
 
 
 def dry_run(config: PipelineConfig) -> int:
-    """Print what changed; 0 if there is a reason to retrain, 5 if there is none."""
+    """Print what changed; ``UNCHANGED`` if there is no reason to retrain."""
     config = _checked(config)
     registry = register.registry_of(config)
     state, now = _look(config)
@@ -49,7 +47,7 @@ def dry_run(config: PipelineConfig) -> int:
         print(reason)
     if not reasons:
         print(_nothing(state))
-    return 0 if reasons else UNCHANGED_CODE
+    return ExitCode.DONE if reasons else ExitCode.UNCHANGED
 
 
 def _attempt(
@@ -63,7 +61,7 @@ def _attempt(
     state, now = _look(config)
     reasons = _reasons(config, state, now, champion)
     if not reasons:
-        outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
+        outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), ExitCode.UNCHANGED
         return
     to_stderr(f"retraining: {snapshot.describe(reasons)}")
     outcome.more["changes"] = reasons
@@ -78,22 +76,22 @@ def _decide(
     """Promote or keep, and say why."""
     evidence = verdict.evidence
     if verdict.version is None or evidence is None:
-        outcome.outcome, outcome.exit_code = journal.UNCHANGED, UNCHANGED_CODE
+        outcome.outcome, outcome.exit_code = journal.UNCHANGED, ExitCode.UNCHANGED
         outcome.reason = f"the new engine is the champion's (version {outcome.champion}), bit for bit"
         return
     outcome.version = verdict.version.number
     said = promotion.verdict(evidence)
     if not evidence["passed"]:
-        outcome.outcome, outcome.exit_code = journal.KEPT, GATE_CODE
+        outcome.outcome, outcome.exit_code = journal.KEPT, ExitCode.GATE_FAILED
         outcome.reason = f"{said} {_stays(champion)}"
         outcome.more["failed_gates"] = evidence["failed"]
     elif not config.retrain.promote:
-        outcome.outcome, outcome.exit_code = journal.KEPT, 0
+        outcome.outcome, outcome.exit_code = journal.KEPT, ExitCode.DONE
         outcome.reason = f"{said} retrain.promote=false: `detpress promote {outcome.version}` promotes it"
     else:
         registry.promote(verdict.version, over=outcome.champion)
         beside = f"takes the place of version {champion.number}" if champion else "is the first champion"
-        outcome.outcome, outcome.exit_code = journal.PROMOTED, 0
+        outcome.outcome, outcome.exit_code = journal.PROMOTED, ExitCode.DONE
         outcome.reason, outcome.champion = f"{said} Version {outcome.version} {beside}", outcome.version
 
 

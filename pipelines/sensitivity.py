@@ -21,7 +21,7 @@ from pipelines.system import provenance
 from pipelines.system.files import write_text
 from stages import backends
 from stages.backends.base import Unavailable
-from stages.errors import ConfigError, UnavailableError
+from stages.errors import ConfigError, ExitCode, UnavailableError
 from stages.report.schema_blocks import SensitivityContent
 from stages.report.sensitivity import explained, table
 
@@ -63,7 +63,7 @@ def run_sensitivity(
         content: SensitivityContent = json.loads(made.path(FILES[0]).read_text(encoding="utf-8"))
         run.observer.run_finished("FINISHED", content, None)
         _print(content)
-        return Outcome(0, Path(run.info.run_dir / FILES[0]))
+        return Outcome(ExitCode.DONE, Path(run.info.run_dir / FILES[0]))
 
 
 def _print(content: SensitivityContent) -> None:

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from pipelines.runs.history import find_run
 from pipelines.runs.tables import LOG_WIDTH, print_table
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 from stages.report.schema import ReportContent
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the differences of two runs and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="detpress compare",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     if options.json:
         print(json.dumps({"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}, indent=1))
-        return 0
+        return ExitCode.DONE
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = LOG_WIDTH
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     if reports[0]["hardware"] != reports[1]["hardware"]:
         console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
     print_table(compare_runs.table(changes), console)
-    return 0
+    return ExitCode.DONE
 
 
 def _report(folder: Path) -> ReportContent:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands import doctor
+from pipelines.commands import doctor, hydra_command
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import Step, estimate, survey
@@ -26,10 +26,22 @@ from pipelines.system.units import duration, size
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.data.weights import cached_path, is_url
+from stages.errors import ExitCode
 
 WEIGHTS = "model.weights"
 """Stands for weights that are not on this machine yet, where the graph names what feeds a stage."""
 _PADDLE = ("finetune", "distill", "export")
+
+
+def main(arguments: Sequence[str], debug: bool = False) -> int:
+    """Print the plan of a compression."""
+    as_json = "--json" in arguments
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        return show(config, as_json=as_json)
+
+    words = [argument for argument in arguments if argument != "--json"]
+    return hydra_command.run("plan", words, task, debug=debug)
 
 
 @dataclass(frozen=True)
@@ -58,13 +70,13 @@ def plan_compress(config: PipelineConfig) -> Plan:
 
 
 def show(config: PipelineConfig, *, as_json: bool = False) -> int:
-    """Print the plan; 0, or 2 if the run cannot go through on this machine."""
+    """Print the plan; ``WRONG_INPUT`` if this machine lacks something that the run needs."""
     plan = plan_compress(config)
     if as_json:
         print(json.dumps(_plain(plan), indent=1))
     else:
         _print(plan)
-    return 2 if plan.missing else 0
+    return ExitCode.WRONG_INPUT if plan.missing else ExitCode.DONE
 
 
 def _source(config: PipelineConfig, notes: list[str]) -> Input:
@@ -76,21 +88,21 @@ def _source(config: PipelineConfig, notes: list[str]) -> Input:
 
 
 def _missing(config: PipelineConfig, nodes: Sequence[Node], steps: Sequence[Step]) -> list[str]:
-    found: list[str] = []
+    missing: list[str] = []
     for name in config.backend:
         state = backends.get(name).availability()
         if isinstance(state, Unavailable):
-            found.append(f"backend {name}: {state}")
+            missing.append(f"backend {name}: {state}")
     if any(not step.cached and step.node.stage in _PADDLE for step in steps):
         lacking = [check for check in doctor.paddle() if check.status == doctor.MISSING]
-        found += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
+        missing += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
     folder = Path(config.run.artifacts).resolve()
     while not folder.exists():
         folder = folder.parent
     needed, free = sum(step.size or 0 for step in steps), shutil.disk_usage(folder).free
     if needed > free:
-        found.append(f"disk: about {size(needed)} are needed under {folder}, {size(free)} are free")
-    return found
+        missing.append(f"disk: about {size(needed)} are needed under {folder}, {size(free)} are free")
+    return missing
 
 
 def _plain(plan: Plan) -> dict[str, Any]:
@@ -128,7 +140,7 @@ def _print(plan: Plan) -> None:
         if step.cached:
             table.add_row(Text("=", "green"), step.node.id, Text("cached", "dim"), "", "", "")
             continue
-        because = Text("; ".join(step.reasons) + ("; goes on from its checkpoint" if step.checkpoint else ""))
+        because = Text("; ".join(step.reasons) + ("; continues from its checkpoint" if step.checkpoint else ""))
         table.add_row(Text("▶", "yellow"), step.node.id, "run", because, duration(step.seconds), size(step.size))
     console.print(table)
     running = [step for step in plan.steps if not step.cached]

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.runs import history
 from pipelines.runs.history import find_run
 from pipelines.system import provenance
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 _SHOWN = 8
 """Changed packages that are named before the rest is counted."""
@@ -22,7 +22,7 @@ _COMPARED = ("finetune", "export", "distill")
 """Stages whose files have to be the same, bit for bit; timings are not, and lists of images carry paths."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the command on stdout and the differences on stderr; with ``--run`` or ``--fresh``, run it."""
     parser = argparse.ArgumentParser(
         prog="detpress reproduce",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     for line in differences(state):
         print(f"differs: {line}", file=sys.stderr)
     if not (options.execute or options.fresh):
-        return 0
+        return ExitCode.DONE
     sys.stdout.flush()
     done = subprocess.run([sys.executable, "-m", "pipelines.cli", *words[1:]], cwd=state.get("folder"), check=False)
     if done.returncode == 0 and options.fresh:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def differences(state: history.RunState) -> list[str]:
     """What is not as it was in the run: the code, Python, packages, the machine."""
-    found: list[str] = []
+    differs: list[str] = []
     for name, then, now in (
         ("commit", state.get("commit"), provenance.commit()),
         ("python", state.get("python"), platform.python_version()),
@@ -67,19 +67,19 @@ def differences(state: history.RunState) -> list[str]:
         ("driver", state.get("driver"), provenance.driver()),
     ):
         if name in state and then != now:
-            found.append(f"{name} {then} then, {now} now")
+            differs.append(f"{name} {then} then, {now} now")
     before, versions = state.get("versions", {}), provenance.versions()
     changed = [n for n in sorted({*before, *versions}) if before and before.get(n) != versions.get(n)]
-    found += [
+    differs += [
         f"{n} {before.get(n, 'not installed')} then, {versions.get(n, 'not installed')} now" for n in changed[:_SHOWN]
     ]
     if len(changed) > _SHOWN:
-        found.append(f"{len(changed) - _SHOWN} more packages")
-    return found
+        differs.append(f"{len(changed) - _SHOWN} more packages")
+    return differs
 
 
 def _compare(before: history.RunState, artifacts: Path) -> int:
-    """0 if every trained or converted model has the same bytes as then, else 4."""
+    """``STAGE_FAILED`` unless every trained or converted model has the same bytes as then."""
     folder = history.folders(artifacts)[0]
     after = history.read_state(folder) or {}
     same = True
@@ -90,4 +90,4 @@ def _compare(before: history.RunState, artifacts: Path) -> int:
         same &= equal
         print(f"{name}: {'the same, bit for bit' if equal else 'other bytes than then'}", file=sys.stderr)
     print(json.dumps({"run": before["run_id"], "again": folder.name, "same": same}))
-    return 0 if same else 4
+    return ExitCode.DONE if same else ExitCode.STAGE_FAILED

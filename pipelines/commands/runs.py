@@ -15,12 +15,13 @@ from rich.text import Text
 from pipelines.runs import history
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
+from stages.errors import ExitCode
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the table, newest first."""
     parser = argparse.ArgumentParser(prog="detpress runs", description="The runs of this folder, newest first.")
     parser.add_argument("--last", type=int, metavar="N", help="only the newest N")
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"there are no runs under {(artifacts / 'runs').resolve()}")
     else:
         _print(rows)
-    return 0
+    return ExitCode.DONE
 
 
 def row(folder: Path) -> dict[str, Any]:

@@ -23,15 +23,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.retraining import journal
 from pipelines.system.failures import tell
 from pipelines.system.files import write_text
 from pipelines.system.locks import exclusive
 from pipelines.system.redact import redact, redact_text
+from stages.errors import ExitCode
 
 PROMOTED, KEPT, UNCHANGED = "promoted", "kept", "unchanged"
 REFUSED, FAILED, INTERRUPTED = "refused", "failed", "interrupted"
-KILLED = 128 + 9
 _RUNNING = "running.json"
 
 
@@ -70,7 +69,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self._left():
             reason = "its process was killed; the next one goes on from what it had finished"
-            self.write(Outcome(INTERRUPTED, reason, KILLED, started=left["started"], command=left["command"]))
+            self.write(Outcome(INTERRUPTED, reason, ExitCode.KILLED, started=left["started"], command=left["command"]))
         started = now()
         write_text(self.folder / _RUNNING, json.dumps({"started": started, "command": command, "pid": os.getpid()}))
         return started
@@ -115,16 +114,16 @@ def run_and_record(
     """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
     log, said = Journal(artifacts), shlex.join(redact(list(command)))
     with exclusive(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
-        outcome = Outcome(journal.FAILED, "", 4, command=said, started=log.begin(said))
+        outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=said, started=log.begin(said))
         try:
             work(outcome)
         except Exception as error:
             code = tell(error, debug=debug)
-            outcome.outcome = journal.REFUSED if code == 2 else journal.FAILED
+            outcome.outcome = REFUSED if code == ExitCode.WRONG_INPUT else FAILED
             outcome.reason, outcome.exit_code = redact_text(str(error).strip() or type(error).__name__), code
         except BaseException as stop:
-            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
-            outcome.outcome, outcome.exit_code = journal.INTERRUPTED, code
+            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED
+            outcome.outcome, outcome.exit_code = INTERRUPTED, code
             outcome.reason = "it was stopped; the same command goes on from what it had finished"
             print(log.write(outcome), flush=True)
             raise

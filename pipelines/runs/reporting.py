@@ -16,7 +16,7 @@ from pipelines.store.remote import open_store
 from pipelines.system import provenance
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.paths import shorten
-from stages.errors import InputError, UnavailableError
+from stages.errors import ExitCode, InputError, UnavailableError
 from stages.options.report import ReportOptions
 from stages.report.report import load
 from stages.report.schema import Failure, ReportContent
@@ -52,7 +52,7 @@ def stop_on_input(run: Run) -> None:
 
 def run_status(code: int) -> str:
     """The status of a run that ends with an exit code: a failed gate is no failure of the run."""
-    return "FINISHED" if code in (0, 3) else "FAILED"
+    return "FINISHED" if code in (ExitCode.DONE, ExitCode.GATE_FAILED) else "FAILED"
 
 
 def timings_policy(config: PipelineConfig) -> str:

@@ -23,8 +23,17 @@ from pipelines.scheduling.child import is_running
 from pipelines.system.files import write_text
 from pipelines.system.process_identity import is_gone, this_process
 from pipelines.system.redact import redact
+from stages.errors import ExitCode
 
-BY_EXIT_CODE = {0: PROMOTED, 2: REFUSED, 3: KEPT, 4: FAILED, 5: UNCHANGED, 130: INTERRUPTED, 143: INTERRUPTED}
+BY_EXIT_CODE: dict[int, str] = {
+    ExitCode.DONE: PROMOTED,
+    ExitCode.WRONG_INPUT: REFUSED,
+    ExitCode.GATE_FAILED: KEPT,
+    ExitCode.STAGE_FAILED: FAILED,
+    ExitCode.UNCHANGED: UNCHANGED,
+    ExitCode.INTERRUPTED: INTERRUPTED,
+    ExitCode.TERMINATED: INTERRUPTED,
+}
 RUNNING, WAITING, QUEUED, STOPPED = "running", "waiting", "queued", "stopped"
 
 

@@ -8,10 +8,7 @@ import traceback
 from rich.console import Console
 from rich.text import Text
 
-from stages.errors import DetpressError
-
-UNEXPECTED = 4
-"""Exit code of an error that nobody foresaw: as for a stage that failed."""
+from stages.errors import DetpressError, ExitCode
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
@@ -26,7 +23,7 @@ def tell(error: BaseException, *, debug: bool) -> int:
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {first}{hint}")
-    return UNEXPECTED
+    return ExitCode.STAGE_FAILED
 
 
 def _print(head: str, message: str) -> None:

@@ -18,6 +18,7 @@ from pipelines.system import telemetry
 from pipelines.tracking.client import connect
 from pipelines.tracking.spool import Spool
 from pipelines.tracking.writer import MlflowWriter
+from stages.errors import ExitCode
 
 
 def send_in_background(spool: Path, options: TrackingOptions, log: Path) -> None:
@@ -49,18 +50,18 @@ def main() -> int:
     options = TrackingOptions(**json.load(sys.stdin))
     path = Path(sys.argv[1])
     if not path.is_file():
-        return 0
+        return ExitCode.DONE
     try:
         spool = Spool(path)
     except BlockingIOError:
-        return 0
+        return ExitCode.DONE
     delivered = False
     try:
         send(spool, options)
         delivered = True
     finally:
         spool.close(delivered=delivered)
-    return 0
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from stages.errors import DetpressError
+from stages.errors import DetpressError, ExitCode
 from stages.processes.pipes import claim_stdout, die_with_parent
 
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
         print("usage: python -m stages.distillation.group_member REQUEST", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_INPUT
     said = claim_stdout()
     die_with_parent(signal.SIGKILL)
     _hear_no_stop()
@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):  # the log's disk is full, or nobody listens any more
             traceback.print_exc()
             say({"error": str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"})
-        return 4
-    return 0
+        return ExitCode.STAGE_FAILED
+    return ExitCode.DONE
 
 
 def _hear_no_stop() -> None:

@@ -22,7 +22,7 @@ from typing import IO, Any
 from stages import errors
 from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
-from stages.errors import DetpressError, StageCrashed, StageError
+from stages.errors import DetpressError, ExitCode, StageCrashed, StageError
 from stages.latency.machine import Usage
 from stages.latency.timed_engine import Setup, open_timed_engine
 from stages.latency.timing import ProgressCallback, Round, Warmup
@@ -168,7 +168,7 @@ def main() -> int:
                 kind = request.pop("do")
                 if kind == "close":
                     _send(answers, engine.closing())
-                    return 0
+                    return ExitCode.DONE
                 task = engine.tasks[request.pop("mode")]
                 if kind == "warm":
                     warmth = task.warm(request["runs"], request["seconds"], _infinite(request["limit"]))
@@ -185,8 +185,8 @@ def main() -> int:
     except Exception as error:  # whatever a runtime raises goes to the stage, which tells the user
         message = str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"
         _send(answers, {"error": {"type": type(error).__name__, "message": message}})
-        return 4
-    return 0
+        return ExitCode.STAGE_FAILED
+    return ExitCode.DONE
 
 
 def _setup(data: Mapping[str, Any]) -> Setup:
@@ -206,7 +206,7 @@ def _send(stream: IO[str], answer: Mapping[str, Any]) -> None:
 
 if __name__ == "__main__":
     # As in stages.processes.worker: runtimes' destructors have crashed at interpreter shutdown.
-    code = 4
+    code: int = ExitCode.STAGE_FAILED
     try:
         code = main()
     finally:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from stages.catalog import stage_class
 from stages.codec import dataclass_from_json, inputs_from_json, to_json
-from stages.errors import DetpressError
+from stages.errors import DetpressError, ExitCode
 from stages.processes.pipes import claim_stdout, die_with_parent
 
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
         print("usage: python -m stages.processes.worker REQUEST", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_INPUT
     events = claim_stdout()
     die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
@@ -88,9 +88,9 @@ def main(argv: list[str] | None = None) -> int:
                 "traceback": trace,
             }
         )
-        return error.exit_code if isinstance(error, DetpressError) else 4
+        return error.exit_code if isinstance(error, DetpressError) else ExitCode.STAGE_FAILED
     context.emit({"event": "result", "artifact": to_json(artifact)})
-    return 0
+    return ExitCode.DONE
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -100,11 +100,11 @@ def _terminate(number: int, frame: object) -> None:
 
 if __name__ == "__main__":
     # os._exit: Paddle's and ONNX Runtime's destructors have crashed at interpreter shutdown after a finished stage.
-    code = 4
+    code: int = ExitCode.STAGE_FAILED
     try:
         code = main()
     except SystemExit as stop:
-        code = int(stop.code or 0) if not isinstance(stop.code, str) else 4
+        code = int(stop.code or 0) if not isinstance(stop.code, str) else ExitCode.STAGE_FAILED
     finally:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
