@@ -23,7 +23,7 @@ from pipelines.runs.observers import default_observers
 from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
 from pipelines.store.local import Store
-from pipelines.system.locks import exclusive
+from pipelines.system.locks import signed
 from stages.artifacts import Artifact, LabeledSet
 from stages.champion import promotion
 from stages.errors import ConfigError, ExitCode, InputError
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         extra = named[1] if len(named) > 1 else wrong[0]
         raise InputError(f"{extra}: not understood; name one run or version, and gate.KEY=VALUE")
     artifacts = Path(options.artifacts).resolve()
-    with exclusive(artifacts / "retrain" / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+    with signed(artifacts / "retrain" / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
         return _promote(options, named[0], settings, artifacts)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.registry.moves import PROMOTE, ROLLBACK, Move, effective, predecessor
-from pipelines.system.locks import exclusive
+from pipelines.system.locks import signed
 from pipelines.system.redact import redact_text
 from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
@@ -161,7 +161,7 @@ class Registry:
         return self._move(ROLLBACK, target, now.number)
 
     def _move(self, action: str, after: str, over: str | None, *, forced: bool = False) -> Move:
-        with exclusive(self._lock), mlflow_errors(self.uri):
+        with signed(self._lock), mlflow_errors(self.uri):
             champion = self.champion()
             before = champion.number if champion else None
             if before != over:

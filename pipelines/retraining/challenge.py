@@ -137,7 +137,7 @@ def start_from(config: PipelineConfig, registry: Registry, champion: Version | N
             raise ConfigError(
                 [
                     f"retrain.finetune: the champion (version {champion.number}) was made from an exported model or "
-                    "from random weights, so there is no checkpoint to go on from; set it to false"
+                    "from random weights, so there is no checkpoint to continue from; set it to false"
                 ]
             )
         model = dataclasses.replace(model, weights=str(weights), weights_sha256=None)

@@ -25,7 +25,7 @@ from typing import Any
 
 from pipelines.system.failures import tell
 from pipelines.system.files import write_text
-from pipelines.system.locks import exclusive
+from pipelines.system.locks import signed
 from pipelines.system.redact import redact, redact_text
 from stages.errors import ExitCode
 
@@ -65,10 +65,10 @@ class Journal:
         self.history = self.folder / "history.jsonl"
 
     def begin(self, command: str) -> str:
-        """Note that a retraining goes on; returns when it began. One that died without a word is written down first."""
+        """Note that a retraining runs; returns when it began. One that was killed before is recorded first."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self._left():
-            reason = "its process was killed; the next one goes on from what it had finished"
+            reason = "its process was killed; the next one continues from what it had finished"
             self.write(Outcome(INTERRUPTED, reason, ExitCode.KILLED, started=left["started"], command=left["command"]))
         started = now()
         write_text(self.folder / _RUNNING, json.dumps({"started": started, "command": command, "pid": os.getpid()}))
@@ -113,7 +113,7 @@ def run_and_record(
 ) -> tuple[int, Path]:
     """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
     log, said = Journal(artifacts), shlex.join(redact(list(command)))
-    with exclusive(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+    with signed(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
         outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=said, started=log.begin(said))
         try:
             work(outcome)
@@ -124,7 +124,7 @@ def run_and_record(
         except BaseException as stop:
             code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED
             outcome.outcome, outcome.exit_code = INTERRUPTED, code
-            outcome.reason = "it was stopped; the same command goes on from what it had finished"
+            outcome.reason = "it was stopped; the same command continues from what it had finished"
             print(log.write(outcome), flush=True)
             raise
         else:

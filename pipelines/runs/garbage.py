@@ -14,7 +14,7 @@ from rich.table import Table
 from pipelines.execution.plan import folder_size
 from pipelines.runs import history
 from pipelines.store.local import Store
-from pipelines.system.run_lock import is_alive
+from pipelines.system.run_lock import LOCK, is_alive
 from pipelines.system.units import size
 
 
@@ -43,7 +43,7 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
     kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
     used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
     # A live run writes down what it made only after it made it.
-    begun = min(((folder / ".running").stat().st_mtime for folder in live), default=float("inf"))
+    begun = min(((folder / LOCK).stat().st_mtime for folder in live), default=float("inf"))
     found = Garbage(kept=sorted(kept))
     for key in store.names():
         folder = store.entries / key

@@ -1,7 +1,7 @@
 """What is remembered of ticks, in files that a killed scheduler leaves whole.
 
 ``artifacts/schedule/open/TICK.json`` is a tick that has not ended, rewritten at each of its steps: after a kill -9 it
-says what has to be gone on with. ``artifacts/schedule/history.jsonl`` gets a line for every run and every tick that did
+says what has to be continued. ``artifacts/schedule/history.jsonl`` gets a line for every run and every tick that did
 not become one. ``artifacts/schedule/logs/`` has what the runs printed.
 """
 
@@ -80,13 +80,13 @@ class Tick:
 
     @property
     def now(self) -> str:
-        """What goes on with it, in words."""
+        """What happens to it now, in words."""
         if not is_gone(self.owner):
             process = f", process {self.pid}" if self.pid and self.state == RUNNING else ""
             return f"{self.state} (try {max(1, self.attempt)}{process})"
         if self.pid and is_running(self.pid, self.pid_started):
             return f"running without a scheduler (process {self.pid})"
-        return "interrupted, goes on with the next scheduler"
+        return "interrupted, continues with the next scheduler"
 
     @property
     def _file(self) -> Path:

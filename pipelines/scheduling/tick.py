@@ -1,7 +1,7 @@
 """One tick: get the lock, run ``detpress retrain``, try again where that may help, tell how it ended.
 
 Each step is on disk before the next begins (``records.Tick``), so a scheduler that was killed anywhere in here is
-replaced by one that goes on from there.
+replaced by one that continues from there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 class TickRunner:
-    """Runs one tick of one schedule. ``stop`` ends it in order: the run is stopped and gone on with after a restart."""
+    """Runs one tick of one schedule. ``stop`` ends it in order: the run is stopped, and continued after a restart."""
 
     def __init__(self, spec: Spec, stop: threading.Event, say: Say) -> None:
         self.spec = spec
@@ -52,7 +52,7 @@ class TickRunner:
         if held is None:
             holder = locks.holder(self.lock)
             if self.options.overlap == "skip":
-                return self._end(tick, SKIPPED, f"the retraining before it goes on: {holder}")
+                return self._end(tick, SKIPPED, f"the retraining before it is still running: {holder}")
             self.say(f"waits for {holder}")
             tick.state = QUEUED
             tick.save()
@@ -62,7 +62,7 @@ class TickRunner:
         return self._attempts(tick, held)
 
     def resume(self, tick: Tick, held: int | None) -> dict[str, Any]:
-        """Go on with a tick whose scheduler is gone. A run that outlived it is waited for, never doubled.
+        """Continue a tick whose scheduler is gone. A run that outlived it is waited for, never doubled.
 
         Args:
             tick: as it was left.
@@ -89,13 +89,13 @@ class TickRunner:
                 return self._final(tick, held, told)
             self._write(tick, {**told, "again": True})
             tick.resumes += 1
-            self.say(f"{told['outcome']} while there was no scheduler; goes on from what is stored")
+            self.say(f"{told['outcome']} while there was no scheduler; continues from what is stored")
         elif tick.state == WAITING and not self._wait_until(tick.retry_at):
             return self._stopped(tick, held)
         return self._attempts(tick, held)
 
     def _lost(self, tick: Tick) -> dict[str, Any]:
-        """A run that left no word: marked as killed, in MLflow too."""
+        """A run that recorded no outcome: marked as killed, in MLflow too."""
         problem = tracking.mark_interrupted(self.artifacts, self.spec.tracking, Path(self.spec.folder))
         if problem:
             self.say(f"warning: MLflow was not told of the interruption: {problem}; the next run tells it")
@@ -145,7 +145,7 @@ class TickRunner:
                 child.end(self.options.grace)
                 reason = (
                     f"it was stopped at schedule.deadline={self.options.deadline:g} s; what finished is kept, "
-                    "the next tick goes on from there"
+                    "the next tick continues from there"
                 )
                 return {"outcome": FAILED, "reason": reason, "exit_code": child.poll(), "last": True}
         return records.recorded_outcome(tick, code)
@@ -179,7 +179,7 @@ class TickRunner:
             tick.state = STOPPED
             tick.save()
         os.close(held)
-        self.say("stopped with the scheduler; goes on when that is started again")
+        self.say("stopped with the scheduler; continues when that is started again")
         return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
 
     def _given_up(self, tick: Tick) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class TickRunner:
     def _await_lock(self, tick: Tick, *, first: bool = False) -> int | None:
         """The lock once it is free; ``None`` if the scheduler is to stop, or the deadline passes first.
 
-        An outlived run is held to its deadline too: it is stopped then, and its tick goes on to its end.
+        An outlived run is held to its deadline too: it is stopped then, and its tick continues to its end.
         """
         while not self.stop.wait(_POLL_SECONDS):
             mine = first or self.artifacts not in _AWAITED

@@ -18,6 +18,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.runs import history
 from pipelines.system.redact import redact_text
 from pipelines.tracking.writer import VIEW_TAG
+from stages.errors import ExitCode
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -74,11 +75,11 @@ def main() -> int:
         history.mark_killed(Path(request["mark"]))
         if options.enabled:
             _sweep(options)
-        return 0
+        return ExitCode.DONE
     from pipelines.tracking.client import connect
 
     _write(connect(options), options, request["tick"])
-    return 0
+    return ExitCode.DONE
 
 
 def _sweep(options: TrackingOptions) -> None:

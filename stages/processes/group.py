@@ -107,7 +107,7 @@ class ProcessGroup:
             how += f": {reason}" if reason else "; what it printed is in this stage's log"
             raise StageError(
                 f"process {rank} of the distillation (of 0 to {self.count - 1}) {how.rstrip('.')}. "
-                "The same command goes on from the last checkpoint."
+                "The same command continues from the last checkpoint."
             )
 
     def wait_for(self, call: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ def claim_stdout() -> IO[str]:
 
 
 def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask Linux for a signal when the parent dies, so that no orphan goes on computing beside its successor."""
+    """Ask Linux for a signal when the parent dies, so that no orphan keeps computing beside its successor."""
     if sys.platform != "linux":
         return
     parent = os.getppid()
