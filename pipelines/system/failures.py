@@ -15,9 +15,9 @@ def tell(error: BaseException, *, debug: bool) -> int:
     """Print ``error`` for the user and return the exit code that belongs to it."""
     if debug:
         traceback.print_exception(error)
-        if sys.version_info < (3, 11):  # later ones print the notes themselves: a worker's traceback is one
-            print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
     if isinstance(error, DetpressError):
+        if debug and error.trace:
+            print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
         _print("error", str(error))
         return error.exit_code
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
