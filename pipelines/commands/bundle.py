@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.config.keys import close_to, suggestion
 from pipelines.execution.events import NullObserver
-from pipelines.execution.runner import Runner
+from pipelines.execution.runner import Runner, RunnerSettings
 from pipelines.graph.bundle import bundle_node
 from pipelines.runs import history
 from pipelines.runs.bundles import pack
@@ -57,7 +57,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     store = open_store(artifacts, (history.read_state(folder) or {}).get("store"))
     store.prepare()
     node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
-    runner = Runner(Store(artifacts), NullObserver(), seed=0, logs=folder / "logs", run_id=folder.name)
+    runner = Runner(Store(artifacts), NullObserver(), RunnerSettings(seed=0), logs=folder / "logs", run_id=folder.name)
     results = runner.run([node])
     for failure in results.failures.values():
         raise failure

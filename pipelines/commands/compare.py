@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.runs.history import find_run
-from pipelines.runs.tables import LOG_WIDTH, print_table
+from pipelines.runs.tables import print_table, stdout_console
 from stages.errors import ExitCode, InputError
 from stages.report.schema import ReportContent
 
@@ -41,9 +39,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if options.json:
         print(json.dumps({"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}, indent=1))
         return ExitCode.DONE
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = stdout_console()
     for place, report in zip(("first ", "second"), reports, strict=True):
         console.print(f"{place}  {report['run_id']}  {report['model']} on {report['data']}, {report['hardware']}")
     if reports[0]["hardware"] != reports[1]["hardware"]:

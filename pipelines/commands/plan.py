@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,10 +17,10 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import Step, estimate, survey
 from pipelines.graph.compress import compress_graph
-from pipelines.graph.user_inputs import user_model, with_labels
+from pipelines.graph.user_inputs import threads_of, user_model, with_labels
 from pipelines.runs.reporting import timings_policy
+from pipelines.runs.tables import stdout_console
 from pipelines.store.remote import open_store
-from pipelines.system import provenance
 from pipelines.system.units import duration, size
 from stages import backends
 from stages.backends.base import Unavailable
@@ -63,7 +62,7 @@ def plan_compress(config: PipelineConfig) -> Plan:
     """Look up every stage of a compression; reads the store, writes and downloads nothing."""
     config = with_labels(config)
     notes: list[str] = []
-    nodes = compress_graph(config, _source(config, notes), threads=config.threads or provenance.available_cores())
+    nodes = compress_graph(config, _source(config, notes), threads=threads_of(config))
     store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
     steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
     return Plan(steps, _missing(config, nodes, steps), notes)
@@ -130,9 +129,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
 
 
 def _print(plan: Plan) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = stdout_console(160)
     table = Table(box=None, pad_edge=False)
     for name in ("", "stage", "", "because", "time", "disk"):
         table.add_column(name, overflow="fold", justify="right" if name in ("time", "disk") else "left")

@@ -82,8 +82,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         validation = run.results.artifacts.get("labels.val")
         if isinstance(validation, LabeledSet):
             require_frozen(validation)
-        bundle = register.bundle(config, run, runner, folder)
-        images = register.described(config, run, runner)
+        candidate = register.candidate(config, run, runner, folder)
         evidence = None
         if not options.force:
             champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
@@ -91,9 +90,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         run.save_state("FINISHED")
         summary = {"promotion": evidence or {"passed": True, "gates": []}}
         run.observer.run_finished("FINISHED", summary, run.info.run_dir)
-    version = register.register(
-        config, registry, run, bundle, _checkpoint(config), [images] if images else [], run_id=folder.name
-    )
+    version = register.register(config, registry, run, candidate, _checkpoint(config), run_id=folder.name)
     if evidence is None:
         return _force(registry, version)
     to_stderr(promotion.verdict(evidence))

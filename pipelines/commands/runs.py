@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.runs import history
+from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
 from stages.errors import ExitCode
@@ -98,9 +98,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
             size(r["engine_bytes"]),
             r["backend"] or "",
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
+    console = stdout_console(200)
     console.print(table)
 
 

@@ -7,11 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.retraining.trend import LAST, collect
 from pipelines.runs.history import find_run, read_report
-from pipelines.runs.tables import LOG_WIDTH, print_table
+from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
 
@@ -48,9 +46,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         return ExitCode.DONE
     from stages.report import trend
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"
     write_text(out, trend.page(points, title, trend.draw(points)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.execution.runner import Results
-from stages.errors import DetpressError, ExitCode, InputError, UnavailableError
+from stages.errors import ExitCode, InputError, UnavailableError
 from stages.report.schema import ReportContent
 
 
@@ -39,8 +39,3 @@ def exit_code(results: Results, report: ReportContent | None = None, *, require_
         return ExitCode.STAGE_FAILED
     failed = any(gate["verdict"] == "fail" for gate in gates)
     return ExitCode.GATE_FAILED if failed else ExitCode.DONE
-
-
-def first_failure(results: Results) -> DetpressError | None:
-    """The failure to tell the user about first."""
-    return next(iter(results.failures.values()), None)

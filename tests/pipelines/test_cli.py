@@ -187,7 +187,7 @@ def test_errors_of_a_stage_are_one_line_and_tracebacks_are_for_debug(tmp_path: P
     done = run(tmp_path, "compress", RUNS, "--debug", script=fails)
     assert done.returncode == 4
     assert "Traceback" in done.stderr
-    assert done.stderr.endswith("stage:\nthe worker's lines\nerror: export failed; see its log\n")
+    assert done.stderr.endswith("stage:\nits lines\nerror: export failed; see its log\n")
 
 
 def test_an_unforeseen_error_is_one_line_with_a_hint(tmp_path: Path) -> None:
