@@ -42,8 +42,8 @@ def run_retrain(
 def dry_run(config: PipelineConfig) -> int:
     """Print what changed; ``UNCHANGED`` if there is no reason to retrain."""
     config = _checked(config)
-    state, now = look(config)
-    changes = reasons(config, state, now, register.registry_of(config).champion())
+    state, current = look(config)
+    changes = reasons(config, state, current, register.registry_of(config).champion())
     for line in changes or [no_reason(state)]:
         print(line)
     return ExitCode.DONE if changes else ExitCode.UNCHANGED
@@ -57,16 +57,16 @@ def _retrain(
     registry = register.registry_of(config)
     champion = registry.champion()
     outcome.name, outcome.champion = registry.name, champion.number if champion else None
-    state, now = look(config)
-    changes = reasons(config, state, now, champion)
+    state, current = look(config)
+    changes = reasons(config, state, current, champion)
     if not changes:
         outcome.end(journal.UNCHANGED, no_reason(state), ExitCode.UNCHANGED)
         return
     to_stderr(f"retraining: {describe(changes)}")
     outcome.more["changes"] = changes
-    verdict = challenge(config, registry, champion, state, now, outcome, command=command, observers=observers)
+    verdict = challenge(config, registry, champion, state, current, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)
-    state.consider(now, outcome.outcome, outcome.run_id)
+    state.consider(current, outcome.outcome, outcome.run_id)
 
 
 def _checked(config: PipelineConfig) -> PipelineConfig:

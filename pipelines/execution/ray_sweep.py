@@ -180,10 +180,10 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
 
 def _require_room(ray: Any, options: RayOptions) -> None:
     """A job that fits on no node would wait for ever."""
-    wanted = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
+    demand = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(name, 0) >= count for name, count in wanted.items()) for node in nodes):
-        asked = ", ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
+    if not any(all(node.get(name, 0) >= count for name, count in demand.items()) for node in nodes):
+        asked = ", ".join(f"{count:g} {name}" for name, count in demand.items() if count)
         raise StageError(
             f"no node of the Ray cluster has {asked}, which a job takes; lower hydra.launcher.cpus or gpus"
         )

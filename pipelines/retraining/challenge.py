@@ -53,7 +53,7 @@ def challenge(
     registry: Registry,
     champion: Version | None,
     state: State,
-    now: Snapshot,
+    current: Snapshot,
     outcome: Outcome,
     *,
     command: Sequence[str],
@@ -62,7 +62,7 @@ def challenge(
     """Make a challenger of the config, judge and register it.
 
     Args:
-        now: how things stand; accepted once the check of the data has passed.
+        current: the user's files and the environment as they are; accepted once the check of the data has passed.
         outcome: gets the run's id and what is known of it, whatever happens then.
 
     Raises:
@@ -79,12 +79,12 @@ def challenge(
     with open_run(config, pipeline="retrain", command=command, observers=observers) as run:
         outcome.run_id = run.info.run_id
         if config.retrain.check_drop:
-            data_checks.check(state.accepted(), now, config)
+            data_checks.check(state.accepted(), current, config)
         runner = runner_for(config, run)
         runner.run([node for node in nodes if node.id in _DATA_NODES], run.results)
         _stop(run)
         _look_for_drift(config, run, runner, registry, champion_engine, outcome)
-        state.accept(now)
+        state.accept(current)
         runner.run([node for node in nodes if node.id not in _DATA_NODES], run.results)
         path, content = reported(config, run, runner, nodes)
         print_tables(content)

@@ -18,12 +18,12 @@ def look(config: PipelineConfig) -> tuple[State, Snapshot]:
     return state, snapshot.snapshot(config, user_model(config), before)
 
 
-def reasons(config: PipelineConfig, state: State, now: Snapshot, champion: Version | None) -> list[str]:
+def reasons(config: PipelineConfig, state: State, current: Snapshot, champion: Version | None) -> list[str]:
     """Each reason to retrain as a sentence; empty if there is none."""
     before = state.considered()
     if before is None:
         return ["there is no retraining that came to an end yet"]
-    changes = snapshot.changed(before["snapshot"], now, config.retrain)
+    changes = snapshot.changed(before["snapshot"], current, config.retrain)
     if champion is None and before["outcome"] == journal.PROMOTED:
         changes.append("the champion is gone from MLflow's registry")
     limit = config.retrain.watch.max_age_days

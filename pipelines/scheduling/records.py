@@ -105,23 +105,23 @@ class Tick:
 
 def abandoned(artifacts: Path) -> list[Tick]:
     """The open ticks whose scheduler is gone, oldest first."""
-    found: list[Tick] = []
+    ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
             content = json.loads(path.read_text())
             tick = Tick(**{**content, "artifacts": artifacts})
             if is_gone(tick.owner):
-                found.append(tick)
-    return found
+                ticks.append(tick)
+    return ticks
 
 
 def open_ticks(artifacts: Path) -> list[Tick]:
     """Every tick that has not ended."""
-    found: list[Tick] = []
+    ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Tick(**{**json.loads(path.read_text()), "artifacts": artifacts}))
-    return found
+            ticks.append(Tick(**{**json.loads(path.read_text()), "artifacts": artifacts}))
+    return ticks
 
 
 def recorded_outcome(tick: Tick, exit_code: int | None) -> dict[str, Any] | None:
@@ -176,14 +176,14 @@ def append(artifacts: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def read(artifacts: Path, schedule: str | None = None) -> list[dict[str, Any]]:
     """The history, oldest first; a line that was cut off by a crash is left out."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     with contextlib.suppress(FileNotFoundError):
         for line in (root(artifacts) / "history.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
                 if isinstance(entry, dict) and schedule in (None, entry.get("schedule")):
-                    found.append(entry)
-    return found
+                    entries.append(entry)
+    return entries
 
 
 def prune_logs(artifacts: Path, keep: int) -> None:

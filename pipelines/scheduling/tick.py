@@ -80,16 +80,18 @@ class TickRunner:
             if held is None:
                 return self._given_up(tick)
         if tick.state == RUNNING and tick.attempt:
-            told = records.recorded_outcome(tick, None)
-            if told is not None and told["outcome"] not in _AGAIN:
-                return self._final(tick, held, told)
-            told = told or self._lost(tick)
+            result = records.recorded_outcome(tick, None)
+            if result is not None and result["outcome"] not in _AGAIN:
+                return self._final(tick, held, result)
+            result = result or self._lost(tick)
             if tick.resumes >= self.options.resumes:
-                told["reason"] = f"{told.get('reason')}; not started again (schedule.resumes={self.options.resumes})"
-                return self._final(tick, held, told)
-            self._write(tick, {**told, "again": True})
+                result["reason"] = (
+                    f"{result.get('reason')}; not started again (schedule.resumes={self.options.resumes})"
+                )
+                return self._final(tick, held, result)
+            self._write(tick, {**result, "again": True})
             tick.resumes += 1
-            self.say(f"{told['outcome']} while there was no scheduler; continues from what is stored")
+            self.say(f"{result['outcome']} while there was no scheduler; continues from what is stored")
         elif tick.state == WAITING and not self._wait_until(tick.retry_at):
             return self._stopped(tick, held)
         return self._attempts(tick, held)
@@ -109,16 +111,16 @@ class TickRunner:
             tick.attempt, tick.attempt_began, tick.state = tick.attempt + 1, time.time(), RUNNING
             tick.pid = 0
             tick.save()
-            told = self._one(tick, held)
-            if told is None:
+            result = self._one(tick, held)
+            if result is None:
                 return self._stopped(tick, held)
             tries += 1
             wait = min(self.options.backoff * 2 ** (tries - 1), self.options.max_backoff)
             late = self._left(tick) is not None and (self._left(tick) or 0) <= wait
-            if told["outcome"] not in _AGAIN or tries > self.options.retries or late or told.get("last"):
-                return self._final(tick, held, told)
-            self._write(tick, {**told, "again": True})
-            self.say(f"{told['outcome']}: {told.get('reason')}; tried again in {wait:g} s")
+            if result["outcome"] not in _AGAIN or tries > self.options.retries or late or result.get("last"):
+                return self._final(tick, held, result)
+            self._write(tick, {**result, "again": True})
+            self.say(f"{result['outcome']}: {result.get('reason')}; tried again in {wait:g} s")
             tick.state, tick.retry_at = WAITING, time.time() + wait
             tick.save()
             locks.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
@@ -152,12 +154,12 @@ class TickRunner:
 
     # --- how it ends --------------------------------------------------------------------------------------------
 
-    def _final(self, tick: Tick, held: int, told: dict[str, Any]) -> dict[str, Any]:
+    def _final(self, tick: Tick, held: int, result: dict[str, Any]) -> dict[str, Any]:
         os.close(held)
-        return self._end(tick, str(told["outcome"]), str(told.get("reason") or ""), told)
+        return self._end(tick, str(result["outcome"]), str(result.get("reason") or ""), result)
 
-    def _end(self, tick: Tick, outcome: str, reason: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
-        line = self._write(tick, {**(told or {}), "outcome": outcome, "reason": reason})
+    def _end(self, tick: Tick, outcome: str, reason: str, result: dict[str, Any] | None = None) -> dict[str, Any]:
+        line = self._write(tick, {**(result or {}), "outcome": outcome, "reason": reason})
         tick.close()
         self.say(f"{outcome}{f': {reason}' if reason else ''}")
         for problem in notify(self.options.notify, line):
@@ -188,7 +190,7 @@ class TickRunner:
             return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
         return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locks.holder(self.lock)}")
 
-    def _write(self, tick: Tick, told: dict[str, Any]) -> dict[str, Any]:
+    def _write(self, tick: Tick, result: dict[str, Any]) -> dict[str, Any]:
         names = ("outcome", "reason", "exit_code", "run_id", "version", "champion", "again")
         entry: dict[str, Any] = {
             "schedule": self.spec.name,
@@ -196,7 +198,7 @@ class TickRunner:
             "attempt": tick.attempt,
             "started": _stamp(tick.attempt_began or tick.began),
             "ended": now(),
-            **{name: told[name] for name in names if told.get(name) is not None},
+            **{name: result[name] for name in names if result.get(name) is not None},
             "log": str(tick.log) if tick.attempt else None,
         }
         return records.append(self.artifacts, entry)

@@ -94,8 +94,8 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     from pipelines.tracking.client import artifact_location
 
     name = f"schedule {tick['schedule']}"
-    found = client.get_experiment_by_name(name)
-    experiment = found.experiment_id if found else client.create_experiment(name, artifact_location(options))
+    existing = client.get_experiment_by_name(name)
+    experiment = existing.experiment_id if existing else client.create_experiment(name, artifact_location(options))
     client.set_experiment_tag(experiment, VIEW_TAG, json.dumps(_view()))
     tags = {key: str(value) for key, value in tick.items() if value is not None}
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
