@@ -42,11 +42,16 @@ def send_in_background(spool: Path, options: TrackingOptions, log: Path) -> None
     process.returncode = 0  # it is not waited for: no warning about that when the object goes
 
 
+def send(spool: Spool, options: TrackingOptions) -> None:
+    """Apply all records of a spool; those that arrived before change nothing."""
+    writer = MlflowWriter(connect(options), options, live=False)
+    for record in spool.records():
+        writer.apply(record)
+    writer.flush()
+
+
 def main() -> int:
     """Send one spool; 0 if its records have arrived, or somebody else is sending them."""
-    from pipelines.tracking.delivery import send
-    from pipelines.tracking.spool import Spool
-
     options = TrackingOptions(**json.load(sys.stdin))
     path = Path(sys.argv[1])
     if not path.is_file():
@@ -66,11 +71,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def send(spool: Spool, options: TrackingOptions) -> None:
-    """Apply all records of a spool; those that arrived before change nothing."""
-    writer = MlflowWriter(connect(options), options, live=False)
-    for record in spool.records():
-        writer.apply(record)
-    writer.flush()
