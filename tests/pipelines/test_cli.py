@@ -179,9 +179,7 @@ def test_a_job_that_fails_does_not_stop_the_sweep(tmp_path: Path) -> None:
 
 
 def test_errors_of_a_stage_are_one_line_and_tracebacks_are_for_debug(tmp_path: Path) -> None:
-    fails = stub(
-        'error = StageError("export failed; see its log"); error.trace = "the worker\'s lines\\n"; raise error'
-    )
+    fails = stub('error = StageError("export failed; see its log"); error.trace = "its lines\\n"; raise error')
     done = run(tmp_path, "compress", RUNS, script=fails)
     assert (done.returncode, done.stderr) == (4, "error: export failed; see its log\n")
     done = run(tmp_path, "compress", RUNS, "--debug", script=fails)
