@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import compress_graph
-from pipelines.graph.user_inputs import require_a_backend, user_model, with_labels
+from pipelines.graph.user_inputs import require_a_backend, threads_of, user_model, with_labels
+from pipelines.registry import register
+from pipelines.runs.history import FINISHED
 from pipelines.runs.observers import default_observers
 from pipelines.runs.outcome import Outcome, exit_code
 from pipelines.runs.reporting import reported, run_status, runner_for
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import print_tables
-from pipelines.system import provenance
 from stages.errors import ConfigError
 
 
@@ -28,9 +29,8 @@ def run_compress(
     """
     require_a_backend(config)
     config = with_labels(config)
-    source = user_model(config)
-    threads = config.threads or provenance.available_cores()
-    nodes = compress_graph(config, source, threads=threads)
+    model = user_model(config)
+    nodes = compress_graph(config, model, threads=threads_of(config))
     registers = config.registry.register
     if registers and not config.tracking.enabled:
         raise ConfigError(["registry.register: the registry is MLflow's; set tracking.enabled=true"])
@@ -39,16 +39,12 @@ def run_compress(
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
         runner = runner_for(config, run)
         runner.run(nodes, run.results)
-        path, content = reported(config, run, runner, nodes)
-        code = exit_code(run.results, content, require_all=config.run.require_all_backends)
-        registers &= code in (0, 3)
-        if registers:
-            from pipelines.registry import register
-
-            made = register.bundle(config, run, runner)
-            images = register.described(config, run, runner)
-        run.observer.run_finished(run_status(code), content, path.parent)
-        print_tables(content)
-    if registers:
-        register.register(config, register.registry_of(config), run, made, source, [images] if images else [])
+        path, report = reported(config, run, runner, nodes)
+        code = exit_code(run.results, report, require_all=config.run.require_all_backends)
+        status = run_status(code)
+        candidate = register.candidate(config, run, runner) if registers and status == FINISHED else None
+        run.observer.run_finished(status, report, path.parent)
+        print_tables(report)
+    if candidate is not None:  # now that MLflow has the whole run
+        register.register(config, register.registry_of(config), run, candidate, model)
     return Outcome(code, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +9,14 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import data_nodes, finetune_nodes
-from pipelines.graph.user_inputs import user_model, with_labels
+from pipelines.graph.user_inputs import threads_of, user_model, with_labels
+from pipelines.runs.history import FINISHED
 from pipelines.runs.outcome import Outcome
-from pipelines.runs.reporting import runner_for
+from pipelines.runs.reporting import runner_for, stop_on_failure
 from pipelines.runs.run import open_run
-from pipelines.system import provenance
+from pipelines.system.files import copy_file
 from stages.artifacts import Checkpoint
+from stages.errors import ExitCode
 
 
 def run_finetune(
@@ -25,24 +26,23 @@ def run_finetune(
     command: Sequence[str],
     observers: Sequence[Observer] | None = None,
 ) -> Outcome:
-    """Train only, and copy the checkpoint to ``out`` (default: the run's folder)."""
+    """Train only, and copy the checkpoint to ``out`` (default: the run's folder).
+
+    Raises:
+        DetpressError: what stopped a stage.
+    """
     config = with_labels(config)
-    source = user_model(config)
-    threads = config.threads or provenance.available_cores()
-    nodes = [n for n in data_nodes(config) if n.id != ids.IMAGES]
-    nodes += finetune_nodes(config, source, threads=threads)
+    model = user_model(config)
+    nodes = [node for node in data_nodes(config) if node.id != ids.IMAGES]
+    nodes += finetune_nodes(config, model, threads=threads_of(config))
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
-        results = runner_for(config, run).run(nodes, run.results)
-        if results.failures:
-            run.save_state("FAILED")
-            raise next(iter(results.failures.values()))
-        run.save_state("FINISHED")
-        checkpoint = results.artifacts[ids.FINETUNE]
+        runner_for(config, run).run(nodes, run.results)
+        stop_on_failure(run)
+        run.save_state(FINISHED)
+        checkpoint = run.results.artifacts[ids.FINETUNE]
         assert isinstance(checkpoint, Checkpoint)
         target = Path(out) if out else run.info.run_dir / checkpoint.weights
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copy2(checkpoint.path(checkpoint.weights), temporary)
-        temporary.replace(target)
-        run.observer.run_finished("FINISHED", {"checkpoint": str(target)}, None)
-        return Outcome(0, target)
+        copy_file(checkpoint.path(checkpoint.weights), target)
+        run.observer.run_finished(FINISHED, {"checkpoint": str(target)}, None)
+    return Outcome(ExitCode.DONE, target)

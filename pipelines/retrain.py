@@ -1,7 +1,8 @@
-"""``detpress retrain``: look for what changed, compress anew, defend the champion, and say what came of it.
+"""The retrain pipeline: if something changed, compress anew, compare with the champion, and promote or keep.
 
-Nothing changed: the end, in seconds. Else the new images and labels are checked, the detector is trained on if that is
-asked for, compressed, measured against the champion and promoted, or not. An interrupted one goes on from the store.
+Without a change it ends in seconds. Else the new images and labels are checked, the detector is trained further if that
+is asked for, compressed, measured against the champion and promoted, or not. An interrupted one continues from the
+store.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import Observer
-from pipelines.graph.user_inputs import require_a_backend, user_model, with_labels
+from pipelines.graph.user_inputs import require_a_backend, with_labels
 from pipelines.registry import register
 from pipelines.registry.registry import Registry, Version
-from pipelines.retraining import journal, snapshot
+from pipelines.retraining import journal
 from pipelines.retraining.challenge import Verdict, challenge
 from pipelines.retraining.journal import Outcome, run_and_record, to_stderr
-from pipelines.retraining.state import State, days_since
+from pipelines.retraining.reasons import look, no_reason, reasons
+from pipelines.retraining.snapshot import describe
 from stages.champion import promotion
-from stages.errors import ConfigError
-
-UNCHANGED_CODE, GATE_CODE = 5, 3
+from stages.errors import ConfigError, ExitCode
 
 
 def run_retrain(
@@ -29,76 +29,44 @@ def run_retrain(
 ) -> tuple[int, Path]:
     """Retrain if there is a reason to; returns the exit code and the path of ``artifacts/retrain/last.json``.
 
-    What goes wrong is told on standard error and written down as an outcome. An interruption is written down, its
-    ``last.json`` printed, and passed on.
+    An error is printed on standard error and recorded as an outcome. An interruption is recorded, its ``last.json``
+    printed, and passed on.
     """
 
     def work(outcome: Outcome) -> None:
-        _attempt(config, outcome, command, observers)
+        _retrain(config, outcome, command, observers)
 
     return run_and_record(Path(config.run.artifacts).resolve(), command, work, debug=debug)
 
 
 def dry_run(config: PipelineConfig) -> int:
-    """Print what changed; 0 if there is a reason to retrain, 5 if there is none."""
+    """Print what changed; ``UNCHANGED`` if there is no reason to retrain."""
     config = _checked(config)
-    registry = register.registry_of(config)
-    state, now = _look(config)
-    reasons = _reasons(config, state, now, registry.champion())
-    for reason in reasons:
-        print(reason)
-    if not reasons:
-        print(_nothing(state))
-    return 0 if reasons else UNCHANGED_CODE
+    state, current = look(config)
+    changes = reasons(config, state, current, register.registry_of(config).champion())
+    for line in changes or [no_reason(state)]:
+        print(line)
+    return ExitCode.DONE if changes else ExitCode.UNCHANGED
 
 
-def _attempt(
+def _retrain(
     config: PipelineConfig, outcome: Outcome, command: Sequence[str], observers: Sequence[Observer] | None
 ) -> None:
-    """Fill in ``outcome``."""
+    """Fill in ``outcome``, as far as it gets."""
     config = _checked(config)
     registry = register.registry_of(config)
     champion = registry.champion()
     outcome.name, outcome.champion = registry.name, champion.number if champion else None
-    state, now = _look(config)
-    reasons = _reasons(config, state, now, champion)
-    if not reasons:
-        outcome.outcome, outcome.reason, outcome.exit_code = journal.UNCHANGED, _nothing(state), UNCHANGED_CODE
+    state, current = look(config)
+    changes = reasons(config, state, current, champion)
+    if not changes:
+        outcome.end(journal.UNCHANGED, no_reason(state), ExitCode.UNCHANGED)
         return
-    to_stderr(f"retraining: {snapshot.describe(reasons)}")
-    outcome.more["changes"] = reasons
-    verdict = challenge(config, registry, champion, state, now, outcome, command=command, observers=observers)
+    to_stderr(f"retraining: {describe(changes)}")
+    outcome.more["changes"] = changes
+    verdict = challenge(config, registry, champion, state, current, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)
-    state.consider(now, outcome.outcome, outcome.run_id)
-
-
-def _decide(
-    config: PipelineConfig, registry: Registry, champion: Version | None, verdict: Verdict, outcome: Outcome
-) -> None:
-    """Promote or keep, and say why."""
-    evidence = verdict.evidence
-    if verdict.version is None or evidence is None:
-        outcome.outcome, outcome.exit_code = journal.UNCHANGED, UNCHANGED_CODE
-        outcome.reason = f"the new engine is the champion's (version {outcome.champion}), bit for bit"
-        return
-    outcome.version = verdict.version.number
-    said = promotion.verdict(evidence)
-    if not evidence["passed"]:
-        outcome.outcome, outcome.exit_code = journal.KEPT, GATE_CODE
-        outcome.reason = f"{said} {_stays(champion)}"
-        outcome.more["failed_gates"] = evidence["failed"]
-    elif not config.retrain.promote:
-        outcome.outcome, outcome.exit_code = journal.KEPT, 0
-        outcome.reason = f"{said} retrain.promote=false: `detpress promote {outcome.version}` promotes it"
-    else:
-        registry.promote(verdict.version, over=outcome.champion)
-        beside = f"takes the place of version {champion.number}" if champion else "is the first champion"
-        outcome.outcome, outcome.exit_code = journal.PROMOTED, 0
-        outcome.reason, outcome.champion = f"{said} Version {outcome.version} {beside}", outcome.version
-
-
-def _stays(champion: Version | None) -> str:
-    return f"Version {champion.number} stays the champion" if champion else "There is no champion yet"
+    state.consider(current, outcome.outcome, outcome.run_id)
 
 
 def _checked(config: PipelineConfig) -> PipelineConfig:
@@ -108,25 +76,26 @@ def _checked(config: PipelineConfig) -> PipelineConfig:
     return with_labels(config)
 
 
-def _look(config: PipelineConfig) -> tuple[State, snapshot.Snapshot]:
-    state = State(register.folder_of(config))
-    before = (state.considered() or {}).get("snapshot") or state.accepted()
-    return state, snapshot.snapshot(config, user_model(config), before)
-
-
-def _reasons(config: PipelineConfig, state: State, now: snapshot.Snapshot, champion: Version | None) -> list[str]:
-    before = state.considered()
-    if before is None:
-        return ["there is no retraining that came to an end yet"]
-    found = snapshot.changed(before["snapshot"], now, config.retrain)
-    if champion is None and before["outcome"] == journal.PROMOTED:
-        found.append("the champion is gone from MLflow's registry")
-    limit = config.retrain.watch.max_age_days
-    if limit is not None and (age := days_since(before["at"])) > limit:
-        found.append(f"the champion was last challenged {age:.1f} days ago (retrain.watch.max_age_days={limit:g})")
-    return found
-
-
-def _nothing(state: State) -> str:
-    before = state.considered() or {}
-    return f"no change since {before.get('at')} (run {before.get('run_id')}, {before.get('outcome')})"
+def _decide(
+    config: PipelineConfig, registry: Registry, champion: Version | None, verdict: Verdict, outcome: Outcome
+) -> None:
+    """Promote or keep, and say why."""
+    evidence = verdict.evidence
+    if verdict.version is None or evidence is None:
+        same = f"the new engine is the champion's (version {outcome.champion}), bit for bit"
+        outcome.end(journal.UNCHANGED, same, ExitCode.UNCHANGED)
+        return
+    outcome.version = verdict.version.number
+    judgement = promotion.verdict(evidence)
+    if not evidence["passed"]:
+        outcome.more["failed_gates"] = evidence["failed"]
+        stays = f"Version {champion.number} stays the champion" if champion else "There is no champion yet"
+        outcome.end(journal.KEPT, f"{judgement} {stays}", ExitCode.GATE_FAILED)
+    elif not config.retrain.promote:
+        hint = f"retrain.promote=false: `detpress promote {outcome.version}` promotes it"
+        outcome.end(journal.KEPT, f"{judgement} {hint}", ExitCode.DONE)
+    else:
+        registry.promote(verdict.version, over=outcome.champion)
+        beside = f"takes the place of version {champion.number}" if champion else "is the first champion"
+        outcome.champion = outcome.version
+        outcome.end(journal.PROMOTED, f"{judgement} Version {outcome.version} {beside}", ExitCode.DONE)

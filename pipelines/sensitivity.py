@@ -1,32 +1,27 @@
-"""``detpress sensitivity``: a compression up to its INT8 model, then what each block of it costs."""
+"""The sensitivity pipeline: a compression up to its INT8 model, then what each block of it costs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.console import Console
 
 from pipelines.config.auto import block_backend
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import sensitivity_graph
-from pipelines.graph.user_inputs import user_model, with_labels
-from pipelines.runs.outcome import Outcome, first_failure
-from pipelines.runs.reporting import runner_for
+from pipelines.graph.user_inputs import require_backend, threads_of, user_model, with_labels
+from pipelines.runs.history import FINISHED
+from pipelines.runs.outcome import Outcome
+from pipelines.runs.reporting import runner_for, stop_on_failure
 from pipelines.runs.run import open_run
-from pipelines.runs.tables import LOG_WIDTH, print_table
-from pipelines.system import provenance
-from pipelines.system.files import write_text
-from stages import backends
-from stages.backends.base import Unavailable
-from stages.errors import ConfigError, UnavailableError
+from pipelines.runs.tables import print_sensitivity
+from pipelines.system.files import copy_file
+from stages.errors import ConfigError, ExitCode
 from stages.report.schema_blocks import SensitivityContent
-from stages.report.sensitivity import explained, table
 
-FILES = ("sensitivity.json", "sensitivity.md", "sensitivity.png")
+CONTENT = "sensitivity.json"
+FILES = (CONTENT, "sensitivity.md", "sensitivity.png")
 
 
 def run_sensitivity(
@@ -41,35 +36,17 @@ def run_sensitivity(
     """
     if config.compression.method == "none":
         raise ConfigError(["compression=none quantizes nothing; choose compression=ptq or compression=qat_distill"])
-    state = backends.get(block_backend(config)).availability()
-    if isinstance(state, Unavailable):
-        raise UnavailableError(f"backend {block_backend(config)} is unavailable: {state}")
+    require_backend(block_backend(config))
     config = with_labels(config)
-    source = user_model(config)
-    nodes = sensitivity_graph(config, source, threads=config.threads or provenance.available_cores())
+    nodes = sensitivity_graph(config, user_model(config), threads=threads_of(config))
     with open_run(config, pipeline="sensitivity", command=command, observers=observers) as run:
-        results = runner_for(config, run).run(nodes, run.results)
-        failure = first_failure(results)
-        if failure is not None:
-            run.save_state("FAILED")
-            raise failure
-        run.save_state("FINISHED")
-        made = results.artifacts[ids.SENSITIVITY]
+        runner_for(config, run).run(nodes, run.results)
+        stop_on_failure(run)
+        run.save_state(FINISHED)
+        analysis = run.results.artifacts[ids.SENSITIVITY]
         for name in FILES:
-            target = run.info.run_dir / name
-            if target.suffix == ".png":
-                target.write_bytes(made.path(name).read_bytes())
-            else:
-                write_text(target, made.path(name).read_text(encoding="utf-8"))
-        content: SensitivityContent = json.loads(made.path(FILES[0]).read_text(encoding="utf-8"))
-        run.observer.run_finished("FINISHED", content, None)
-        _print(content)
-        return Outcome(0, Path(run.info.run_dir / FILES[0]))
-
-
-def _print(content: SensitivityContent) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
-    print_table(table(content), console)
-    console.print(explained(content), soft_wrap=True, markup=False)
+            copy_file(analysis.path(name), run.info.run_dir / name)
+        content: SensitivityContent = json.loads(analysis.path(CONTENT).read_text(encoding="utf-8"))
+        run.observer.run_finished(FINISHED, content, None)
+        print_sensitivity(content)
+    return Outcome(ExitCode.DONE, run.info.run_dir / CONTENT)

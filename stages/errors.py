@@ -1,17 +1,17 @@
-"""Every error a stage raises on purpose.
+"""Every error a stage raises on purpose, and the exit codes that commands end with.
 
 ::
 
     DetpressError                 something the user can act on; shown as one line
-    ├── InputError                the user's input is wrong                        exit code 2
+    ├── InputError                the user's input is wrong                        WRONG_INPUT
     │   ├── ConfigError           the config: every problem at once
     │   ├── DataError             images or labels
     │   └── WeightsError          a checkpoint or an inference model
-    ├── UnavailableError          this machine cannot run what was asked for       exit code 2
-    ├── StageError                a stage failed while working                     exit code 4
+    ├── UnavailableError          this machine cannot run what was asked for       WRONG_INPUT
+    ├── StageError                a stage failed while working                     STAGE_FAILED
     │   ├── StageCrashed          its process died (signal, out of memory)
     │   └── AgreementError        two forms of one model disagree beyond the bound
-    └── StoreError                the result store cannot be read or written       exit code 4
+    └── StoreError                the result store cannot be read or written       STAGE_FAILED
 
 A message says what is wrong, names the file or the key, and ends with what to do next.
 """
@@ -19,12 +19,36 @@ A message says what is wrong, names the file or the key, and ends with what to d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended. Schedulers decide by it (table in ``docs/orchestration.md``), so a value never changes."""
+
+    DONE = 0
+    WRONG_INPUT = 2
+    """Wrong config or input, or this machine cannot run it; argparse ends with 2 too."""
+    GATE_FAILED = 3
+    """The run is whole, and its result is not good enough."""
+    STAGE_FAILED = 4
+    """Also an error that nobody foresaw."""
+    UNCHANGED = 5
+    """There was nothing to do."""
+    INTERRUPTED = 130
+    """By SIGINT, as a shell has it: 128 + 2."""
+    KILLED = 137
+    """By SIGKILL: no command ends with it by itself, but the record of a killed one has it."""
+    TERMINATED = 143
+    """By SIGTERM."""
+
+    def __str__(self) -> str:
+        return str(int(self))  # Python 3.10 would write the name
 
 
 class DetpressError(Exception):
     """Base of the tree: the command line prints it as one line and ends with ``exit_code``."""
 
-    exit_code: int = 4
+    exit_code: int = ExitCode.STAGE_FAILED
     trace: str = ""
     """Traceback of the worker process that raised it, for ``--debug``."""
 
@@ -32,7 +56,7 @@ class DetpressError(Exception):
 class InputError(DetpressError):
     """The user's input is wrong; nothing was computed from it."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_INPUT
 
 
 class ConfigError(InputError):
@@ -56,7 +80,7 @@ class WeightsError(InputError):
 class UnavailableError(DetpressError):
     """This machine cannot run what was asked for; the message carries the install line."""
 
-    exit_code = 2
+    exit_code = ExitCode.WRONG_INPUT
 
 
 class StageError(DetpressError):

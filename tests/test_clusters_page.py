@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.cli import _COMMANDS
+from pipelines.cli import COMMANDS
 from pipelines.config.keys import leaf_paths
 from pipelines.config.schema import PipelineConfig
 from tests.conftest import ROOT
@@ -53,7 +53,7 @@ def test_every_command_and_key_exists() -> None:
     told = commands()
     assert len(told) > 6
     for _, name, *words in told:
-        assert name in _COMMANDS
+        assert name in COMMANDS
         for word in words:
             key, equals, _ = word.partition("=")
             assert not equals or word.startswith("-") or key in keys, word

@@ -7,15 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.runs.history import find_run
-from pipelines.runs.tables import LOG_WIDTH, print_table
-from stages.errors import InputError
+from pipelines.runs.tables import print_table, stdout_console
+from stages.errors import ExitCode, InputError
 from stages.report.schema import ReportContent
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the differences of two runs and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="detpress compare",
@@ -40,16 +38,14 @@ def main(arguments: Sequence[str]) -> int:
         )
     if options.json:
         print(json.dumps({"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}, indent=1))
-        return 0
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+        return ExitCode.DONE
+    console = stdout_console()
     for place, report in zip(("first ", "second"), reports, strict=True):
         console.print(f"{place}  {report['run_id']}  {report['model']} on {report['data']}, {report['hardware']}")
     if reports[0]["hardware"] != reports[1]["hardware"]:
         console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
     print_table(compare_runs.table(changes), console)
-    return 0
+    return ExitCode.DONE
 
 
 def _report(folder: Path) -> ReportContent:

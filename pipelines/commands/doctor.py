@@ -23,6 +23,7 @@ from rich.text import Text
 from pipelines.system import provenance
 from stages import backends
 from stages.backends.base import Available, version_of
+from stages.errors import ExitCode
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
@@ -63,8 +64,8 @@ class Check:
     install: str = ""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the table; 0 if ``detpress compress`` can run here, else 2."""
+def main(arguments: Sequence[str], debug: bool = False) -> int:
+    """Print the table; ``WRONG_INPUT`` if ``detpress compress`` cannot run here."""
     parser = argparse.ArgumentParser(
         prog="detpress doctor",
         description="What this machine can run. Exit code 0 if `detpress compress` can, else 2.",
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({"schema_version": 1, "can_compress": able, "checks": rows}, indent=1))
     else:
         _print(checks, able)
-    return 0 if able else 2
+    return ExitCode.DONE if able else ExitCode.WRONG_INPUT
 
 
 def can_compress(checks: Sequence[Check]) -> bool:
@@ -97,10 +98,10 @@ def machine(artifacts: Path) -> list[Check]:
         Check("machine", "python", OK if fits else MISSING, version + ("" if fits else "; 3.10 to 3.12 is needed")),
         Check("machine", "cpu", OK, provenance.hardware()),
     ]
-    found = [name for flag, name in _INT8_FLAGS.items() if flag in _cpu_flags()]
+    int8 = [name for flag, name in _INT8_FLAGS.items() if flag in _cpu_flags()]
     checks.append(
-        Check("machine", "int8 instructions", OK, ", ".join(found))
-        if found
+        Check("machine", "int8 instructions", OK, ", ".join(int8))
+        if int8
         else Check("machine", "int8 instructions", WARNING, "none known: INT8 gains little on this CPU")
     )
     memory = psutil.virtual_memory()

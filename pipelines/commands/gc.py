@@ -1,7 +1,7 @@
 """``detpress gc``: remove results that no kept run refers to.
 
-Kept are the last N runs, those that still go on, those that a link under ``runs/`` names (``latest``, or one of your
-own: ``ln -s RUN_ID artifacts/runs/best``), and those that a bundle under ``bundles/`` was made from.
+Kept are the last N runs, those that are still running, those that a link under ``runs/`` names (``latest``, or one of
+your own: ``ln -s RUN_ID artifacts/runs/best``), and those that a bundle under ``bundles/`` was made from.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from pipelines.runs.garbage import collect, garbage, show
 from pipelines.system.units import size
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """List what no kept run refers to, and remove it unless ``--dry-run`` is given."""
     parser = argparse.ArgumentParser(
         prog="detpress gc",
-        description="Remove stored results that none of the kept runs refers to. Runs that go on, runs that a link "
+        description="Remove stored results that none of the kept runs refers to. Running runs, runs that a link "
         "under runs/ names (latest among them) and runs that a bundle was made from are kept beside the last N.",
     )
     parser.add_argument(
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str]) -> int:
         )
     if not (artifacts / "store").is_dir():
         raise InputError(f"there is no store under {artifacts}; name its folder with --artifacts DIR")
-    found = garbage(artifacts, options.keep_last, runs=options.runs)
-    show(found)
+    unused = garbage(artifacts, options.keep_last, runs=options.runs)
+    show(unused)
     if not options.dry_run:
-        busy = collect(artifacts, found)
-        print(f"removed {size(found.bytes - sum(busy.values()))}")
+        busy = collect(artifacts, unused)
+        print(f"removed {size(unused.bytes - sum(busy.values()))}")
         for name in busy:
             print(f"left alone, somebody works on it: {name}")
-    return 0
+    return ExitCode.DONE

@@ -9,6 +9,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -24,7 +25,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
 from pipelines.system.failures import tell
 from pipelines.system.redact import redact_text
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 Task = Callable[[PipelineConfig, list[str]], int]
 """Runs one config, given also the command to repeat it, and returns the exit code."""
@@ -56,7 +57,7 @@ def run(
 
     Raises:
         InputError: with every problem (a ConfigError, where it is the config), before anything ran.
-        Exception: what ``task`` raised. The jobs of a sweep stand for themselves: an error is told and the next begins.
+        Exception: what ``task`` raised. In a sweep, a job's error is printed and the next job begins.
     """
     schema.register()
     resolvers.register_resolvers()
@@ -73,9 +74,9 @@ def run(
         finetune_only=finetune_only,
     )
     shows = bool(flags.help or flags.cfg or flags.info)
-    made: list[PipelineConfig] = []
+    configs: list[PipelineConfig] = []
     if not (flags.hydra_help or flags.shell_completion):
-        made = check_command(command, inputs=not shows)
+        configs = check_command(command, inputs=not shows)
     codes: list[int] = []
     errors: list[Exception] = []
     folders = [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
@@ -83,21 +84,21 @@ def run(
     plain = not (shows or flags.multirun or flags.hydra_help or flags.shell_completion)
     if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
         # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
-        return task(made[0], ["detpress", name, *folders, *flags.overrides])
+        return task(configs[0], ["detpress", name, *folders, *flags.overrides])
 
     def job(config: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)
         try:
             codes.append(task(load(config, finetune_only=finetune_only), ["detpress", name, *folders, *overrides]))
-        except Exception as error:  # Hydra would print it in its own way; it is told by the caller instead
+        except Exception as error:  # Hydra would print it in its own way; the caller prints it instead
             if not flags.multirun:
                 errors.append(error)
             else:
                 codes.append(tell(error, debug=debug))
 
     debugging = ["--debug"] if debug else []
-    shown = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
-    with shown, ray_sweep.sweep([name, *own_flags, *debugging, *folders]) as launched:
+    printing = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
+    with printing, ray_sweep.sweep([name, *own_flags, *debugging, *folders]) as launched:
         _with_hydra(name, flags, job)
         codes += launched.codes
     if errors:
@@ -118,9 +119,15 @@ def _redacted() -> Iterator[None]:
 
 def worst(codes: Sequence[int]) -> int:
     """One exit code for the jobs of a sweep: the largest that tells of a failure; 5 only if nothing changed in any."""
-    unchanged = 5
-    told = [code for code in codes if code != unchanged]
-    return max(told) if told else max(codes, default=0)
+    changed = [code for code in codes if code != ExitCode.UNCHANGED]
+    return max(changed or codes, default=ExitCode.DONE)
+
+
+def finish(exit_code: int, result: Path | None) -> int:
+    """Print where the result is, as the last line on stdout, for scripts; returns the exit code."""
+    if result is not None:
+        print(result, flush=True)
+    return exit_code
 
 
 def _with_hydra(name: str, flags: argparse.Namespace, job: Callable[[DictConfig], None]) -> None:
@@ -193,13 +200,13 @@ def _explain(topic: str, *, debug: bool) -> int:
 
 def _for_hydra(flags: argparse.Namespace) -> list[str]:
     """The flags as Hydra's parser wants them; ``--name=value``, so that no override is taken for a value."""
-    found: list[str] = []
+    words: list[str] = []
     for name, value in vars(flags).items():
         flag = "--" + name.replace("_", "-")
         if name in ("overrides", "topic") or value in (None, False):
             continue
-        found.append(flag if value is True else f"{flag}={value}")
-    return found
+        words.append(flag if value is True else f"{flag}={value}")
+    return words
 
 
 def _choices(group: str) -> str:

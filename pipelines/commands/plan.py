@@ -9,25 +9,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.commands import doctor
+from pipelines.commands import doctor, hydra_command
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import Step, estimate, survey
 from pipelines.graph.compress import compress_graph
-from pipelines.graph.user_inputs import user_model, with_labels
+from pipelines.graph.user_inputs import threads_of, user_model, with_labels
 from pipelines.runs.reporting import timings_policy
+from pipelines.runs.tables import stdout_console
 from pipelines.store.remote import open_store
-from pipelines.system import provenance
 from pipelines.system.units import duration, size
 from stages import backends
 from stages.backends.base import Unavailable
 from stages.catalog import PADDLE, stage_entry
 from stages.data.weights import cached_path, is_url
+from stages.errors import ExitCode
+
+
+def main(arguments: Sequence[str], debug: bool = False) -> int:
+    """Print the plan of a compression."""
+    as_json = "--json" in arguments
+
+    def task(config: PipelineConfig, command: list[str]) -> int:
+        return show(config, as_json=as_json)
+
+    words = [argument for argument in arguments if argument != "--json"]
+    return hydra_command.run("plan", words, task, debug=debug)
 
 
 @dataclass(frozen=True)
@@ -49,20 +60,20 @@ def plan_compress(config: PipelineConfig) -> Plan:
     """Look up every stage of a compression; reads the store, writes and downloads nothing."""
     config = with_labels(config)
     notes: list[str] = []
-    nodes = compress_graph(config, _source(config, notes), threads=config.threads or provenance.available_cores())
+    nodes = compress_graph(config, _source(config, notes), threads=threads_of(config))
     store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
     steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
     return Plan(steps, _missing(config, nodes, steps), notes)
 
 
 def show(config: PipelineConfig, *, as_json: bool = False) -> int:
-    """Print the plan; 0, or 2 if the run cannot go through on this machine."""
+    """Print the plan; ``WRONG_INPUT`` if this machine lacks something that the run needs."""
     plan = plan_compress(config)
     if as_json:
         print(json.dumps(_plain(plan), indent=1))
     else:
         _print(plan)
-    return 2 if plan.missing else 0
+    return ExitCode.WRONG_INPUT if plan.missing else ExitCode.DONE
 
 
 def _source(config: PipelineConfig, notes: list[str]) -> Input:
@@ -74,22 +85,22 @@ def _source(config: PipelineConfig, notes: list[str]) -> Input:
 
 
 def _missing(config: PipelineConfig, nodes: Sequence[Node], steps: Sequence[Step]) -> list[str]:
-    found: list[str] = []
+    missing: list[str] = []
     for name in config.backend:
         state = backends.get(name).availability()
         if isinstance(state, Unavailable):
-            found.append(f"backend {name}: {state}")
+            missing.append(f"backend {name}: {state}")
     needed = {name for step in steps if not step.cached for name in stage_entry(step.node.stage).needs}
     if PADDLE in needed:
         lacking = [check for check in doctor.paddle() if check.status == doctor.MISSING]
-        found += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
+        missing += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
     folder = Path(config.run.artifacts).resolve()
     while not folder.exists():
         folder = folder.parent
     room, free = sum(step.size or 0 for step in steps), shutil.disk_usage(folder).free
     if room > free:
-        found.append(f"disk: about {size(room)} are needed under {folder}, {size(free)} are free")
-    return found
+        missing.append(f"disk: about {size(room)} are needed under {folder}, {size(free)} are free")
+    return missing
 
 
 def _plain(plan: Plan) -> dict[str, Any]:
@@ -117,9 +128,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
 
 
 def _print(plan: Plan) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = stdout_console(160)
     table = Table(box=None, pad_edge=False)
     for name in ("", "stage", "", "because", "time", "disk"):
         table.add_column(name, overflow="fold", justify="right" if name in ("time", "disk") else "left")
@@ -127,7 +136,7 @@ def _print(plan: Plan) -> None:
         if step.cached:
             table.add_row(Text("=", "green"), step.node.id, Text("cached", "dim"), "", "", "")
             continue
-        because = Text("; ".join(step.reasons) + ("; goes on from its checkpoint" if step.checkpoint else ""))
+        because = Text("; ".join(step.reasons) + ("; continues from its checkpoint" if step.checkpoint else ""))
         table.add_row(Text("▶", "yellow"), step.node.id, "run", because, duration(step.seconds), size(step.size))
     console.print(table)
     running = [step for step in plan.steps if not step.cached]

@@ -1,4 +1,4 @@
-"""A run's report on the terminal: its tables when it ends, the whole of it with ``detpress report RUN``."""
+"""``detpress report``: the report of a run again, as text, as JSON, or the path of its page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.runs.history import find_run
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print a run's report and return the exit code."""
     parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
     parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{folder} has no {file.name}: the run did not get that far; run its command again")
     if options.html:
         print(file.resolve())
-        return 0
+        return ExitCode.DONE
     text = file.read_text(encoding="utf-8")
     console = Console()
     if console.is_terminal and not options.json:
@@ -35,4 +35,4 @@ def main(arguments: Sequence[str]) -> int:
         console.print(Markdown(text))
     else:
         print(text.rstrip("\n"))
-    return 0
+    return ExitCode.DONE

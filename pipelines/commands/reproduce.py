@@ -18,13 +18,13 @@ from pipelines.runs.history import find_run
 from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.catalog import StageEntry, stage_entry
-from stages.errors import InputError, StoreError
+from stages.errors import ExitCode, InputError, StoreError
 
 _SHOWN = 8
 """Changed packages that are named before the rest is counted."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the command on stdout and the differences on stderr; with ``--run`` or ``--fresh``, run it."""
     parser = argparse.ArgumentParser(
         prog="detpress reproduce",
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     for line in differences(state):
         print(f"differs: {line}", file=sys.stderr)
     if not (options.execute or options.fresh):
-        return 0
+        return ExitCode.DONE
     sys.stdout.flush()
     done = subprocess.run([sys.executable, "-m", "pipelines.cli", *words[1:]], cwd=state.get("folder"), check=False)
     if done.returncode == 0 and options.fresh:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def differences(state: history.RunState) -> list[str]:
     """What is not as it was in the run: the code, Python, packages, the machine."""
-    found: list[str] = []
+    differs: list[str] = []
     for name, then, now in (
         ("commit", state.get("commit"), provenance.commit()),
         ("python", state.get("python"), platform.python_version()),
@@ -69,19 +69,19 @@ def differences(state: history.RunState) -> list[str]:
         ("driver", state.get("driver"), provenance.driver()),
     ):
         if name in state and then != now:
-            found.append(f"{name} {then} then, {now} now")
+            differs.append(f"{name} {then} then, {now} now")
     before, versions = state.get("versions", {}), provenance.versions()
     changed = [n for n in sorted({*before, *versions}) if before and before.get(n) != versions.get(n)]
-    found += [
+    differs += [
         f"{n} {before.get(n, 'not installed')} then, {versions.get(n, 'not installed')} now" for n in changed[:_SHOWN]
     ]
     if len(changed) > _SHOWN:
-        found.append(f"{len(changed) - _SHOWN} more packages")
-    return found
+        differs.append(f"{len(changed) - _SHOWN} more packages")
+    return differs
 
 
 def _compare(before: history.RunState, artifacts: Path, fresh: Path) -> int:
-    """0 if every trained or converted model has the same bytes as then, else 4.
+    """``STAGE_FAILED`` unless every trained or converted model has the same bytes as then.
 
     Args:
         before: the state of the run.
@@ -104,7 +104,7 @@ def _compare(before: history.RunState, artifacts: Path, fresh: Path) -> int:
         same &= equal
         print(f"{name}: {outcome}", file=sys.stderr)
     print(json.dumps({"run": before["run_id"], "again": folder.name, "same": same}))
-    return 0 if same else 4
+    return ExitCode.DONE if same else ExitCode.STAGE_FAILED
 
 
 def _exact_files(stage: history.StageState, artifacts: Path, entry: StageEntry) -> object:

@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pipelines.runs import history
+from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
+from stages.errors import ExitCode
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the table, newest first."""
     parser = argparse.ArgumentParser(prog="detpress runs", description="The runs of this folder, newest first.")
     parser.add_argument("--last", type=int, metavar="N", help="only the newest N")
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"there are no runs under {(artifacts / 'runs').resolve()}")
     else:
         _print(rows)
-    return 0
+    return ExitCode.DONE
 
 
 def row(folder: Path) -> dict[str, Any]:
@@ -97,9 +98,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
             size(r["engine_bytes"]),
             r["backend"] or "",
         )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
+    console = stdout_console(200)
     console.print(table)
 
 

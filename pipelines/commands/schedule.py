@@ -16,7 +16,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.scheduling import records
 from pipelines.system.redact import redact_text
 from stages.codec import to_json
-from stages.errors import ConfigError, InputError
+from stages.errors import ConfigError, ExitCode, InputError
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _OWN = re.compile(r"[+~]*schedule([.=@]|$)")
 """Overrides that are the scheduler's own; the rest is what `detpress retrain` gets."""
-_EXIT_CODES = {outcome: code for code, outcome in records.BY_EXIT_CODE.items() if code != 130}
-_BUSY = 4
+_EXIT_CODES = {outcome: code for code, outcome in records.BY_EXIT_CODE.items() if code != ExitCode.INTERRUPTED}
+_BUSY = ExitCode.STAGE_FAILED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see detpress schedule --help")
 
 
-def main(arguments: Sequence[str], debug: bool) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Run one command line: a sub-command, or overrides."""
     name = arguments[0] if arguments else ""
     if name in _CHANGES or name in _VIEWS:
@@ -80,7 +80,7 @@ def _register(config: PipelineConfig, arguments: Sequence[str], *, serve: bool) 
     print(f"schedule {spec.name}: {put(store, folder, spec)}", flush=True)
     store.shutdown()
     if not serve:
-        return 0
+        return ExitCode.DONE
     from pipelines.scheduling.serving import Service
 
     return Service(url, folder).run()
@@ -163,10 +163,8 @@ def _stored(name: str, arguments: Sequence[str]) -> int:
 
 def _pause(store: JobStore, folder: Path, job: Job) -> int:
     _set_due(store, folder, job.id, lambda job: None)
-    print(
-        f"{job.id}: paused; a run that goes on is not stopped. `detpress schedule resume {job.id}` lets it tick again"
-    )
-    return 0
+    print(f"{job.id}: paused; a run in progress is not stopped. `detpress schedule resume {job.id}` lets it tick again")
+    return ExitCode.DONE
 
 
 def _resume(store: JobStore, folder: Path, job: Job) -> int:
@@ -176,7 +174,7 @@ def _resume(store: JobStore, folder: Path, job: Job) -> int:
     due = _set_due(store, folder, job.id, lambda job: job.next_run_time or job.trigger.get_next_fire_time(None, now))
     hint = "" if serving(folder) else "; no scheduler runs: start `detpress schedule serve`"
     print(f"{job.id}: next tick {local(due)}{hint}")
-    return 0
+    return ExitCode.DONE
 
 
 def _remove(store: JobStore, folder: Path, job: Job) -> int:
@@ -184,8 +182,8 @@ def _remove(store: JobStore, folder: Path, job: Job) -> int:
 
     with editing(folder):
         store.remove_job(job.id)
-    print(f"{job.id}: removed; a run that goes on is not stopped, and its results stay")
-    return 0
+    print(f"{job.id}: removed; a run in progress is not stopped, and its results stay")
+    return ExitCode.DONE
 
 
 def _run(store: JobStore, folder: Path, job: Job) -> int:

@@ -14,6 +14,7 @@ from rich.text import Text
 from pipelines.scheduling import records
 from pipelines.scheduling.serving import local, serving
 from pipelines.system.redact import redact_text
+from stages.errors import ExitCode
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -27,22 +28,22 @@ def schedules(jobs: Sequence[Job], folder: Path, *, as_json: bool) -> int:
     served = serving(folder)
     if as_json:
         print(json.dumps({"schema_version": 1, "served": served, "schedules": rows}, indent=1))
-        return 0
+        return ExitCode.DONE
     table = Table("schedule", "when", "next tick", "now", "last", box=None, pad_edge=False)
     for row in rows:
         last = row["last"] or {}
-        said = f"{last.get('outcome', '-')} {last.get('ended') or last.get('at') or ''}".strip()
+        ended = f"{last.get('outcome', '-')} {last.get('ended') or last.get('at') or ''}".strip()
         table.add_row(
             row["name"],
             row["when"],
             "paused" if row["next"] is None else row["next"],
             row["now"] or "-",
-            Text(said, _COLORS.get(last.get("outcome", ""), "")),
+            Text(ended, _COLORS.get(last.get("outcome", ""), "")),
         )
     Console(highlight=False).print(table if rows else "the store has no schedule")
     if not served:
         print("no scheduler runs: nothing will be started until `detpress schedule serve` is")
-    return 0
+    return ExitCode.DONE
 
 
 def _row(job: Job) -> dict[str, Any]:
@@ -68,10 +69,10 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
     lines = records.read(artifacts, schedule)[-last:] if last > 0 else []
     if as_json:
         print(json.dumps({"schema_version": 1, "history": lines}, indent=1))
-        return 0
+        return ExitCode.DONE
     if not lines:
         print(f"there is no history under {records.root(artifacts).resolve()}")
-        return 0
+        return ExitCode.DONE
     table = Table("ended", "schedule", "try", "outcome", "why", box=None, pad_edge=False)
     for line in lines:
         outcome = str(line.get("outcome"))
@@ -84,4 +85,4 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
             f"{line.get('reason') or ''}{again}",
         )
     Console(highlight=False).print(table)
-    return 0
+    return ExitCode.DONE

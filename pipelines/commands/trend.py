@@ -7,16 +7,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.retraining.trend import LAST, collect
 from pipelines.runs.history import find_run, read_report
-from pipelines.runs.tables import LOG_WIDTH, print_table
+from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the trend and write it as a page; its path is the last line on stdout."""
     parser = argparse.ArgumentParser(
         prog="detpress trend",
@@ -45,14 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     title = f"{newest['model']} on {newest['data']}, {backend} {precision.upper()}"
     if options.json:
         print(json.dumps({"schema_version": 1, "title": title, "points": points}, indent=1))
-        return 0
+        return ExitCode.DONE
     from stages.report import trend
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"
     write_text(out, trend.page(points, title, trend.draw(points)))
     print(out)
-    return 0
+    return ExitCode.DONE

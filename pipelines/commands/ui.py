@@ -26,14 +26,14 @@ from pipelines.system import telemetry
 from pipelines.system.redact import redact_text
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
-from stages.errors import DetpressError, InputError
+from stages.errors import DetpressError, ExitCode, InputError
 
 START_SECONDS = 120.0  # it takes about 8 on an idle machine
 STOP_SECONDS = 20.0  # and more than 4 to stop
 MODE = "workflowType=machine_learning"  # else the pages open on traces of language models
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Serve the runs of an artifacts folder, or of the store that ``--uri`` names, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="detpress ui", description="Open the experiment tracking UI on the runs of this folder."
@@ -71,8 +71,8 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
         DetpressError: the server did not start; the message ends with its last lines.
     """
     if store_uri(options).startswith(("http://", "https://")):
-        _to_stderr(f"the runs are on the server that tracking.uri names: {redact_text(store_uri(options))}/#/?{MODE}")
-        return 0
+        _print(f"the runs are on the server that tracking.uri names: {redact_text(store_uri(options))}/#/?{MODE}")
+        return ExitCode.DONE
     who = login(os.environ)
     if who is None and not _is_loopback(host):
         raise InputError(
@@ -84,13 +84,11 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
         process = _start(options, host, port, log, who=who, names=names)
         try:
             _await(process, host, port, log)
-            _to_stderr(
-                f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n"
-            )
+            _print(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n")
             code = process.wait()
             raise DetpressError(f"the MLflow server ended by itself with exit code {code}:\n{_tail(log)}")
         except KeyboardInterrupt:
-            return 0
+            return ExitCode.DONE
         finally:
             _stop(process)
 
@@ -211,8 +209,8 @@ def _post(base: str, what: str, body: dict[str, Any], who: Login | None = None) 
     headers = {"Content-Type": "application/json"} | ({} if who is None else {"Authorization": who.header})
     request = urllib.request.Request(f"{base}/api/2.0/mlflow/{what}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
+        content: dict[str, Any] = json.load(answer)
+    return content
 
 
 def _tail(log: IO[str]) -> str:
@@ -220,5 +218,5 @@ def _tail(log: IO[str]) -> str:
     return "\n".join(f"    {line}" for line in redact_text(log.read()).splitlines()[-12:])
 
 
-def _to_stderr(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.system.redact import redact_text
-from stages.errors import DetpressError, InputError
+from stages.errors import DetpressError, ExitCode, InputError
 
 USER, PASSWORD = "DETPRESS_UI_USER", "DETPRESS_UI_PASSWORD"
 MIN_LENGTH = 12  # MLflow's own bound
@@ -101,7 +101,7 @@ def main() -> int:
         store.update_user(name, password=password, is_admin=True)
     else:
         store.create_user(name, password, is_admin=True)
-    return 0
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

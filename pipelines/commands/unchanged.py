@@ -10,8 +10,6 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.graph.user_inputs import with_labels
 from pipelines.runs import history
 
-EXIT_CODE = 5
-
 
 def repeated(config: PipelineConfig) -> Path | None:
     """``report.json`` of the finished run that ``config`` would repeat; ``None`` if there is something to do.

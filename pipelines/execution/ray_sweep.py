@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.system import telemetry
-from stages.errors import InputError, StageError, UnavailableError
+from stages.errors import ExitCode, InputError, StageError, UnavailableError
 
-LOST = 4
+LOST = ExitCode.STAGE_FAILED
 """Exit code of a job whose node died more often than it may be started again."""
 _TAIL = 15  # lines of a failed job's log that are shown
 _STORE_BYTES = 80_000_000  # Ray's smallest: nothing large passes through its object store
@@ -92,7 +92,7 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
     mine = _current[-1]
     ray = _ray()
     logs.mkdir(parents=True, exist_ok=True)
-    codes = [LOST] * len(jobs)
+    codes: list[int] = [LOST] * len(jobs)
     with _cluster(ray, options):
         task = ray.remote(
             num_cpus=options.cpus, num_gpus=options.gpus, resources=options.resources, max_retries=options.retries
@@ -180,10 +180,10 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
 
 def _require_room(ray: Any, options: RayOptions) -> None:
     """A job that fits on no node would wait for ever."""
-    wanted = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
+    demand = {"CPU": options.cpus, "GPU": options.gpus, **options.resources}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(name, 0) >= count for name, count in wanted.items()) for node in nodes):
-        asked = ", ".join(f"{count:g} {name}" for name, count in wanted.items() if count)
+    if not any(all(node.get(name, 0) >= count for name, count in demand.items()) for node in nodes):
+        asked = ", ".join(f"{count:g} {name}" for name, count in demand.items() if count)
         raise StageError(
             f"no node of the Ray cluster has {asked}, which a job takes; lower hydra.launcher.cpus or gpus"
         )
@@ -191,7 +191,7 @@ def _require_room(ray: Any, options: RayOptions) -> None:
 
 def _tell(number: int, overrides: Sequence[str], code: int, out: str, err: str) -> None:
     _to_stderr(f"job {number} ({' '.join(overrides)}): exit code {code}")
-    if code not in (0, 5):
+    if code not in (ExitCode.DONE, ExitCode.UNCHANGED):
         for line in err.splitlines()[-_TAIL:]:
             print(f"    {line}", file=sys.stderr)
     print(out, end="", flush=True)

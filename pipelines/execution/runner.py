@@ -21,7 +21,7 @@ from stages.codec import to_json
 from stages.contract import input_digests
 from stages.errors import AgreementError, DetpressError, StageError, StoreError
 
-__all__ = ["Input", "Node", "Ref", "Results", "Runner"]
+__all__ = ["Input", "Node", "Ref", "Results", "Runner", "RunnerSettings"]
 
 
 @dataclass
@@ -39,6 +39,19 @@ class Results:
     """Node id -> id of the earlier run that a timing was taken from."""
 
 
+@dataclass(frozen=True)
+class RunnerSettings:
+    """How stages run, whatever they are."""
+
+    seed: int
+    timeout: float | None = None
+    """Seconds that a stage may take."""
+    retries: int = 0
+    """How often a stage that failed while working is tried again."""
+    timings: str = FRESH
+    """When timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` (`execution/plan.py`)."""
+
+
 class Runner:
     """Runs nodes in order against one store, and tells an observer."""
 
@@ -46,34 +59,26 @@ class Runner:
         self,
         store: Store,
         observer: Observer,
+        settings: RunnerSettings,
         *,
-        seed: int,
         logs: Path,
-        timeout: float | None = None,
-        retries: int = 0,
-        timings: str = FRESH,
         run_id: str = "",
         provenance: Mapping[str, Any] | None = None,
-        turns: DeviceLocks | None = None,
+        devices: DeviceLocks | None = None,
     ) -> None:
         """
         Args:
-            timeout: seconds that a stage may take.
-            retries: how often a stage that failed while working is tried again.
-            timings: when timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` (`execution/plan.py`).
+            logs: folder for what each stage prints, ``NODE.log``.
             run_id, provenance: kept with the entries that this run makes.
-            turns: keeps measurements of other runs apart from this one's.
+            devices: keeps measurements of other runs apart from this one's.
         """
         self.store = store
         self.observer = observer
-        self.seed = seed
+        self.settings = settings
         self.logs = logs
-        self.timeout = timeout
-        self.retries = retries
-        self.timings = timings
         self.run_id = run_id
         self.provenance = dict(provenance or {})
-        self.turns = turns or DeviceLocks()
+        self.devices = devices or DeviceLocks()
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -94,9 +99,9 @@ class Runner:
 
     def _retimed(self, nodes: Sequence[Node], results: Results) -> bool:
         """Whether timings in the store are left there and taken anew."""
-        if self.timings != AUTO or not any(node.timed for node in nodes):
-            return self.timings == FRESH
-        return not timings_stand(survey(nodes, self.store, self.seed, timings=ANY, known=results.artifacts))
+        if self.settings.timings != AUTO or not any(node.timed for node in nodes):
+            return self.settings.timings == FRESH
+        return not timings_stand(survey(nodes, self.store, self.settings.seed, timings=ANY, known=results.artifacts))
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
@@ -115,7 +120,7 @@ class Runner:
 
     def _run_node(self, node: Node, results: Results, *, fresh: bool) -> None:
         inputs = node.resolve(results.artifacts)
-        key = node.key(inputs, self.seed)
+        key = node.key(inputs, self.settings.seed)
         info = StageInfo(
             id=node.id,
             stage=node.stage,
@@ -137,8 +142,7 @@ class Runner:
                     self._replay(entry, info)
                     if node.timed:
                         results.timed_in[node.id] = entry.run
-                        said = {"event": "info", "message": f"timed in run {entry.run}"}
-                        self.observer.stage_event(info, said)
+                        self._inform(info, f"timed in run {entry.run}")
             self._tell_problems(info, results)
         except (DetpressError, OSError) as error:
             self._tell_problems(info, results)
@@ -194,7 +198,7 @@ class Runner:
 
     def _compute_or_retry(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
         """Compute, and again if the stage failed in a way that may not repeat itself."""
-        for left in range(self.retries, 0, -1):
+        for left in range(self.settings.retries, 0, -1):
             try:
                 return self._compute(node, inputs, key, info)
             except StageError as error:
@@ -220,16 +224,16 @@ class Runner:
         def wait(message: str) -> None:
             self._inform(info, message)
 
-        turn = self.turns.timing(node.device, wait) if node.timed else self.turns.working(wait)
+        lock = self.devices.timing(node.device, wait) if node.timed else self.devices.working(wait)
         try:
-            with turn:
+            with lock:
                 started = time.monotonic()
                 artifact = run_worker(
                     self._request(node, inputs, pending),
                     folder=pending.folder,
                     log=self.logs / f"{node.id}.log",
                     on_event=on_event,
-                    timeout=self.timeout,
+                    timeout=self.settings.timeout,
                 )
                 seconds = time.monotonic() - started
             if self.store.folder(key).exists():
@@ -255,7 +259,7 @@ class Runner:
             "inputs": {f.name: to_json(getattr(inputs, f.name)) for f in dataclasses.fields(inputs)},
             "out": str(pending.out),
             "work": str(pending.work),
-            "seed": self.seed,
+            "seed": self.settings.seed,
             "threads": node.threads,
         }
 

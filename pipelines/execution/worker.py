@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.system import telemetry
-from stages import errors
 from stages.artifacts import Artifact
 from stages.codec import artifact_from_json
-from stages.errors import DetpressError, StageCrashed, StageError
+from stages.errors import StageCrashed, StageError
+from stages.processes.pipes import error_from_json, receive
 
 _GRACE_SECONDS = 3.5  # to write a checkpoint in; a stopped run ends within five seconds as a whole
 _LOG_TAIL = 12
@@ -79,7 +79,7 @@ def run_worker(
     if last.get("event") == "result" and code == 0:
         return artifact_from_json(last["artifact"])
     if last.get("event") == "error":
-        raise _rebuilt(last)
+        raise error_from_json(last)
     if late.is_set():
         raise StageError(
             f"the {request['stage']} stage took longer than run.stage_timeout={timeout:g} s and was stopped; "
@@ -102,11 +102,7 @@ def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any
     """Pass progress on until the worker closes its end; the result or error event is returned (or ``{}``)."""
     last: dict[str, Any] = {}
     assert process.stdout is not None
-    for line in process.stdout:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue  # a line cut off by the worker's death
+    for event in receive(process.stdout):
         if event.get("event") in ("result", "error"):
             last = event
         else:
@@ -124,17 +120,6 @@ def _end(process: subprocess.Popen[str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _rebuilt(event: Mapping[str, Any]) -> DetpressError:
-    """The worker's error as an exception of its own class, carrying the worker's traceback for ``--debug``."""
-    cls = getattr(errors, str(event["type"]), None)
-    if not (event.get("expected") and isinstance(cls, type) and issubclass(cls, DetpressError)):
-        cls = StageError
-    error = cls.__new__(cls)
-    Exception.__init__(error, event["message"])
-    error.trace = str(event["traceback"])
-    return error
 
 
 def _obituary(stage: str, code: int, log: Path) -> str:

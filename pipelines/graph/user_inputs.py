@@ -1,4 +1,4 @@
-"""What the user brought to a run: a model, class names, and a backend that can run here."""
+"""What the user and the machine bring to a run: a model, class names, threads, and a backend that can run here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.system import provenance
 from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
 from stages.backends.base import Unavailable
@@ -35,17 +36,18 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     """
     from stages.detection import coco, shapes
 
-    found: list[str] | None = None
+    data_labels: list[str] | None = None
     if config.data.kind == "shapes":
-        found = list(shapes.LABELS)
+        data_labels = list(shapes.LABELS)
     elif config.data.val_annotations or (config.finetune.enabled and config.data.train_annotations):
-        found = coco.read_labels(Path(config.data.val_annotations or config.data.train_annotations or ""))
-    labels = config.model.labels or found or list(coco.COCO_LABELS)
-    if found is not None and len(labels) != len(found) and not set(found) <= set(labels):
+        data_labels = coco.read_labels(Path(config.data.val_annotations or config.data.train_annotations or ""))
+    labels = config.model.labels or data_labels or list(coco.COCO_LABELS)
+    if data_labels is not None and len(labels) != len(data_labels) and not set(data_labels) <= set(labels):
         raise ConfigError(
             [
-                f"model.labels has {len(labels)} classes, the validation set {len(found)} ({', '.join(found)}), and "
-                "not all of these are among them: name the model's classes as the data set does"
+                f"model.labels has {len(labels)} classes, the validation set {len(data_labels)} "
+                f"({', '.join(data_labels)}), and not all of these are among them: name the model's classes as the "
+                "data set does"
             ]
         )
     return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
@@ -60,3 +62,15 @@ def require_a_backend(config: PipelineConfig) -> None:
             return
         reasons.append(f"{name}: {state.reason}; {state.install}")
     raise UnavailableError("none of the backends can run here: " + "; ".join(reasons))
+
+
+def require_backend(name: str) -> None:
+    """Raise UnavailableError unless this backend can run here."""
+    state = backends.get(name).availability()
+    if isinstance(state, Unavailable):
+        raise UnavailableError(f"backend {name} is unavailable: {state}")
+
+
+def threads_of(config: PipelineConfig) -> int:
+    """How many threads a stage may use: the config's number, else every core that this process may use."""
+    return config.threads or provenance.available_cores()

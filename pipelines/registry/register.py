@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
@@ -45,8 +45,19 @@ def home_of(registry: Registry, version: Version, artifacts: Path) -> Path:
     return artifacts / "registry" / registry.name / version.tags["bundle_sha256"][:20]
 
 
-def bundle(config: PipelineConfig, run: Run, runner: Runner, of: Path | None = None) -> Bundle:
-    """Bundle the engine that is registered, as a stage of the run; its report has to be there already.
+@dataclass(frozen=True)
+class Candidate:
+    """An engine on its way to become a version."""
+
+    bundle: Bundle
+    images: Path | None
+    """What the run's images are like under it (``images.npz``), for the next retraining to compare with."""
+
+
+def candidate(config: PipelineConfig, run: Run, runner: Runner, of: Path | None = None) -> Candidate:
+    """Bundle the engine that is registered and describe its images, as stages of the run.
+
+    The report has to be there already.
 
     Args:
         of: the folder of the run that built it; ``None``: this one.
@@ -54,23 +65,22 @@ def bundle(config: PipelineConfig, run: Run, runner: Runner, of: Path | None = N
     Raises:
         DetpressError: what failed.
     """
+    return Candidate(_bundle(config, run, runner, of), _describe_images(config, run, runner))
+
+
+def _bundle(config: PipelineConfig, run: Run, runner: Runner, of: Path | None) -> Bundle:
     backend, precision = backend_of(config), precision_of(config)
     node = bundle_node(of or run.info.run_dir, runner.store, backend, precision, config.registry.golden)
     runner.run([node], run.results)
     run.save_state("RUNNING")
     if node.id in run.results.failures:
         raise run.results.failures[node.id]
-    made = run.results.artifacts[node.id]
-    assert isinstance(made, Bundle)
-    return made
+    bundle = run.results.artifacts[node.id]
+    assert isinstance(bundle, Bundle)
+    return bundle
 
 
-def described(config: PipelineConfig, run: Run, runner: Runner) -> Path | None:
-    """What the run's images are like under its engine, for the next one to compare with; ``None`` if that is off.
-
-    Raises:
-        DetpressError: what failed.
-    """
+def _describe_images(config: PipelineConfig, run: Run, runner: Runner) -> Path | None:
     if config.retrain.drift == "off":
         return None
     node = drift_node(config, ids.SUMMARY, Ref(ids.build(backend_of(config), precision_of(config))), None)
@@ -101,9 +111,8 @@ def register(
     config: PipelineConfig,
     registry: Registry,
     run: Run,
-    made: Bundle,
+    candidate: Candidate,
     model: Artifact | None,
-    more: Sequence[Path] = (),
     *,
     run_id: str | None = None,
 ) -> Version:
@@ -111,14 +120,14 @@ def register(
 
     Args:
         model: what the run started from; a training's checkpoint comes before it.
-        more: further files of the version.
         run_id: the run that built the engine, if it is not ``run``.
     """
+    bundle = candidate.bundle
     artifacts, run_dir = Path(config.run.artifacts).resolve(), run.info.run_dir
     run_id = run_id or run.info.run_id
     tags = {
-        "backend": made.backend,
-        "precision": str(made.precision),
+        "backend": bundle.backend,
+        "precision": str(bundle.precision),
         "hardware": run.info.hardware,
         "command": run.info.command[:5000],
     }
@@ -130,14 +139,14 @@ def register(
         tags["gates"] = "passed" if content["passed"] else f"failed: {', '.join(content['failed'])}"
         description = promotion.render(content)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".register-") as folder:
-        files = [Path(folder) / BUNDLE, *evidence, *more]
-        write_zip(made, files[0])
+        files = [Path(folder) / BUNDLE, *evidence, *([candidate.images] if candidate.images else [])]
+        write_zip(bundle, files[0])
         tags["bundle_sha256"] = sha256_of(files[0])
         if isinstance(checkpoint, Checkpoint):
             source = checkpoint.path(checkpoint.weights)
             files.append(_placed(source, Path(folder) / CHECKPOINT))
             tags["checkpoint_sha256"] = sha256_of(source)
-        return registry.add(run_id, ids.build(made.backend, made.precision), files, tags, description)
+        return registry.add(run_id, ids.build(bundle.backend, bundle.precision), files, tags, description)
 
 
 def fetch_checkpoint(registry: Registry, version: Version, artifacts: Path) -> Path | None:
@@ -151,8 +160,8 @@ def fetch_checkpoint(registry: Registry, version: Version, artifacts: Path) -> P
         return None
     target = home_of(registry, version, artifacts) / CHECKPOINT
     if not target.is_file() or sha256_of(target) != digest:
-        got = registry.fetch(version, CHECKPOINT, target.parent)
-        if got is None or sha256_of(got) != digest:
+        fetched = registry.fetch(version, CHECKPOINT, target.parent)
+        if fetched is None or sha256_of(fetched) != digest:
             raise StoreError(
                 f"{registry.name} version {version.number}: its {CHECKPOINT} in MLflow is missing or not what was "
                 "registered; set retrain.finetune=false, or promote another version"

@@ -1,9 +1,9 @@
-"""MLflow's Model Registry: the engines of one registered model, the champion among them, and how it came to that.
+"""MLflow's Model Registry: the engines of one registered model, the champion among them, and the promotion history.
 
 A version is a bundle (`detpress bundle`) among the files of the engine's logged model, with the FP32 checkpoint it was
 made from and the evidence of its promotion. ``champion`` and ``challenger`` are MLflow's aliases. Moving one is a
-single write; each move is first written down as a tag of the registered model, ``history.NNNN``, and counts once the
-alias follows: a process that dies in between leaves a line that nobody believes.
+single write; each move is first recorded as a tag of the registered model, ``history.NNNN``. If the process dies in
+between, the entry is ignored, because the alias never moved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.registry.moves import PROMOTE, ROLLBACK, Move, effective, predecessor
-from pipelines.system.locks import exclusive
+from pipelines.system.locks import signed
 from pipelines.system.redact import redact_text
 from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
@@ -74,22 +74,23 @@ class Registry:
 
     def version(self, number: str) -> Version:
         """Raises InputError if there is none of that number."""
-        for found in self.versions():
-            if found.number == number:
-                return found
-        known = ", ".join(v.number for v in self.versions()) or "none"
+        versions = self.versions()
+        for version in versions:
+            if version.number == number:
+                return version
+        known = ", ".join(version.number for version in versions) or "none"
         raise InputError(f"{self.name} has no version {number} in MLflow's registry; there is {known}")
 
     def versions(self) -> list[Version]:
         """Newest first."""
         with mlflow_errors(self.uri):
-            found = self.client.search_model_versions(f"name = '{self.name}'", max_results=1000)
-        return sorted(map(_version, found), key=lambda v: int(v.number), reverse=True)
+            versions = self.client.search_model_versions(f"name = '{self.name}'", max_results=1000)
+        return sorted(map(_version, versions), key=lambda v: int(v.number), reverse=True)
 
     def moves(self) -> list[Move]:
         """How the champion came to be, oldest first; moves that were noted and never made are left out."""
-        now = self.champion()
-        return effective([move for _, move in self._noted()], now.number if now else None)
+        champion = self.champion()
+        return effective([move for _, move in self._noted()], champion.number if champion else None)
 
     def fetch(self, version: Version, file: str, folder: Path) -> Path | None:
         """Bring a file of a version into ``folder``; ``None`` if the version has no such file."""
@@ -161,7 +162,7 @@ class Registry:
         return self._move(ROLLBACK, target, now.number)
 
     def _move(self, action: str, after: str, over: str | None, *, forced: bool = False) -> Move:
-        with exclusive(self._lock), mlflow_errors(self.uri):
+        with signed(self._lock), mlflow_errors(self.uri):
             champion = self.champion()
             before = champion.number if champion else None
             if before != over:
@@ -185,7 +186,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        made = self.client.create_model_version(
+        version = self.client.create_model_version(
             self.name,
             source=model.artifact_location,
             run_id=run.info.run_id,
@@ -193,18 +194,18 @@ class Registry:
             description=description[:_DESCRIPTION],
             model_id=model.model_id,
         )
-        return _version(made)
+        return _version(version)
 
     def _logged(self, run_id: str, node: str) -> tuple[Run, LoggedModel]:
         experiments = [e.experiment_id for e in self.client.search_experiments()]
-        found = self.client.search_runs(experiments, f"tags.run_id = '{run_id}' and tags.node = 'pipeline'")
-        model = find(self.client, found[0].info.experiment_id, run_id, node) if found else None
+        runs = self.client.search_runs(experiments, f"tags.run_id = '{run_id}' and tags.node = 'pipeline'")
+        model = find(self.client, runs[0].info.experiment_id, run_id, node) if runs else None
         if model is None:
             raise StoreError(
                 f"MLflow at {redact_text(self.uri)} does not have the engine of run {run_id}; once it is reached, the "
                 "next run sends what was left; then run the command again"
             )
-        return found[0], model
+        return runs[0], model
 
     def _alias(self, alias: str) -> Version | None:
         from mlflow.exceptions import MlflowException
@@ -228,15 +229,15 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return []
                 raise
-        found = [(int(k.removeprefix(_HISTORY)), Move(**json.loads(v))) for k, v in tags.items() if _HISTORY in k]
-        return sorted(found, key=lambda one: one[0])
+        moves = [(int(k.removeprefix(_HISTORY)), Move(**json.loads(v))) for k, v in tags.items() if _HISTORY in k]
+        return sorted(moves, key=lambda numbered: numbered[0])
 
 
 def names(tracking: TrackingOptions) -> list[str]:
     """The registered models that detpress made."""
     with mlflow_errors(store_uri(tracking)):
-        found = connect(tracking).search_registered_models("tags.made_by = 'detpress'")
-        return sorted(str(model.name) for model in found)
+        models = connect(tracking).search_registered_models("tags.made_by = 'detpress'")
+        return sorted(str(model.name) for model in models)
 
 
 @contextlib.contextmanager
@@ -254,6 +255,6 @@ def mlflow_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _version(made: ModelVersion) -> Version:
-    tags: dict[str, Any] = dict(made.tags)
-    return Version(str(made.version), str(tags.get("run_id", "")), str(made.source), tags)
+def _version(model_version: ModelVersion) -> Version:
+    tags: dict[str, Any] = dict(model_version.tags)
+    return Version(str(model_version.version), str(tags.get("run_id", "")), str(model_version.source), tags)

@@ -15,7 +15,7 @@ from pipelines.execution.events import Observer
 from pipelines.execution.node import Node, Ref
 from pipelines.execution.runner import Runner
 from pipelines.graph.compress import compress_graph
-from pipelines.graph.user_inputs import user_model
+from pipelines.graph.user_inputs import threads_of, user_model
 from pipelines.registry import register
 from pipelines.registry.champion import Champion, add_existing_result, fetch_champion
 from pipelines.registry.names import backend_of, precision_of
@@ -27,10 +27,9 @@ from pipelines.retraining.snapshot import Snapshot
 from pipelines.retraining.state import State
 from pipelines.retraining.trend import write_trend
 from pipelines.runs.observers import default_observers
-from pipelines.runs.reporting import reported, runner_for, stop_on_input
+from pipelines.runs.reporting import reported, runner_for, stop_on_failure, stop_on_input
 from pipelines.runs.run import Run, open_run
 from pipelines.runs.tables import print_tables
-from pipelines.system import provenance
 from stages.artifacts import Artifact, ImageSummary, sha256_of
 from stages.catalog import stage_entry
 from stages.champion.promotion import PromotionContent
@@ -53,7 +52,7 @@ def challenge(
     registry: Registry,
     champion: Version | None,
     state: State,
-    now: Snapshot,
+    current: Snapshot,
     outcome: Outcome,
     *,
     command: Sequence[str],
@@ -62,7 +61,7 @@ def challenge(
     """Make a challenger of the config, judge and register it.
 
     Args:
-        now: how things stand; accepted once the check of the data has passed.
+        current: the user's files and the environment as they are; accepted once the check of the data has passed.
         outcome: gets the run's id and what is known of it, whatever happens then.
 
     Raises:
@@ -70,21 +69,21 @@ def challenge(
         DetpressError: a stage failed, or MLflow cannot be used; the champion is left alone.
     """
     artifacts = Path(config.run.artifacts).resolve()
-    there = fetch_champion(registry, champion, artifacts) if champion else None
+    champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
     config = start_from(config, registry, champion, artifacts)
     model = user_model(config)
-    nodes = compress_graph(config, model, threads=config.threads or provenance.available_cores())
+    nodes = compress_graph(config, model, threads=threads_of(config))
     if observers is None:
         observers = default_observers(config, hand_over=False)
     with open_run(config, pipeline="retrain", command=command, observers=observers) as run:
         outcome.run_id = run.info.run_id
         if config.retrain.check_drop:
-            data_checks.check(state.accepted(), now, config)
+            data_checks.check(state.accepted(), current, config)
         runner = runner_for(config, run)
         runner.run([node for node in nodes if stage_entry(node.stage).collects], run.results)
         _stop(run)
-        _look_for_drift(config, run, runner, registry, there, outcome)
-        state.accept(now)
+        _look_for_drift(config, run, runner, registry, champion_engine, outcome)
+        state.accept(current)
         runner.run([node for node in nodes if not stage_entry(node.stage).collects], run.results)
         path, content = reported(config, run, runner, nodes)
         print_tables(content)
@@ -92,15 +91,13 @@ def challenge(
         _stop(run, but=others)
         _require_agreement(config, content)
         write_trend(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
-        if there is not None and _same_engine(config, run, there):
+        if champion_engine is not None and _same_engine(config, run, champion_engine):
             run.observer.run_finished("FINISHED", content, path.parent)
             return Verdict(None, None)
-        made = register.bundle(config, run, runner)
-        images = register.described(config, run, runner)
-        evidence = judge(config, run, runner, run.info.run_id, there)
+        candidate = register.candidate(config, run, runner)
+        evidence = judge(config, run, runner, run.info.run_id, champion_engine)
         run.observer.run_finished("FINISHED", content, path.parent)
-    more = [images] if images else []
-    return Verdict(register.register(config, registry, run, made, model, more), evidence)
+    return Verdict(register.register(config, registry, run, candidate, model), evidence)
 
 
 def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champion: Champion | None) -> PromotionContent:
@@ -136,7 +133,7 @@ def start_from(config: PipelineConfig, registry: Registry, champion: Version | N
             raise ConfigError(
                 [
                     f"retrain.finetune: the champion (version {champion.number}) was made from an exported model or "
-                    "from random weights, so there is no checkpoint to go on from; set it to false"
+                    "from random weights, so there is no checkpoint to continue from; set it to false"
                 ]
             )
         model = dataclasses.replace(model, weights=str(weights), weights_sha256=None)
@@ -159,13 +156,13 @@ def _look_for_drift(
     node: Node = register.drift_node(config, ids.DRIFT, Ref(ids.CHAMPION_ENGINE), Ref(ids.CHAMPION_IMAGES))
     runner.run([node], run.results)
     _stop(run)
-    found: Artifact = run.results.artifacts[node.id]
-    assert isinstance(found, ImageSummary)
-    outcome.more["drift"] = found.drifted
-    if found.drifted and config.retrain.drift == "refuse":
+    summary: Artifact = run.results.artifacts[node.id]
+    assert isinstance(summary, ImageSummary)
+    outcome.more["drift"] = summary.drifted
+    if summary.drifted and config.retrain.drift == "refuse":
         from stages.champion.drift import sentence
 
-        content = json.loads(found.path("drift.json").read_text(encoding="utf-8"))
+        content = json.loads(summary.path("drift.json").read_text(encoding="utf-8"))
         raise DataError(f"{sentence(content)}; look at them, then accept them with retrain.drift=warn")
 
 
@@ -184,7 +181,4 @@ def _same_engine(config: PipelineConfig, run: Run, champion: Champion) -> bool:
 def _stop(run: Run, but: Collection[str] = ()) -> None:
     """Raise the first failure, the user's first; failures of the nodes ``but`` are left to the report."""
     stop_on_input(run)
-    for name, failure in run.results.failures.items():
-        if name not in but:
-            run.save_state("FAILED")
-            raise failure
+    stop_on_failure(run, but)

@@ -23,15 +23,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.retraining import journal
 from pipelines.system.failures import tell
 from pipelines.system.files import write_text
-from pipelines.system.locks import exclusive
+from pipelines.system.locks import signed
 from pipelines.system.redact import redact, redact_text
+from stages.errors import ExitCode
 
 PROMOTED, KEPT, UNCHANGED = "promoted", "kept", "unchanged"
 REFUSED, FAILED, INTERRUPTED = "refused", "failed", "interrupted"
-KILLED = 128 + 9
 _RUNNING = "running.json"
 
 
@@ -52,6 +51,10 @@ class Outcome:
     more: dict[str, Any] = field(default_factory=dict)
     """``changes`` that started it, ``failed_gates``, ``drift``."""
 
+    def end(self, outcome: str, reason: str, exit_code: int) -> None:
+        """Set how it ended."""
+        self.outcome, self.reason, self.exit_code = outcome, reason, exit_code
+
 
 def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -66,11 +69,12 @@ class Journal:
         self.history = self.folder / "history.jsonl"
 
     def begin(self, command: str) -> str:
-        """Note that a retraining goes on; returns when it began. One that died without a word is written down first."""
+        """Note that a retraining runs; returns when it began. One that was killed before is recorded first."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self._left():
-            reason = "its process was killed; the next one goes on from what it had finished"
-            self.write(Outcome(INTERRUPTED, reason, KILLED, started=left["started"], command=left["command"]))
+        for killed in self._killed():
+            reason = "its process was killed; the next one continues from what it had finished"
+            started, command = killed["started"], killed["command"]
+            self.write(Outcome(INTERRUPTED, reason, ExitCode.KILLED, started=started, command=command))
         started = now()
         write_text(self.folder / _RUNNING, json.dumps({"started": started, "command": command, "pid": os.getpid()}))
         return started
@@ -90,16 +94,16 @@ class Journal:
 
     def lines(self) -> list[dict[str, Any]]:
         """Every outcome, oldest first; a line cut off by a full disk is left out."""
-        found: list[dict[str, Any]] = []
+        outcomes: list[dict[str, Any]] = []
         if self.history.is_file():
             for line in self.history.read_text(encoding="utf-8").splitlines():
                 try:
-                    found.append(json.loads(line))
+                    outcomes.append(json.loads(line))
                 except ValueError:
                     continue
-        return found
+        return outcomes
 
-    def _left(self) -> Iterator[dict[str, str]]:
+    def _killed(self) -> Iterator[dict[str, str]]:
         try:
             state = json.loads((self.folder / _RUNNING).read_text())
         except FileNotFoundError:
@@ -112,20 +116,19 @@ class Journal:
 def run_and_record(
     artifacts: Path, command: Sequence[str], work: Callable[[Outcome], None], *, debug: bool = False
 ) -> tuple[int, Path]:
-    """Do ``work`` under the lock of the retraining, and write down what came of it, whatever that is."""
-    log, said = Journal(artifacts), shlex.join(redact(list(command)))
-    with exclusive(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
-        outcome = Outcome(journal.FAILED, "", 4, command=said, started=log.begin(said))
+    """Do ``work`` under the lock of the retraining, and record its outcome, whatever that is."""
+    log, line = Journal(artifacts), shlex.join(redact(list(command)))
+    with signed(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+        outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=line, started=log.begin(line))
         try:
             work(outcome)
         except Exception as error:
             code = tell(error, debug=debug)
-            outcome.outcome = journal.REFUSED if code == 2 else journal.FAILED
-            outcome.reason, outcome.exit_code = redact_text(str(error).strip() or type(error).__name__), code
+            reason = redact_text(str(error).strip() or type(error).__name__)
+            outcome.end(REFUSED if code == ExitCode.WRONG_INPUT else FAILED, reason, code)
         except BaseException as stop:
-            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
-            outcome.outcome, outcome.exit_code = journal.INTERRUPTED, code
-            outcome.reason = "it was stopped; the same command goes on from what it had finished"
+            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED
+            outcome.end(INTERRUPTED, "it was stopped; the same command continues from what it had finished", code)
             print(log.write(outcome), flush=True)
             raise
         else:

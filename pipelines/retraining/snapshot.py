@@ -56,19 +56,19 @@ def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | 
 
 def changed(before: Snapshot, now: Snapshot, options: RetrainOptions) -> list[str]:
     """What differs and is watched, a sentence each, most telling first."""
-    watch, found = options.watch, []
+    watch, changes = options.watch, list[str]()
     if watch.images:
-        found += _images(before["images"], now["images"], options.min_images)
+        changes += _images(before["images"], now["images"], options.min_images)
     if watch.labels:
-        for split, told in now["labels"].items():
-            if told["sha256"] != before["labels"].get(split, {}).get("sha256"):
-                found.append(f"the labels of {split} are others")
+        for split, labels in now["labels"].items():
+            if labels["sha256"] != before["labels"].get(split, {}).get("sha256"):
+                changes.append(f"the labels of {split} are others")
     if watch.checkpoint and before["checkpoint"] != now["checkpoint"]:
-        found.append("the checkpoint is another")
-    for name, wanted in (("packages", watch.packages), ("driver", watch.driver)):
-        if wanted:
-            found += _values(before[name], now[name])
-    return found + _values(before["config"], now["config"])
+        changes.append("the checkpoint is another")
+    for name, watched in (("packages", watch.packages), ("driver", watch.driver)):
+        if watched:
+            changes += _values(before[name], now[name])
+    return changes + _values(before["config"], now["config"])
 
 
 def image_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
@@ -81,48 +81,48 @@ def image_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[li
 
 def label_summary(path: Path) -> dict[str, Any]:
     """What a COCO file says in short; a file that is no COCO is left to the stage that tells what is wrong with it."""
-    found: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
+    summary: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
-        found |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
-        found["boxed"] = len({a["image_id"] for a in content["annotations"]})
+        summary["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
+        summary |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
+        summary["boxed"] = len({a["image_id"] for a in content["annotations"]})
     except (ValueError, KeyError, TypeError):
         pass
-    return found
+    return summary
 
 
 def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
     """Split -> its folder of images and its label file, as far as a retraining reads them."""
     data = config.data
-    wanted = {"unlabeled": (data.unlabeled_images, None), "val": (data.val_images, data.val_annotations)}
+    splits = {"unlabeled": (data.unlabeled_images, None), "val": (data.val_images, data.val_annotations)}
     if config.finetune.enabled or config.retrain.finetune:
-        wanted["train"] = (data.train_images, data.train_annotations)
-    return {name: (folder, labels) for name, (folder, labels) in wanted.items() if folder}
+        splits["train"] = (data.train_images, data.train_annotations)
+    return {name: (folder, labels) for name, (folder, labels) in splits.items() if folder}
 
 
 def _files(folder: Path, known: Mapping[str, Any]) -> dict[str, list[Any]]:
     from stages.detection.images import list_images
 
-    found: dict[str, list[Any]] = {}
+    files: dict[str, list[Any]] = {}
     for path in list_images(folder):
         stat, name = path.stat(), path.relative_to(folder).as_posix()
         old = known.get(name, [None, None, ""])
         same = old[:2] == [stat.st_size, stat.st_mtime_ns]
-        found[name] = [stat.st_size, stat.st_mtime_ns, old[2] if same else sha256_of(path)]
-    return found
+        files[name] = [stat.st_size, stat.st_mtime_ns, old[2] if same else sha256_of(path)]
+    return files
 
 
 def _packages(config: PipelineConfig, model: Artifact | None) -> dict[str, str]:
     nodes = compress_graph(config, model, threads=1)
     if config.retrain.finetune and not config.finetune.enabled:
         nodes += finetune_nodes(config, model, threads=1)
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for node in nodes:
         for name in stage_class(node.stage).packages:
-            found[name] = _version(name)
-        found |= {str(k): str(v) for k, v in node.fingerprint.items()}
-    return dict(sorted(found.items()))
+            versions[name] = _version(name)
+        versions |= {str(k): str(v) for k, v in node.fingerprint.items()}
+    return dict(sorted(versions.items()))
 
 
 def _version(distribution: str) -> str:
@@ -134,41 +134,41 @@ def _version(distribution: str) -> str:
 
 def _config(config: PipelineConfig) -> dict[str, Any]:
     plain = redact(to_json(config))
-    found: dict[str, Any] = {}
-    _flatten({name: part for name, part in plain.items() if name not in NOT_RESULTS}, "", found)
-    found["retrain.finetune"] = config.retrain.finetune
-    return found
+    flat: dict[str, Any] = {}
+    _flatten({name: part for name, part in plain.items() if name not in NOT_RESULTS}, "", flat)
+    flat["retrain.finetune"] = config.retrain.finetune
+    return flat
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str, found: dict[str, Any]) -> None:
+def _flatten(tree: Mapping[str, Any], prefix: str, flat: dict[str, Any]) -> None:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _flatten(value, f"{prefix}{name}.", found)
+            _flatten(value, f"{prefix}{name}.", flat)
         else:
-            found[f"{prefix}{name}"] = value
+            flat[f"{prefix}{name}"] = value
 
 
 def _images(before: Mapping[str, Any], now: Mapping[str, Any], least: int) -> list[str]:
     """Changed images, if they are enough; one that lies in two splits (without labels, too) counts once."""
-    told: list[str] = []
+    changes: list[str] = []
     names: set[str] = set()
     for split, files in now.items():
         old = before.get(split, {})
         came, went, other = image_changes(old, files)
         words = ((came, "new"), (went, "gone"), (other, "changed"))
         if parts := [f"{len(part)} {word}" for part, word in words if part]:
-            told.append(f"images of {split}: {', '.join(parts)}")
+            changes.append(f"images of {split}: {', '.join(parts)}")
         names |= {files[name][2] for name in [*came, *other]} | {old[name][2] for name in went}
-    return told if len(names) >= least else []
+    return changes if len(names) >= least else []
 
 
 def _values(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    found = [
+    changes = [
         f"{name} {_shown(before.get(name))} -> {_shown(now.get(name))}"
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
-    return found if len(found) <= _SHOWN else [*found[:_SHOWN], f"{len(found) - _SHOWN} more values"]
+    return changes if len(changes) <= _SHOWN else [*changes[:_SHOWN], f"{len(changes) - _SHOWN} more values"]
 
 
 def _shown(value: Any) -> str:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from stages.report.trend import Point
 
 LAST = 30
-
-
 HTML, PNG = "report-trend.html", "report-trend.png"
 
 
@@ -24,7 +22,7 @@ def collect(artifacts: Path, model: str, data: str, backend: str, precision: str
 
     crowned = {line.get("run_id") for line in Journal(artifacts).lines() if line.get("outcome") == PROMOTED}
     load = compare_runs.stored(artifacts / "store")
-    found: list[Point] = []
+    points: list[Point] = []
     for folder in history.folders(artifacts):
         report = history.read_report(folder)
         if report is None or (report["model"], report["data"]) != (model, data):
@@ -32,10 +30,10 @@ def collect(artifacts: Path, model: str, data: str, backend: str, precision: str
         point = trend.point(report, backend, precision, load)
         if point is not None:
             state = history.read_state(folder) or {}
-            found.append({**point, "started": str(state.get("started", "")), "champion": folder.name in crowned})
-        if len(found) == last:
+            points.append({**point, "started": str(state.get("started", "")), "champion": folder.name in crowned})
+        if len(points) == last:
             break
-    return found[::-1]
+    return points[::-1]
 
 
 def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: str, precision: str) -> None:

@@ -12,11 +12,11 @@ from stages.artifacts import Bundle, sha256_of
 _DATED = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same content is the same zip
 
 
-def pack(made: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
+def pack(bundle: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
     """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
-    name = f"{run_id}-{made.backend}-{made.precision}"
+    name = f"{run_id}-{bundle.backend}-{bundle.precision}"
     target = target or artifacts / "bundles" / f"{name}.zip"
-    write_zip(made, target)
+    write_zip(bundle, target)
     digest = sha256_of(target)
     record = artifacts / "bundles" / f"{name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -24,16 +24,16 @@ def pack(made: Bundle, artifacts: Path, run_id: str, target: Path | None = None)
     return target, digest
 
 
-def write_zip(made: Bundle, target: Path) -> None:
+def write_zip(bundle: Bundle, target: Path) -> None:
     """Write a bundle's folder as a zip; the same content is the same zip."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in sorted(made.files):
+        for name in sorted(bundle.files):
             entry = zipfile.ZipInfo(name, _DATED)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            with made.path(name).open("rb") as source, archive.open(entry, "w") as sink:
+            with bundle.path(name).open("rb") as source, archive.open(entry, "w") as sink:
                 while chunk := source.read(1 << 20):
                     sink.write(chunk)
     temporary.replace(target)

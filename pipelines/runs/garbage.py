@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from pipelines.execution.plan import folder_size
 from pipelines.runs import history
+from pipelines.runs.tables import stdout_console
 from pipelines.store.local import Store
-from pipelines.system.run_lock import is_alive
+from pipelines.system.run_lock import LOCK, is_alive
 from pipelines.system.units import size
 
 
@@ -42,35 +42,35 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
     live = [folder for folder in folders if is_alive(folder)]
     kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
     used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
-    # A live run writes down what it made only after it made it.
-    begun = min(((folder / ".running").stat().st_mtime for folder in live), default=float("inf"))
-    found = Garbage(kept=sorted(kept))
+    # A live run records what it made only after it made it.
+    begun = min(((folder / LOCK).stat().st_mtime for folder in live), default=float("inf"))
+    unused = Garbage(kept=sorted(kept))
     for key in store.names():
         folder = store.entries / key
         count = folder_size(folder)
-        found.store_bytes += count
+        unused.store_bytes += count
         if key not in used and folder.stat().st_ctime < begun:
-            found.entries[key] = count
+            unused.entries[key] = count
     oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
     for folder in sorted(store.works.glob("*/")):
         if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
-            found.work[folder.name] = folder_size(folder)
+            unused.work[folder.name] = folder_size(folder)
     for folder in sorted((store.entries / ".tmp").glob("*/")):
-        found.temporary[folder.name] = folder_size(folder)
+        unused.temporary[folder.name] = folder_size(folder)
     if runs:
-        found.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}
-    return found
+        unused.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}
+    return unused
 
 
-def collect(artifacts: Path, found: Garbage) -> dict[str, int]:
+def collect(artifacts: Path, unused: Garbage) -> dict[str, int]:
     """Remove it; returns what was left because its lock is held."""
     store = Store(artifacts)
     store.prepare()
-    busy = {key: count for key, count in found.entries.items() if not store.remove(key)}
-    busy |= {name: count for name, count in found.work.items() if not store.remove_work(name)}
+    busy = {key: count for key, count in unused.entries.items() if not store.remove(key)}
+    busy |= {name: count for name, count in unused.work.items() if not store.remove_work(name)}
     swept = {folder.name for folder in store.sweep()}
-    busy |= {name: count for name, count in found.temporary.items() if name not in swept}
-    for name in found.runs:
+    busy |= {name: count for name, count in unused.temporary.items() if name not in swept}
+    for name in unused.runs:
         shutil.rmtree(artifacts / "runs" / name)
     return busy
 
@@ -102,26 +102,24 @@ def _begin(folder: Path) -> float:
     return (config if config.is_file() else folder).stat().st_mtime
 
 
-def show(found: Garbage) -> None:
+def show(unused: Garbage) -> None:
     """Print what can go, with sizes."""
     table = Table(box=None, pad_edge=False)
     table.add_column("what")
     table.add_column("name", overflow="fold")
     table.add_column("size", justify="right")
     for what, part in (
-        ("result", found.entries),
-        ("checkpoint", found.work),
-        ("left behind", found.temporary),
-        ("run", found.runs),
+        ("result", unused.entries),
+        ("checkpoint", unused.work),
+        ("left behind", unused.temporary),
+        ("run", unused.runs),
     ):
         for name, count in part.items():
             table.add_row(what, name, size(count))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console = stdout_console(160)
     if table.row_count:
         console.print(table)
     console.print(
-        f"{size(found.bytes)} can go of {size(found.store_bytes)} in the store; "
-        f"kept is what {len(found.kept)} runs refer to"
+        f"{size(unused.bytes)} can go of {size(unused.store_bytes)} in the store; "
+        f"kept is what {len(unused.kept)} runs refer to"
     )

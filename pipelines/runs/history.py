@@ -12,7 +12,7 @@ from typing import TypedDict
 
 from pipelines.config.keys import close_to, suggestion
 from pipelines.system.files import write_text
-from pipelines.system.run_lock import _LOCK, is_alive
+from pipelines.system.run_lock import LOCK, is_alive
 from stages.errors import InputError
 from stages.report.schema import ReportContent
 
@@ -64,9 +64,9 @@ _RECENT = 100
 
 
 def mark_killed(artifacts: Path) -> list[str]:
-    """Let the ``run.json`` of runs that died without a word say KILLED; returns their ids."""
-    found: list[str] = []
-    for lock in sorted((artifacts / "runs").glob(f"*/{_LOCK}")):
+    """Let the ``run.json`` of runs whose process is gone say KILLED; returns their ids."""
+    killed: list[str] = []
+    for lock in sorted((artifacts / "runs").glob(f"*/{LOCK}")):
         folder = lock.parent
         if folder.is_symlink() or is_alive(folder):
             continue
@@ -75,9 +75,9 @@ def mark_killed(artifacts: Path) -> list[str]:
             continue  # it has just begun
         if state.get("status") == RUNNING:
             write_text(folder / "run.json", json.dumps({**state, "status": KILLED}, indent=1))
-            found.append(folder.name)
+            killed.append(folder.name)
         lock.unlink(missing_ok=True)
-    return found
+    return killed
 
 
 def folders(artifacts: Path) -> list[Path]:
@@ -85,8 +85,8 @@ def folders(artifacts: Path) -> list[Path]:
     runs = artifacts / "runs"
     if not runs.is_dir():
         return []
-    found = (p for p in runs.iterdir() if p.is_dir() and not p.is_symlink())
-    return sorted(found, key=lambda p: (p.name[:_STAMP], _begun(p), p.name), reverse=True)
+    run_dirs = (p for p in runs.iterdir() if p.is_dir() and not p.is_symlink())
+    return sorted(run_dirs, key=lambda p: (p.name[:_STAMP], _begun(p), p.name), reverse=True)
 
 
 def _begun(run_dir: Path) -> int:
@@ -125,7 +125,7 @@ def last_with(artifacts: Path, pipeline: str, digest: str) -> RunState | None:
 
 
 def interrupted(artifacts: Path, pipeline: str, digest: str) -> str | None:
-    """The id of the run that a new one goes on with: the newest of the same config, if it was killed."""
+    """The id of the run that a new one continues: the newest of the same config, if it was killed."""
     state = last_with(artifacts, pipeline, digest)
     return str(state["run_id"]) if state and state["status"] == KILLED else None
 

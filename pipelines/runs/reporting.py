@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,8 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
 from pipelines.execution.plan import ANY, AUTO, FRESH
-from pipelines.execution.runner import Node, Ref, Results, Runner
+from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
+from pipelines.runs.history import FAILED, FINISHED
 from pipelines.runs.outcome import exit_code
 from pipelines.runs.publish import publish
 from pipelines.runs.run import Run
@@ -19,7 +20,7 @@ from pipelines.system import provenance
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.paths import shorten
 from stages.catalog import STAGES
-from stages.errors import InputError, UnavailableError
+from stages.errors import ExitCode, InputError, UnavailableError
 from stages.options.report import ReportOptions
 from stages.report.report import load
 from stages.report.schema import Failure, ReportContent
@@ -37,7 +38,7 @@ def reported(config: PipelineConfig, run: Run, runner: Runner, nodes: Sequence[N
     runner.run([_report_node(run, config, nodes, results)], results)
     report = results.artifacts.get(ids.REPORT)
     if report is None:
-        run.save_state("FAILED")
+        run.save_state(FAILED)
         raise results.failures[ids.REPORT]
     content = load(report.root)
     run.save_state(run_status(exit_code(results, content, require_all=config.run.require_all_backends)))
@@ -49,13 +50,21 @@ def stop_on_input(run: Run) -> None:
     """Raise the first failure that the user's input is to blame for."""
     for failure in run.results.failures.values():
         if isinstance(failure, InputError):
-            run.save_state("FAILED")
+            run.save_state(FAILED)
+            raise failure
+
+
+def stop_on_failure(run: Run, but: Collection[str] = ()) -> None:
+    """Raise the first failure; those of the nodes ``but`` are left to the report."""
+    for name, failure in run.results.failures.items():
+        if name not in but:
+            run.save_state(FAILED)
             raise failure
 
 
 def run_status(code: int) -> str:
     """The status of a run that ends with an exit code: a failed gate is no failure of the run."""
-    return "FINISHED" if code in (0, 3) else "FAILED"
+    return FINISHED if code in (ExitCode.DONE, ExitCode.GATE_FAILED) else FAILED
 
 
 def timings_policy(config: PipelineConfig) -> str:
@@ -68,14 +77,16 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
     return Runner(
         open_store(Path(config.run.artifacts).resolve(), config.run.store),
         run.observer,
-        seed=config.seed,
+        RunnerSettings(
+            seed=config.seed,
+            timeout=config.run.stage_timeout,
+            retries=config.run.stage_retries,
+            timings=timings_policy(config),
+        ),
         logs=run.logs,
-        timeout=config.run.stage_timeout,
-        retries=config.run.stage_retries,
-        timings=timings_policy(config),
         run_id=run.info.run_id,
         provenance=run.provenance,
-        turns=DeviceLocks(config.run.locks, alone=config.run.timing_alone),
+        devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone),
     )
 
 

@@ -13,6 +13,7 @@ from pipelines.runs.garbage import Garbage, pinned, show
 from pipelines.store.remote import RemoteStore
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
+from stages.errors import ExitCode
 
 YOUNG_SECONDS = 86400.0
 
@@ -20,33 +21,33 @@ YOUNG_SECONDS = 86400.0
 def main(artifacts: Path, uri: str, keep_last: int, *, dry_run: bool, runs: bool) -> int:
     """Show, and unless ``dry_run`` remove, what none of the kept runs refers to."""
     store = RemoteStore(artifacts, uri)
-    found = garbage(store, keep_last, runs=runs)
-    show(found)
+    unused = garbage(store, keep_last, runs=runs)
+    show(unused)
     if not dry_run:
-        for name in found.entries:
+        for name in unused.entries:
             store.delete_remote(name)
-        for run in found.runs:
+        for run in unused.runs:
             store.remove_reference(run)
-        print(f"removed {size(found.bytes)}")
-    return 0
+        print(f"removed {size(unused.bytes)}")
+    return ExitCode.DONE
 
 
 def garbage(store: RemoteStore, keep_last: int, *, runs: bool = False) -> Garbage:
     """What can go there; nothing is removed.
 
-    Kept are the last ``keep_last`` runs of all machines, and of this one those that go on or that a link or a bundle
-    names.
+    Kept are the last ``keep_last`` runs of all machines, and of this one those that are still running or that a link or
+    a bundle names.
     """
     references = store.references()
     live = {folder.name for folder in history.folders(store.root) if is_alive(folder)}
     kept = {*list(references)[:keep_last], *live, *pinned(store.root)} & set(references)
     used = {entry for run in kept for entry in references[run]}
-    found = Garbage(kept=sorted(kept))
+    unused = Garbage(kept=sorted(kept))
     young = store.now() - YOUNG_SECONDS
     for name, (count, written) in sorted(store.stored().items()):
-        found.store_bytes += count
+        unused.store_bytes += count
         if name not in used and written < young:
-            found.entries[name] = count
+            unused.entries[name] = count
     if runs:
-        found.runs = {run: 0 for run in references if run not in kept}
-    return found
+        unused.runs = {run: 0 for run in references if run not in kept}
+    return unused

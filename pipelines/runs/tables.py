@@ -6,18 +6,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stages.report import float_blocks, tables
+from stages.report import float_blocks, sensitivity, tables
 from stages.report.schema import ReportContent
+from stages.report.schema_blocks import SensitivityContent
 
 LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
 
 
+def stdout_console(log_width: int = LOG_WIDTH) -> Console:
+    """Standard output for tables, ``log_width`` columns wide if it is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = log_width
+    return console
+
+
+def print_sensitivity(content: SensitivityContent) -> None:
+    """Print the table of ``sensitivity.json`` and how to read it."""
+    console = stdout_console()
+    print_table(sensitivity.table(content), console)
+    console.print(sensitivity.explained(content), soft_wrap=True, markup=False)
+
+
 def print_tables(content: ReportContent, console: Console | None = None) -> None:
     """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = console or stdout_console()
     shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
     if content.get("gates"):
         shown.append(tables.gate_table(content))
@@ -25,8 +39,8 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         shown.append(float_blocks.block_table(blocks))
     for source in shown:
         print_table(source, console)
-    if said := float_blocks.headline(content):
-        console.print(said, soft_wrap=True, markup=False)
+    if headline := float_blocks.headline(content):
+        console.print(headline, soft_wrap=True, markup=False)
     for sentence in tables.invalid_timings(content):
         console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """What is remembered of ticks, in files that a killed scheduler leaves whole.
 
 ``artifacts/schedule/open/TICK.json`` is a tick that has not ended, rewritten at each of its steps: after a kill -9 it
-says what has to be gone on with. ``artifacts/schedule/history.jsonl`` gets a line for every run and every tick that did
+says what has to be continued. ``artifacts/schedule/history.jsonl`` gets a line for every run and every tick that did
 not become one. ``artifacts/schedule/logs/`` has what the runs printed.
 """
 
@@ -23,8 +23,17 @@ from pipelines.scheduling.child import is_running
 from pipelines.system.files import write_text
 from pipelines.system.process_identity import is_gone, this_process
 from pipelines.system.redact import redact
+from stages.errors import ExitCode
 
-BY_EXIT_CODE = {0: PROMOTED, 2: REFUSED, 3: KEPT, 4: FAILED, 5: UNCHANGED, 130: INTERRUPTED, 143: INTERRUPTED}
+BY_EXIT_CODE: dict[int, str] = {
+    ExitCode.DONE: PROMOTED,
+    ExitCode.WRONG_INPUT: REFUSED,
+    ExitCode.GATE_FAILED: KEPT,
+    ExitCode.STAGE_FAILED: FAILED,
+    ExitCode.UNCHANGED: UNCHANGED,
+    ExitCode.INTERRUPTED: INTERRUPTED,
+    ExitCode.TERMINATED: INTERRUPTED,
+}
 RUNNING, WAITING, QUEUED, STOPPED = "running", "waiting", "queued", "stopped"
 
 
@@ -71,13 +80,13 @@ class Tick:
 
     @property
     def now(self) -> str:
-        """What goes on with it, in words."""
+        """What happens to it now, in words."""
         if not is_gone(self.owner):
             process = f", process {self.pid}" if self.pid and self.state == RUNNING else ""
             return f"{self.state} (try {max(1, self.attempt)}{process})"
         if self.pid and is_running(self.pid, self.pid_started):
             return f"running without a scheduler (process {self.pid})"
-        return "interrupted, goes on with the next scheduler"
+        return "interrupted, continues with the next scheduler"
 
     @property
     def _file(self) -> Path:
@@ -96,23 +105,23 @@ class Tick:
 
 def abandoned(artifacts: Path) -> list[Tick]:
     """The open ticks whose scheduler is gone, oldest first."""
-    found: list[Tick] = []
+    ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
             content = json.loads(path.read_text())
             tick = Tick(**{**content, "artifacts": artifacts})
             if is_gone(tick.owner):
-                found.append(tick)
-    return found
+                ticks.append(tick)
+    return ticks
 
 
 def open_ticks(artifacts: Path) -> list[Tick]:
     """Every tick that has not ended."""
-    found: list[Tick] = []
+    ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.append(Tick(**{**json.loads(path.read_text()), "artifacts": artifacts}))
-    return found
+            ticks.append(Tick(**{**json.loads(path.read_text()), "artifacts": artifacts}))
+    return ticks
 
 
 def recorded_outcome(tick: Tick, exit_code: int | None) -> dict[str, Any] | None:
@@ -167,14 +176,14 @@ def append(artifacts: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def read(artifacts: Path, schedule: str | None = None) -> list[dict[str, Any]]:
     """The history, oldest first; a line that was cut off by a crash is left out."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     with contextlib.suppress(FileNotFoundError):
         for line in (root(artifacts) / "history.jsonl").read_text().splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line)
                 if isinstance(entry, dict) and schedule in (None, entry.get("schedule")):
-                    found.append(entry)
-    return found
+                    entries.append(entry)
+    return entries
 
 
 def prune_logs(artifacts: Path, keep: int) -> None:

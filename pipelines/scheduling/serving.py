@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -28,7 +27,7 @@ from pipelines.scheduling.records import Tick
 from pipelines.scheduling.tick import TickRunner
 from pipelines.system import locks
 from pipelines.system.redact import redact_text
-from stages.errors import InputError
+from stages.errors import ExitCode, InputError
 
 _LOOK_SECONDS = 1.0
 """How often the store is looked at for what other processes changed: pause, resume, a new schedule."""
@@ -66,7 +65,7 @@ class Service:
         self._scheduler.add_listener(self._missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
 
     def run(self) -> int:
-        """Serve until SIGINT or SIGTERM; what runs then is stopped, and gone on with at the next start."""
+        """Serve until SIGINT or SIGTERM; what runs then is stopped, and continued at the next start."""
         with only_one(self._lock_folder), self.store.claimed(), stopping(self.stop):
             jobs = self.store.get_all_jobs()
             self._recover(jobs)
@@ -83,13 +82,13 @@ class Service:
                 self._scheduler.shutdown(wait=True)
                 for thread in self._threads:
                     thread.join()
-        return 0
+        return ExitCode.DONE
 
     def _tick(self, spec: Spec) -> None:
         TickRunner(spec, self.stop, say).run()
 
     def _recover(self, jobs: list[Job]) -> None:
-        """Go on with what an earlier scheduler left; the lock is tried before any tick can be due."""
+        """Continue what an earlier scheduler left; the lock is tried before any tick can be due."""
         specs = {job.id: job.kwargs["spec"] for job in jobs}
         for artifacts in sorted({Path(spec.artifacts) for spec in specs.values()}):
             for tick in records.abandoned(artifacts):
@@ -120,7 +119,7 @@ class Service:
         elif spec.options.overlap == "queue":
             outcome, reason = SKIPPED, "one tick waits already"
         else:
-            outcome, reason = SKIPPED, "the tick before it goes on"
+            outcome, reason = SKIPPED, "the tick before it is still running"
         tick = Tick(spec.name, Path(spec.artifacts))
         entry = {"schedule": spec.name, "tick": tick.id, "outcome": outcome, "reason": reason}
         line = records.append(Path(spec.artifacts), entry)
@@ -139,14 +138,12 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold the store for this process. Raises InputError if another scheduler serves it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".serving").open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.try_exclusive(stream):
             stream.seek(0)
             raise InputError(
                 f"a scheduler (process {stream.read().strip() or '?'}) serves this store already; add a schedule to it "
                 "with `detpress schedule add ...`, or give this one a store of its own (schedule.store)"
-            ) from None
+            )
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
@@ -162,8 +159,7 @@ def serving(folder: Path) -> bool:
 def editing(folder: Path) -> Iterator[None]:
     """Read a schedule and write it back with nobody in between."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".editing").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with (folder / ".editing").open("w") as stream, locks.exclusive(stream):
         yield
 
 

@@ -1,7 +1,7 @@
 """One tick: get the lock, run ``detpress retrain``, try again where that may help, tell how it ended.
 
 Each step is on disk before the next begins (``records.Tick``), so a scheduler that was killed anywhere in here is
-replaced by one that goes on from there.
+replaced by one that continues from there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 class TickRunner:
-    """Runs one tick of one schedule. ``stop`` ends it in order: the run is stopped and gone on with after a restart."""
+    """Runs one tick of one schedule. ``stop`` ends it in order: the run is stopped, and continued after a restart."""
 
     def __init__(self, spec: Spec, stop: threading.Event, say: Say) -> None:
         self.spec = spec
@@ -52,7 +52,7 @@ class TickRunner:
         if held is None:
             holder = locks.holder(self.lock)
             if self.options.overlap == "skip":
-                return self._end(tick, SKIPPED, f"the retraining before it goes on: {holder}")
+                return self._end(tick, SKIPPED, f"the retraining before it is still running: {holder}")
             self.say(f"waits for {holder}")
             tick.state = QUEUED
             tick.save()
@@ -62,7 +62,7 @@ class TickRunner:
         return self._attempts(tick, held)
 
     def resume(self, tick: Tick, held: int | None) -> dict[str, Any]:
-        """Go on with a tick whose scheduler is gone. A run that outlived it is waited for, never doubled.
+        """Continue a tick whose scheduler is gone. A run that outlived it is waited for, never doubled.
 
         Args:
             tick: as it was left.
@@ -80,22 +80,24 @@ class TickRunner:
             if held is None:
                 return self._given_up(tick)
         if tick.state == RUNNING and tick.attempt:
-            told = records.recorded_outcome(tick, None)
-            if told is not None and told["outcome"] not in _AGAIN:
-                return self._final(tick, held, told)
-            told = told or self._lost(tick)
+            result = records.recorded_outcome(tick, None)
+            if result is not None and result["outcome"] not in _AGAIN:
+                return self._final(tick, held, result)
+            result = result or self._lost(tick)
             if tick.resumes >= self.options.resumes:
-                told["reason"] = f"{told.get('reason')}; not started again (schedule.resumes={self.options.resumes})"
-                return self._final(tick, held, told)
-            self._write(tick, {**told, "again": True})
+                result["reason"] = (
+                    f"{result.get('reason')}; not started again (schedule.resumes={self.options.resumes})"
+                )
+                return self._final(tick, held, result)
+            self._write(tick, {**result, "again": True})
             tick.resumes += 1
-            self.say(f"{told['outcome']} while there was no scheduler; goes on from what is stored")
+            self.say(f"{result['outcome']} while there was no scheduler; continues from what is stored")
         elif tick.state == WAITING and not self._wait_until(tick.retry_at):
             return self._stopped(tick, held)
         return self._attempts(tick, held)
 
     def _lost(self, tick: Tick) -> dict[str, Any]:
-        """A run that left no word: marked as killed, in MLflow too."""
+        """A run that recorded no outcome: marked as killed, in MLflow too."""
         problem = tracking.mark_interrupted(self.artifacts, self.spec.tracking, Path(self.spec.folder))
         if problem:
             self.say(f"warning: MLflow was not told of the interruption: {problem}; the next run tells it")
@@ -109,16 +111,16 @@ class TickRunner:
             tick.attempt, tick.attempt_began, tick.state = tick.attempt + 1, time.time(), RUNNING
             tick.pid = 0
             tick.save()
-            told = self._one(tick, held)
-            if told is None:
+            result = self._one(tick, held)
+            if result is None:
                 return self._stopped(tick, held)
             tries += 1
             wait = min(self.options.backoff * 2 ** (tries - 1), self.options.max_backoff)
             late = self._left(tick) is not None and (self._left(tick) or 0) <= wait
-            if told["outcome"] not in _AGAIN or tries > self.options.retries or late or told.get("last"):
-                return self._final(tick, held, told)
-            self._write(tick, {**told, "again": True})
-            self.say(f"{told['outcome']}: {told.get('reason')}; tried again in {wait:g} s")
+            if result["outcome"] not in _AGAIN or tries > self.options.retries or late or result.get("last"):
+                return self._final(tick, held, result)
+            self._write(tick, {**result, "again": True})
+            self.say(f"{result['outcome']}: {result.get('reason')}; tried again in {wait:g} s")
             tick.state, tick.retry_at = WAITING, time.time() + wait
             tick.save()
             locks.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
@@ -145,19 +147,19 @@ class TickRunner:
                 child.end(self.options.grace)
                 reason = (
                     f"it was stopped at schedule.deadline={self.options.deadline:g} s; what finished is kept, "
-                    "the next tick goes on from there"
+                    "the next tick continues from there"
                 )
                 return {"outcome": FAILED, "reason": reason, "exit_code": child.poll(), "last": True}
         return records.recorded_outcome(tick, code)
 
     # --- how it ends --------------------------------------------------------------------------------------------
 
-    def _final(self, tick: Tick, held: int, told: dict[str, Any]) -> dict[str, Any]:
+    def _final(self, tick: Tick, held: int, result: dict[str, Any]) -> dict[str, Any]:
         os.close(held)
-        return self._end(tick, str(told["outcome"]), str(told.get("reason") or ""), told)
+        return self._end(tick, str(result["outcome"]), str(result.get("reason") or ""), result)
 
-    def _end(self, tick: Tick, outcome: str, reason: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
-        line = self._write(tick, {**(told or {}), "outcome": outcome, "reason": reason})
+    def _end(self, tick: Tick, outcome: str, reason: str, result: dict[str, Any] | None = None) -> dict[str, Any]:
+        line = self._write(tick, {**(result or {}), "outcome": outcome, "reason": reason})
         tick.close()
         self.say(f"{outcome}{f': {reason}' if reason else ''}")
         for problem in notify(self.options.notify, line):
@@ -179,7 +181,7 @@ class TickRunner:
             tick.state = STOPPED
             tick.save()
         os.close(held)
-        self.say("stopped with the scheduler; goes on when that is started again")
+        self.say("stopped with the scheduler; continues when that is started again")
         return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
 
     def _given_up(self, tick: Tick) -> dict[str, Any]:
@@ -188,7 +190,7 @@ class TickRunner:
             return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
         return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locks.holder(self.lock)}")
 
-    def _write(self, tick: Tick, told: dict[str, Any]) -> dict[str, Any]:
+    def _write(self, tick: Tick, result: dict[str, Any]) -> dict[str, Any]:
         names = ("outcome", "reason", "exit_code", "run_id", "version", "champion", "again")
         entry: dict[str, Any] = {
             "schedule": self.spec.name,
@@ -196,7 +198,7 @@ class TickRunner:
             "attempt": tick.attempt,
             "started": _stamp(tick.attempt_began or tick.began),
             "ended": now(),
-            **{name: told[name] for name in names if told.get(name) is not None},
+            **{name: result[name] for name in names if result.get(name) is not None},
             "log": str(tick.log) if tick.attempt else None,
         }
         return records.append(self.artifacts, entry)
@@ -210,7 +212,7 @@ class TickRunner:
     def _await_lock(self, tick: Tick, *, first: bool = False) -> int | None:
         """The lock once it is free; ``None`` if the scheduler is to stop, or the deadline passes first.
 
-        An outlived run is held to its deadline too: it is stopped then, and its tick goes on to its end.
+        An outlived run is held to its deadline too: it is stopped then, and its tick continues to its end.
         """
         while not self.stop.wait(_POLL_SECONDS):
             mine = first or self.artifacts not in _AWAITED

@@ -18,6 +18,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.runs import history
 from pipelines.system.redact import redact_text
 from pipelines.tracking.writer import VIEW_TAG
+from stages.errors import ExitCode
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -74,11 +75,11 @@ def main() -> int:
         history.mark_killed(Path(request["mark"]))
         if options.enabled:
             _sweep(options)
-        return 0
+        return ExitCode.DONE
     from pipelines.tracking.client import connect
 
     _write(connect(options), options, request["tick"])
-    return 0
+    return ExitCode.DONE
 
 
 def _sweep(options: TrackingOptions) -> None:
@@ -93,8 +94,8 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     from pipelines.tracking.client import artifact_location
 
     name = f"schedule {tick['schedule']}"
-    found = client.get_experiment_by_name(name)
-    experiment = found.experiment_id if found else client.create_experiment(name, artifact_location(options))
+    existing = client.get_experiment_by_name(name)
+    experiment = existing.experiment_id if existing else client.create_experiment(name, artifact_location(options))
     client.set_experiment_tag(experiment, VIEW_TAG, json.dumps(_view()))
     tags = {key: str(value) for key, value in tick.items() if value is not None}
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.system.locks import exclusive, try_exclusive
 from stages.artifacts import Artifact, digest_of, sha256_of
 from stages.codec import artifact_from_json, to_json
 from stages.errors import StoreError
@@ -95,8 +95,7 @@ class Store:
     def lock(self, key: Key) -> Iterator[None]:
         """Hold the key against other processes: of two that want one result, the second waits and then finds it."""
         path = self.entries / ".locks" / f"{key.stage}-{key.digest}"
-        with path.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with path.open("w") as stream, exclusive(stream):
             yield
 
     @contextmanager
@@ -153,12 +152,12 @@ class Store:
 
     def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
         """The plain records of a stage's entries, newest first, the unreadable ones left out."""
-        found: list[tuple[float, Path]] = []
+        dated: list[tuple[float, Path]] = []
         for path in (self.entries / stage).glob("*/entry.json"):
             with contextlib.suppress(OSError):  # it was collected in between
-                found.append((path.stat().st_mtime, path))
+                dated.append((path.stat().st_mtime, path))
         records: list[dict[str, Any]] = []
-        for _, path in sorted(found, reverse=True)[:newest]:
+        for _, path in sorted(dated, reverse=True)[:newest]:
             with contextlib.suppress(OSError, ValueError):
                 record = json.loads(path.read_text())
                 if record.get("schema") == SCHEMA:
@@ -226,10 +225,8 @@ class Store:
         removed: list[Path] = []
         for folder in sorted((self.entries / ".tmp").iterdir()):
             with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("w") as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # somebody is at it
+                if not try_exclusive(stream):
+                    continue  # a process computes it
                 shutil.rmtree(folder, ignore_errors=True)
                 removed.append(folder)
         return removed
@@ -244,7 +241,7 @@ class Store:
         )
 
     def remove(self, key: str) -> bool:
-        """Remove the entry ``STAGE/DIGEST``; ``False`` if somebody is at it."""
+        """Remove the entry ``STAGE/DIGEST``; ``False`` if a process holds its lock."""
         return self._unless_locked(key.replace("/", "-"), self.entries / key)
 
     def remove_work(self, name: str) -> bool:
@@ -253,9 +250,7 @@ class Store:
 
     def _unless_locked(self, lock: str, folder: Path) -> bool:
         with (self.entries / ".locks" / lock).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_exclusive(stream):
                 return False
             # Out of sight in one step, then away: a reader never sees half an entry.
             grave = Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{lock}-"))
@@ -277,10 +272,10 @@ def parse(data: Mapping[str, Any], name: str, folder: Path) -> Entry:
         if data["schema"] != SCHEMA:
             raise StoreError(f"{folder} has schema {data['schema']}, this version reads {SCHEMA}")
         artifact = artifact_from_json(data["artifact"])
-        kept = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
+        rest = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder / 'entry.json'} cannot be read: {error}") from error
-    return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *kept)
+    return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *rest)
 
 
 def check(entry: Entry) -> None:

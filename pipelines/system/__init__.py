@@ -1,4 +1,4 @@
 """This host: files, locks, devices, processes, versions, secrets. Knows nothing of runs or stages.
 
-Face: `locks.exclusive`, `devices.DeviceLocks`, `redact.redact`, `files.write_text`.
+Face: `locks.exclusive`, `locks.signed`, `devices.DeviceLocks`, `redact.redact`, `files.write_text`.
 """

@@ -7,18 +7,21 @@ it can ask for the whole host instead: it then waits until the stages of other r
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.system.locks import exclusive, shared
 from stages.errors import StoreError
 
 DEVICE, HOST = "device", "host"
 CPU, CUDA = "cpu", "cuda"
+_QUEUE, _STAGES = "door", "work"
+"""Names of two lock files. Another version of detpress on this host has to find the same ones."""
+_Lock = Callable[[int, Callable[[], object]], AbstractContextManager[None]]
 
 
 def device_of(options: Mapping[str, Any], fingerprint: Mapping[str, str]) -> str:
@@ -44,35 +47,31 @@ class DeviceLocks:
     @contextmanager
     def timing(self, device: str, wait: Callable[[str], None]) -> Iterator[None]:
         """Hold the device (or the host); ``wait`` is told what for, should it take long."""
-        with ExitStack() as held:
+        with ExitStack() as locks:
             if self.alone == HOST:
-                # Who stands in the doorway is next: a stream of other stages could keep a measurement out for ever.
-                held.enter_context(self._held("door", fcntl.LOCK_EX, "another measurement on this host", wait))
-                held.enter_context(self._held("work", fcntl.LOCK_EX, "the stages of other runs on this host", wait))
+                # Take the queue lock first, so that new stages cannot starve a waiting measurement.
+                locks.enter_context(self._lock(exclusive, _QUEUE, "another measurement on this host", wait))
+                locks.enter_context(self._lock(exclusive, _STAGES, "the stages of other runs on this host", wait))
             else:
-                held.enter_context(self.working(wait))
+                locks.enter_context(self.working(wait))
             name = device if device != CUDA else f"{CUDA}-{_first_gpu()}"
-            held.enter_context(self._held(name, fcntl.LOCK_EX, f"another measurement on {name}", wait))
+            locks.enter_context(self._lock(exclusive, name, f"another measurement on {name}", wait))
             yield
 
     @contextmanager
     def working(self, wait: Callable[[str], None]) -> Iterator[None]:
         """Tell that a stage computes, so that a measurement that wants the host for itself can wait for its end."""
-        with ExitStack() as held:
-            with self._held("door", fcntl.LOCK_SH, "a measurement that has this host for itself", wait):
-                held.enter_context(self._held("work", fcntl.LOCK_SH, "a measurement on this host", wait))
+        with ExitStack() as locks:
+            with self._lock(shared, _QUEUE, "a measurement that has this host for itself", wait):
+                locks.enter_context(self._lock(shared, _STAGES, "a measurement on this host", wait))
             yield
 
     @contextmanager
-    def _held(self, name: str, how: int, who: str, wait: Callable[[str], None]) -> Iterator[None]:
+    def _lock(self, how: _Lock, name: str, holder: str, wait: Callable[[str], None]) -> Iterator[None]:
         descriptor = self._open(name)
         try:
-            try:
-                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait(f"waits for {who}")
-                fcntl.flock(descriptor, how)
-            yield
+            with how(descriptor, lambda: wait(f"waits for {holder}")):
+                yield
         finally:
             os.close(descriptor)
 

@@ -8,25 +8,22 @@ import traceback
 from rich.console import Console
 from rich.text import Text
 
-from stages.errors import DetpressError
-
-UNEXPECTED = 4
-"""Exit code of an error that nobody foresaw: as for a stage that failed."""
+from stages.errors import DetpressError, ExitCode
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
     """Print ``error`` for the user and return the exit code that belongs to it."""
     if debug:
         traceback.print_exception(error)
-        if sys.version_info < (3, 11):  # later ones print the notes themselves: a worker's traceback is one
-            print(*getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
     if isinstance(error, DetpressError):
+        if debug and error.trace:
+            print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
         _print("error", str(error))
         return error.exit_code
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {first}{hint}")
-    return UNEXPECTED
+    return ExitCode.STAGE_FAILED
 
 
 def _print(head: str, message: str) -> None:

@@ -1,4 +1,9 @@
-"""A lock between processes of one machine that goes away with its holder, however that ends."""
+"""Locks between processes of one machine that go away with their holder, however that ends.
+
+They are ``flock`` locks on open files: `exclusive`, `shared` and `try_exclusive` take a file that is open already, and
+closing it releases the lock too. `held` only asks. `signed` is the lock of a retraining, which says who has it and can
+be handed to a child process.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,12 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from stages.errors import StoreError
+
+OpenFile = int | IO[Any]
+"""A descriptor, or what has one."""
 
 INHERITED = "DETPRESS_LOCK"
 """Environment variable with the number of a descriptor that holds a lock: the scheduler's child gets one. The kernel
@@ -16,8 +25,43 @@ releases the lock when the last process has closed it, so a child that outlives 
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
-    """Hold the lock on the file ``path``; a second process waits for the first.
+def exclusive(file: OpenFile, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold the file for this process alone.
+
+    Args:
+        waiting: called once before the wait, if another process has it.
+    """
+    with _locked(file, fcntl.LOCK_EX, waiting):
+        yield
+
+
+@contextlib.contextmanager
+def shared(file: OpenFile, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold the file together with others that share it; nobody has it `exclusive` meanwhile."""
+    with _locked(file, fcntl.LOCK_SH, waiting):
+        yield
+
+
+def try_exclusive(file: OpenFile) -> bool:
+    """Take the file for this process alone if nobody has it, until it is closed; whether it was taken."""
+    return _try(file, fcntl.LOCK_EX)
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock on the file ``path``; it is not taken, and a missing file is held by nobody."""
+    try:
+        with path.open() as stream:
+            return not _try(stream, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+# --- the lock of a retraining ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def signed(path: Path, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
+    """Hold the lock on the file ``path`` alone, and write into it who holds it.
 
     A process that was started with the lock in its hands (see `INHERITED`) has it already.
 
@@ -38,42 +82,19 @@ def exclusive(path: Path, waiting: Callable[[str], object] | None = None) -> Ite
         if _inherited(stream.fileno()):
             yield
             return
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                stream.seek(0)
-                waiting(stream.read().strip() or "another process")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.seek(0)
-        stream.truncate()
-        stream.write(f"process {os.getpid()}\n")
-        stream.flush()
-        yield
-
-
-def held(path: Path) -> bool:
-    """Whether a process holds the lock on the file ``path``; it is not taken, and a missing file is held by nobody."""
-    try:
-        with path.open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        with exclusive(stream, None if waiting is None else lambda: waiting(holder(path))):
+            sign(stream.fileno(), f"process {os.getpid()}")
+            yield
 
 
 def acquire(path: Path) -> int | None:
     """A descriptor that holds the lock, to be handed to a child, or ``None`` if somebody else has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if try_exclusive(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def sign(descriptor: int, text: str) -> None:
@@ -92,7 +113,30 @@ def holder(path: Path) -> str:
 
 def _inherited(descriptor: int) -> bool:
     try:
-        mine, wanted = os.fstat(int(os.environ[INHERITED])), os.fstat(descriptor)
+        inherited, asked = os.fstat(int(os.environ[INHERITED])), os.fstat(descriptor)
     except (KeyError, ValueError, OSError):
         return False
-    return (mine.st_dev, mine.st_ino) == (wanted.st_dev, wanted.st_ino)
+    return (inherited.st_dev, inherited.st_ino) == (asked.st_dev, asked.st_ino)
+
+
+# --- the system call ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _locked(file: OpenFile, how: int, waiting: Callable[[], object] | None) -> Iterator[None]:
+    if not _try(file, how):
+        if waiting is not None:
+            waiting()
+        fcntl.flock(file, how)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _try(file: OpenFile, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -30,8 +30,8 @@ def available_cores() -> int:
 
 def driver() -> str | None:
     """NVIDIA's driver, as it names itself, if there is one."""
-    told = Path("/proc/driver/nvidia/version")
-    return told.read_text().splitlines()[0].strip() if told.is_file() else None
+    version = Path("/proc/driver/nvidia/version")
+    return version.read_text().splitlines()[0].strip() if version.is_file() else None
 
 
 def machine() -> str:

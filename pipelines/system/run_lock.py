@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.system.locks import held
+from pipelines.system.locks import exclusive, held
 
-_LOCK = ".running"
+LOCK = ".running"
 
 
 @contextlib.contextmanager
 def alive(run_dir: Path) -> Iterator[None]:
     """Hold the run's lock; its file goes away when the run ends by itself."""
-    path = run_dir / _LOCK
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    path = run_dir / LOCK
+    with path.open("w") as stream, exclusive(stream):
         try:
             yield
         finally:
@@ -26,4 +24,4 @@ def alive(run_dir: Path) -> Iterator[None]:
 
 def is_alive(run_dir: Path) -> bool:
     """Whether the process of the run still works on it."""
-    return held(run_dir / _LOCK)
+    return held(run_dir / LOCK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
+from pipelines.system.locks import exclusive
 from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
 
@@ -58,8 +58,7 @@ def _sqlite_client(uri: str) -> MlflowClient:
 
     path = Path(uri.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with path.with_name(f".{path.name}.lock").open("w") as stream, exclusive(stream):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)  # the first request makes the tables
     return client
@@ -83,7 +82,7 @@ def _over(run_dir: str | None) -> bool:
 
 
 def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:
-    """Let the interrupted run (by its ``run_id``) name the one that went on with it."""
+    """Let the interrupted run (by its ``run_id``) name the one that continued it."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     for run in client.search_runs(experiments, f"tags.run_id = '{interrupted}' and tags.node = 'pipeline'"):
         client.set_tag(run.info.run_id, "continued_by", successor)

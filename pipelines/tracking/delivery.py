@@ -18,6 +18,7 @@ from pipelines.system import telemetry
 from pipelines.tracking.client import connect
 from pipelines.tracking.spool import Spool
 from pipelines.tracking.writer import MlflowWriter
+from stages.errors import ExitCode
 
 
 def send_in_background(spool: Path, options: TrackingOptions, log: Path) -> None:
@@ -41,35 +42,32 @@ def send_in_background(spool: Path, options: TrackingOptions, log: Path) -> None
     process.returncode = 0  # it is not waited for: no warning about that when the object goes
 
 
-def main() -> int:
-    """Send one spool; 0 if its records have arrived, or somebody else is sending them."""
-    from pipelines.tracking.delivery import send
-    from pipelines.tracking.spool import Spool
-
-    options = TrackingOptions(**json.load(sys.stdin))
-    path = Path(sys.argv[1])
-    if not path.is_file():
-        return 0
-    try:
-        spool = Spool(path)
-    except BlockingIOError:
-        return 0
-    delivered = False
-    try:
-        send(spool, options)
-        delivered = True
-    finally:
-        spool.close(delivered=delivered)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 def send(spool: Spool, options: TrackingOptions) -> None:
     """Apply all records of a spool; those that arrived before change nothing."""
     writer = MlflowWriter(connect(options), options, live=False)
     for record in spool.records():
         writer.apply(record)
     writer.flush()
+
+
+def main() -> int:
+    """Send one spool; 0 if its records have arrived, or somebody else is sending them."""
+    options = TrackingOptions(**json.load(sys.stdin))
+    path = Path(sys.argv[1])
+    if not path.is_file():
+        return ExitCode.DONE
+    try:
+        spool = Spool(path)
+    except BlockingIOError:
+        return ExitCode.DONE
+    delivered = False
+    try:
+        send(spool, options)
+        delivered = True
+    finally:
+        spool.close(delivered=delivered)
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,11 +7,13 @@ have to be sent: the store could not be reached, or the process was killed.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pipelines.system.locks import try_exclusive
 
 NAME = "tracking.jsonl"
 
@@ -25,7 +27,8 @@ class Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("a", encoding="utf-8")
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_exclusive(self._stream):
+                raise BlockingIOError(errno.EWOULDBLOCK, "another process has it", str(path))
         except OSError:
             self._stream.close()
             raise
@@ -52,7 +55,7 @@ class Spool:
 def leftovers(runs: Path) -> Iterator[Spool]:
     """The spools under ``runs`` (the folder of run folders) whose runs have ended without delivering them."""
     # A set of real paths, because `latest` beside the run folders is a link to one of them.
-    for path in sorted({found.resolve() for found in runs.glob(f"*/{NAME}")}):
+    for path in sorted({spool.resolve() for spool in runs.glob(f"*/{NAME}")}):
         if path.stat().st_size == 0:
             continue  # a run that is about to take its lock
         try:

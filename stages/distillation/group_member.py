@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from stages.errors import DetpressError
-from stages.processes.pipes import claim_stdout, die_with_parent
+from stages.errors import ExitCode
+from stages.processes.pipes import claim_stdout, die_with_parent, error_message, exit_at_once, receive, send
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,27 +26,23 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
         print("usage: python -m stages.distillation.group_member REQUEST", file=sys.stderr)
-        return 2
-    said = claim_stdout()
+        return ExitCode.WRONG_INPUT
+    answers = claim_stdout()
     die_with_parent(signal.SIGKILL)
     _hear_no_stop()
-
-    def say(what: dict[str, Any]) -> None:
-        said.write(json.dumps(what) + "\n")
-        said.flush()
 
     try:
         request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         from stages.paddle.compression.data_parallel import follow
 
         _hear_no_stop()  # again: Paddle takes SIGTERM for itself when it is loaded
-        follow(request, map(json.loads, sys.stdin), say)
+        follow(request, receive(sys.stdin), partial(send, answers))
     except Exception as error:
         with contextlib.suppress(OSError):  # the log's disk is full, or nobody listens any more
             traceback.print_exc()
-            say({"error": str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"})
-        return 4
-    return 0
+            send(answers, {"error": error_message(error)})
+        return ExitCode.STAGE_FAILED
+    return ExitCode.DONE
 
 
 def _hear_no_stop() -> None:
@@ -60,7 +55,4 @@ def _hear_no_stop() -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    os._exit(code)  # as in ``stages.processes.worker``: native destructors crash
+    exit_at_once(main)

@@ -233,7 +233,7 @@ class Loop:
         """Leave as asked, with the work saved."""
         self._save()
         self.context.info(
-            f"stopped at step {self.progress.step} of {self.options.steps}; the same command goes on from there"
+            f"stopped at step {self.progress.step} of {self.options.steps}; the same command continues from there"
         )
         raise SystemExit(128 + stop[0])
 

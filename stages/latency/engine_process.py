@@ -15,19 +15,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from stages import errors
 from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
-from stages.errors import DetpressError, StageCrashed, StageError
+from stages.errors import ExitCode, StageCrashed
 from stages.latency.machine import Usage
 from stages.latency.timed_engine import Setup, open_timed_engine
 from stages.latency.timing import ProgressCallback, Round, Warmup
 from stages.options.accuracy import NmsOptions
-from stages.processes.pipes import claim_stdout, die_with_parent
+from stages.processes.pipes import (
+    claim_stdout,
+    die_with_parent,
+    error_from_json,
+    error_to_json,
+    exit_at_once,
+    receive,
+    send,
+)
 
 _CLOSE_SECONDS = 30.0
 
@@ -60,11 +67,8 @@ class EngineProcess:
 
     def ask(self, request: Mapping[str, Any], tell: ProgressCallback = lambda n: None) -> dict[str, Any]:
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died; its last words, or its exit code, are read below
+        with suppress(BrokenPipeError):  # it has died; its last words, or its exit code, are read below
+            send(self._process.stdin, request)
         return self._answer(tell)
 
     def closing(self) -> dict[str, Any]:
@@ -91,12 +95,11 @@ class EngineProcess:
 
     def _answer(self, tell: ProgressCallback = lambda n: None) -> dict[str, Any]:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            answer: dict[str, Any] = json.loads(line)
+        for answer in receive(self._process.stdout):
             if "done" in answer:
                 tell(answer["done"])
             elif "error" in answer:
-                raise _rebuilt(answer["error"])
+                raise error_from_json(answer["error"])
             else:
                 return answer
         code = self._process.wait()
@@ -142,15 +145,6 @@ def _finite(value: float) -> float | None:
     return None if math.isinf(value) else value
 
 
-def _rebuilt(error: Mapping[str, Any]) -> DetpressError:
-    cls = getattr(errors, str(error["type"]), None)
-    if not (isinstance(cls, type) and issubclass(cls, DetpressError)):
-        cls = StageError
-    rebuilt = cls.__new__(cls)
-    Exception.__init__(rebuilt, error["message"])
-    return rebuilt
-
-
 # --- the far end -----------------------------------------------------------------------------------------------
 
 
@@ -162,31 +156,29 @@ def main() -> int:
     try:
         setup = _setup(json.loads(setup_file.read_text()))
         with open_timed_engine(setup, pin=True) as engine:
-            _send(answers, {"cold_start": engine.cold_start})
-            for line in sys.stdin:
-                request = json.loads(line)
+            send(answers, {"cold_start": engine.cold_start})
+            for request in receive(sys.stdin):
                 kind = request.pop("do")
                 if kind == "close":
-                    _send(answers, engine.closing())
-                    return 0
+                    send(answers, engine.closing())
+                    return ExitCode.DONE
                 task = engine.tasks[request.pop("mode")]
                 if kind == "warm":
-                    warmth = task.warm(request["runs"], request["seconds"], _infinite(request["limit"]))
-                    _send(answers, dataclasses.asdict(warmth))
+                    warmup = task.warm(request["runs"], request["seconds"], _infinite(request["limit"]))
+                    send(answers, dataclasses.asdict(warmup))
                 else:
-                    block = task.take(
+                    timed = task.take(
                         request["runs"],
                         request["least"],
                         _infinite(request["budget"]),
                         request["first"],
-                        lambda done: _send(answers, {"done": done}),
+                        lambda done: send(answers, {"done": done}),
                     )
-                    _send(answers, dataclasses.asdict(block))
+                    send(answers, dataclasses.asdict(timed))
     except Exception as error:  # whatever a runtime raises goes to the stage, which tells the user
-        message = str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}"
-        _send(answers, {"error": {"type": type(error).__name__, "message": message}})
-        return 4
-    return 0
+        send(answers, {"error": error_to_json(error)})
+        return ExitCode.STAGE_FAILED
+    return ExitCode.DONE
 
 
 def _setup(data: Mapping[str, Any]) -> Setup:
@@ -199,16 +191,5 @@ def _infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _send(stream: IO[str], answer: Mapping[str, Any]) -> None:
-    stream.write(json.dumps(answer) + "\n")
-    stream.flush()
-
-
 if __name__ == "__main__":
-    # As in stages.processes.worker: runtimes' destructors have crashed at interpreter shutdown.
-    code = 4
-    try:
-        code = main()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    exit_at_once(main)

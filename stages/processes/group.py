@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.errors import StageError
+from stages.processes.pipes import receive, send
 
 T = TypeVar("T")
 
@@ -50,8 +51,8 @@ class ProcessGroup:
         """How many processes there are with this one."""
         self._pool = ThreadPoolExecutor(1, "peers")
         self._processes: list[subprocess.Popen[str]] = []
-        self._said: dict[int, dict[str, Any]] = {}
-        """Rank -> the last that was heard of it."""
+        self._answers: dict[int, dict[str, Any]] = {}
+        """Rank -> its last answer; empty if it ended instead."""
         folder.mkdir(parents=True, exist_ok=True)
         for rank, (request, own) in enumerate(zip(requests, environments, strict=True), start=1):
             file = folder / f"request-{rank}.json"
@@ -74,12 +75,10 @@ class ProcessGroup:
             StageError: one of them is gone.
         """
         self.check()
-        line = json.dumps(command) + "\n"
         for process in self._processes:
             assert process.stdin is not None
             try:
-                process.stdin.write(line)
-                process.stdin.flush()
+                send(process.stdin, command)
             except OSError:
                 self._await_end()
                 raise
@@ -88,9 +87,9 @@ class ProcessGroup:
         """A line of JSON from each, from rank 1 on; raises as ``tell``."""
         for rank in range(1, self.count):
             self.wait_for(partial(self._listen, rank))
-            if not self._said[rank] or "error" in self._said[rank]:
+            if not self._answers[rank] or "error" in self._answers[rank]:
                 self._await_end()
-        return [self._said[rank] for rank in range(1, self.count)]
+        return [self._answers[rank] for rank in range(1, self.count)]
 
     def check(self) -> None:
         """Raise as ``tell`` if one of them is gone."""
@@ -101,13 +100,13 @@ class ProcessGroup:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             if code == -signal.SIGKILL:
                 how += " (the usual reason is that the machine ran out of memory)"
-            if "error" not in self._said.get(rank, {}):
+            if "error" not in self._answers.get(rank, {}):
                 self._listen(rank)
-            reason = self._said[rank].get("error")
+            reason = self._answers[rank].get("error")
             how += f": {reason}" if reason else "; what it printed is in this stage's log"
             raise StageError(
                 f"process {rank} of the distillation (of 0 to {self.count - 1}) {how.rstrip('.')}. "
-                "The same command goes on from the last checkpoint."
+                "The same command continues from the last checkpoint."
             )
 
     def wait_for(self, call: Callable[[], T]) -> T:
@@ -145,11 +144,7 @@ class ProcessGroup:
         """Hear the next line of a process; nothing, if it has ended."""
         pipe = self._processes[rank - 1].stdout
         assert pipe is not None
-        try:
-            said = json.loads(pipe.readline())
-        except ValueError:  # no line, or one that was cut off
-            said = {}
-        self._said[rank] = said
+        self._answers[rank] = next(receive(pipe), {})
 
     def _await_end(self) -> None:
         """Raise for the process behind a broken connection, which may take a moment to be gone."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 import threading
@@ -20,8 +19,8 @@ from typing import IO, Any
 
 from stages.catalog import stage_class
 from stages.codec import dataclass_from_json, inputs_from_json, to_json
-from stages.errors import DetpressError
-from stages.processes.pipes import claim_stdout, die_with_parent
+from stages.errors import DetpressError, ExitCode
+from stages.processes.pipes import claim_stdout, die_with_parent, error_to_json, exit_at_once, send
 
 
 class WorkerContext:
@@ -49,8 +48,7 @@ class WorkerContext:
 
     def emit(self, event: dict[str, Any]) -> None:
         with self._lock:  # loaders and timers report from threads of their own
-            self._events.write(json.dumps(event) + "\n")
-            self._events.flush()
+            send(self._events, event)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1:
         print("usage: python -m stages.processes.worker REQUEST", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_INPUT
     events = claim_stdout()
     die_with_parent()
     signal.signal(signal.SIGTERM, _terminate)
@@ -76,21 +74,12 @@ def main(argv: list[str] | None = None) -> int:
         inputs = inputs_from_json(stage_type.Inputs, request["inputs"])
         artifact = stage_type(options).run(inputs, context)
     except Exception as error:
-        trace = traceback.format_exc()
         with contextlib.suppress(OSError):  # the log's disk is full, which may be the very error to tell
-            print(trace, file=sys.stderr, flush=True)
-        context.emit(
-            {
-                "event": "error",
-                "type": type(error).__name__,
-                "message": str(error) if isinstance(error, DetpressError) else f"{type(error).__name__}: {error}",
-                "expected": isinstance(error, DetpressError),
-                "traceback": trace,
-            }
-        )
-        return error.exit_code if isinstance(error, DetpressError) else 4
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+        context.emit({"event": "error", **error_to_json(error)})
+        return error.exit_code if isinstance(error, DetpressError) else ExitCode.STAGE_FAILED
     context.emit({"event": "result", "artifact": to_json(artifact)})
-    return 0
+    return ExitCode.DONE
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -99,13 +88,4 @@ def _terminate(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    # os._exit: Paddle's and ONNX Runtime's destructors have crashed at interpreter shutdown after a finished stage.
-    code = 4
-    try:
-        code = main()
-    except SystemExit as stop:
-        code = int(stop.code or 0) if not isinstance(stop.code, str) else 4
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
-        os._exit(code)
+    exit_at_once(main)

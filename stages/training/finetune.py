@@ -143,7 +143,7 @@ def _train(trainer: Trainer, source: TrainingImages, o: FinetuneOptions, curve: 
                 started, images = time.perf_counter(), 0
             if stop:
                 _save(trainer, curve, context)
-                context.info(f"stopped at step {trainer.step} of {o.steps}; the same command goes on from there")
+                context.info(f"stopped at step {trainer.step} of {o.steps}; the same command continues from there")
                 raise SystemExit(128 + stop[0])
             if trainer.step % o.checkpoint_every == 0 and trainer.step < o.steps:
                 _save(trainer, curve, context)

@@ -29,7 +29,7 @@ from typing import Any
 
 from pipelines.execution import runner
 from pipelines.execution.events import NullObserver
-from pipelines.execution.runner import Node, Ref, Runner
+from pipelines.execution.runner import Node, Ref, Runner, RunnerSettings
 from pipelines.store.local import Store
 from tests.conftest import ROOT
 from tests.pipelines.stubs import StubOptions
@@ -100,7 +100,7 @@ def overhead(folder: Path) -> tuple[list[float], list[float]]:
 
 
 def _run(folder: Path, text: str) -> float:
-    runner = Runner(Store(folder), NullObserver(), seed=0, logs=folder / "logs")
+    runner = Runner(Store(folder), NullObserver(), RunnerSettings(seed=0), logs=folder / "logs")
     started = time.perf_counter()
     results = runner.run(stub_graph(text))
     assert not results.failures, results.failures

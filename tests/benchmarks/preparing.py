@@ -15,7 +15,7 @@ from pipelines.config.compose import Command, hydra_for
 from pipelines.config.load import examine
 from pipelines.config.schema import PipelineConfig, register
 from pipelines.execution.events import NullObserver, StageInfo
-from pipelines.execution.runner import Node, Ref, Runner
+from pipelines.execution.runner import Node, Ref, Runner, RunnerSettings
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import with_labels
 from pipelines.store.local import Store
@@ -50,7 +50,7 @@ def prepare(folder: Path, model: str, images: int) -> tuple[dict[str, Engine], I
     """
     config = _config(folder, model, images)
     nodes = _nodes(config)
-    runner = Runner(Store(folder), Progress(), seed=config.seed, logs=folder / "logs")
+    runner = Runner(Store(folder), Progress(), RunnerSettings(config.seed), logs=folder / "logs")
     results = runner.run(nodes)
     if results.failures:
         name, failure = next(iter(results.failures.items()))

@@ -22,7 +22,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
 from pipelines.execution.events import NullObserver, Observer
-from pipelines.execution.runner import Node, Ref, Runner
+from pipelines.execution.runner import Node, Ref, Runner, RunnerSettings
 from pipelines.runs.reporting import timings_policy
 from pipelines.runs.run import open_run
 from pipelines.store.local import Store
@@ -55,7 +55,8 @@ def run(
         store = Store(artifacts)
         timings = timings_policy(config)
         run_id = opened.info.run_id
-        runner = Runner(store, opened.observer, seed=0, logs=opened.logs, timings=timings, run_id=run_id, timeout=120)
+        settings = RunnerSettings(seed=0, timings=timings, timeout=120)
+        runner = Runner(store, opened.observer, settings, logs=opened.logs, run_id=run_id)
         results = runner.run(graph(seconds, b), opened.results)
         opened.save_state("FAILED" if results.failures else "FINISHED")
         opened.observer.run_finished("FINISHED", {}, None)

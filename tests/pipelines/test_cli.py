@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +15,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.cli import COMMANDS, main
+from stages.errors import ExitCode
 from tests.conftest import ROOT
 
 STUB = """
 import sys
 from pathlib import Path
-import pipelines.compress as target
-from pipelines.runs.run import Outcome
+import pipelines.compress, pipelines.finetune
+from pipelines.runs.outcome import Outcome
 from stages.errors import StageError
 
 def run_compress(config, *, command):
@@ -30,7 +35,8 @@ def run_finetune(config, out, *, command):
     print("trained", config.finetune.steps, out)
     return Outcome(0, Path(out))
 
-target.run_compress, target.run_finetune = run_compress, run_finetune
+pipelines.compress.run_compress = run_compress
+pipelines.finetune.run_finetune = run_finetune
 from pipelines.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -55,20 +61,38 @@ RUNS = "model.random_weights=true"
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
-    words = (
-        "compress",
-        "plan",
-        "finetune",
-        "sensitivity",
-        "report",
-        "ui",
-        "doctor",
-        "Exit codes",
-        "detpress compress experiment=demo",
-    )
-    for word in words:
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if re.match("  [a-z]+  ", line)] == list(COMMANDS)
+    assert max(map(len, lines)) <= 80
+    for word in ("Exit codes", "detpress compress experiment=demo"):
         assert word in done.stdout
-    assert run(tmp_path).returncode == 2
+    without = run(tmp_path)
+    assert (without.returncode, without.stdout) == (2, done.stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_row_of_the_table_names_a_module_with_the_same_signature(name: str) -> None:
+    module = importlib.import_module(COMMANDS[name].module)
+    assert module.__doc__ and f"``detpress {name}" in module.__doc__
+    assert str(inspect.signature(module.main)) == "(arguments: 'Sequence[str]', debug: 'bool' = False) -> 'int'"
+
+
+def test_the_table_has_every_command_module() -> None:
+    """Whatever lies in the folder and has a `main` of that form is reachable, or is a part of one that is."""
+    parts = {"__init__", "hydra_command", "registry_command", "schedule_views", "ui_auth", "unchanged"}
+    assert {path.stem for path in (ROOT / "pipelines" / "commands").glob("*.py")} - parts == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_answers_help(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert f"detpress {name}" in capsys.readouterr().out
+
+
+def test_the_docs_list_each_exit_code() -> None:
+    table = re.findall(r"^\| ([0-9, ]+) \|", (ROOT / "docs" / "orchestration.md").read_text(), re.MULTILINE)
+    codes = {int(code) for row in table for code in row.split(",")}
+    assert codes == set(ExitCode) - {ExitCode.KILLED}  # no command ends with that one
 
 
 @pytest.mark.parametrize("command", ["compress", "finetune", "plan", "retrain"])
@@ -155,12 +179,13 @@ def test_a_job_that_fails_does_not_stop_the_sweep(tmp_path: Path) -> None:
 
 
 def test_errors_of_a_stage_are_one_line_and_tracebacks_are_for_debug(tmp_path: Path) -> None:
-    fails = stub('raise StageError("export failed; see its log")')
+    fails = stub('error = StageError("export failed; see its log"); error.trace = "its lines\\n"; raise error')
     done = run(tmp_path, "compress", RUNS, script=fails)
     assert (done.returncode, done.stderr) == (4, "error: export failed; see its log\n")
     done = run(tmp_path, "compress", RUNS, "--debug", script=fails)
     assert done.returncode == 4
-    assert "Traceback" in done.stderr and done.stderr.endswith("error: export failed; see its log\n")
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("stage:\nits lines\nerror: export failed; see its log\n")
 
 
 def test_an_unforeseen_error_is_one_line_with_a_hint(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pipelines.commands import runs
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.events import NullObserver
 from pipelines.execution.plan import survey
-from pipelines.execution.runner import Node, Runner
+from pipelines.execution.runner import Node, Runner, RunnerSettings
 from pipelines.runs import history
 from pipelines.store import local
 from pipelines.store.local import Key, Store
@@ -111,8 +111,8 @@ def test_another_config_does_not_go_on_with_it(tmp_path: Path) -> None:
     assert history.interrupted(tmp_path, "compress", "other") == folder.name
 
 
-def runner(folder: Path, **fields: object) -> Runner:
-    return Runner(Store(folder), NullObserver(), seed=0, logs=folder / "logs", **fields)  # type: ignore[arg-type]
+def runner(folder: Path) -> Runner:
+    return Runner(Store(folder), NullObserver(), RunnerSettings(seed=0), logs=folder / "logs")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -123,7 +123,7 @@ def test_a_full_disk_fails_the_stage_and_the_next_run_goes_on(tmp_path: Path, mo
             return super().commit(pending, artifact, record=record)
 
     node = Node(id="a", stage=STUB, options=StubOptions())
-    full = Runner(Full(tmp_path), NullObserver(), seed=0, logs=tmp_path / "logs")
+    full = Runner(Full(tmp_path), NullObserver(), RunnerSettings(seed=0), logs=tmp_path / "logs")
     failure = full.run([node]).failures["a"]
     assert isinstance(failure, StoreError) and os.strerror(errno.ENOSPC) in str(failure)
     assert list((tmp_path / "store" / ".tmp").iterdir()) == []
@@ -251,7 +251,7 @@ def test_a_stage_is_tried_again_where_that_may_help(tmp_path: Path) -> None:
             self.said.append(str(event.get("message", "")))
 
     watcher = Watcher()
-    tries = Runner(Store(tmp_path), watcher, seed=0, logs=tmp_path / "logs", retries=2)
+    tries = Runner(Store(tmp_path), watcher, RunnerSettings(seed=0, retries=2), logs=tmp_path / "logs")
     options = StubOptions(behave="second")
     assert set(tries.run([Node(id="a", stage=STUB, options=options)]).artifacts) == {"a"}
     assert [line for line in watcher.said if "tried 2 times more, from its checkpoint" in line]

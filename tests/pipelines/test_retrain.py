@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines import retrain
-from pipelines.commands import champion as promote
-from pipelines.commands import trend
+from pipelines.commands import champion as champion_command
+from pipelines.commands import promote, rollback, trend
 from pipelines.registry.register import registry_of
 from pipelines.retraining import challenge, snapshot
 from pipelines.runs import history
@@ -138,7 +138,7 @@ def test_one_as_good_is_promoted_and_drift_is_warned_of(root: Path) -> None:
     assert (told["outcome"], told["exit_code"], told["champion"]) == ("kept", 0, "1")
     assert told["drift"] and "brightness" in told["drift"]
     registry = registry_of(small.small_config(root))
-    assert promote.promote(["v3", "--artifacts", str(root / "artifacts"), "--force"]) == 0
+    assert promote.main(["v3", "--artifacts", str(root / "artifacts"), "--force"]) == 0
     champion = registry.champion()
     assert champion is not None and champion.number == told["version"] == "3"
 
@@ -172,7 +172,7 @@ def test_the_trend_shows_runs_and_champions(root: Path, capsys: pytest.CaptureFi
 
 def test_rollback_goes_back_and_the_history_stays(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--artifacts", str(root / "artifacts")]
-    assert promote.rollback(where) == 0
+    assert rollback.main(where) == 0
     registry = registry_of(small.small_config(root))
     champion = registry.champion()
     assert champion is not None and champion.number == "1"
@@ -182,7 +182,7 @@ def test_rollback_goes_back_and_the_history_stays(root: Path, capsys: pytest.Cap
         ("rollback", "3", "1", False),
     ]
     capsys.readouterr()
-    assert promote.champion([*where, "--json"]) == 0
+    assert champion_command.main([*where, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["champion"]["number"] == "1" and len(told["versions"]) == 3
 
@@ -190,9 +190,9 @@ def test_rollback_goes_back_and_the_history_stays(root: Path, capsys: pytest.Cap
 def test_promote_measures_again_and_judges(root: Path) -> None:
     artifacts = root / "artifacts"
     run = registry_of(small.small_config(root)).version("3").run_id
-    assert promote.promote([run, "--artifacts", str(artifacts)]) == 0
+    assert promote.main([run, "--artifacts", str(artifacts)]) == 0
     worse = registry_of(small.small_config(root)).version("2").run_id
-    assert promote.promote([worse, "--artifacts", str(artifacts)]) == 3
-    assert promote.promote([worse, "gate.champion.max_map_drop=100", "--artifacts", str(artifacts)]) == 0
+    assert promote.main([worse, "--artifacts", str(artifacts)]) == 3
+    assert promote.main([worse, "gate.champion.max_map_drop=100", "--artifacts", str(artifacts)]) == 0
     champion = registry_of(small.small_config(root)).champion()
     assert champion is not None and champion.number == "2"

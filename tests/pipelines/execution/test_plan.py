@@ -12,7 +12,7 @@ import pytest
 from pipelines.execution.events import NullObserver
 from pipelines.execution.key_changes import changes
 from pipelines.execution.plan import ANY, AUTO, FRESH, estimate, survey
-from pipelines.execution.runner import Node, Ref, Results, Runner
+from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
 from pipelines.system import provenance
 from pipelines.system.units import duration, size
@@ -41,7 +41,8 @@ def graph(a: str = "a", b: str = "b", **time: object) -> list[Node]:
 
 
 def run(folder: Path, nodes: list[Node], timings: str = AUTO, run_id: str = "one") -> Results:
-    runner = Runner(Store(folder), NullObserver(), seed=0, logs=folder / "logs", timings=timings, run_id=run_id)
+    settings = RunnerSettings(seed=0, timings=timings)
+    runner = Runner(Store(folder), NullObserver(), settings, logs=folder / "logs", run_id=run_id)
     return runner.run(nodes)
 
 

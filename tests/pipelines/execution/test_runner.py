@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.execution.events import NullObserver
-from pipelines.execution.runner import Node, Ref, Results, Runner
+from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
 from stages.errors import DataError, StageCrashed, StageError
 from tests.conftest import ROOT
@@ -49,7 +49,7 @@ class Watcher(NullObserver):
 
 def run(tmp_path: Path, nodes: list[Node], seed: int = 0) -> tuple[Results, Watcher]:
     watcher = Watcher()
-    runner = Runner(Store(tmp_path / "artifacts"), watcher, seed=seed, logs=tmp_path / "logs")
+    runner = Runner(Store(tmp_path / "artifacts"), watcher, RunnerSettings(seed), logs=tmp_path / "logs")
     return runner.run(nodes), watcher
 
 
@@ -185,11 +185,11 @@ def _driver(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
             f"""
             from pathlib import Path
             from pipelines.execution.events import NullObserver
-            from pipelines.execution.runner import Node, Runner
+            from pipelines.execution.runner import Node, Runner, RunnerSettings
             from pipelines.store.local import Store
             from tests.pipelines.stubs import StubOptions
             store = Store(Path({str(tmp_path / "artifacts")!r}))
-            runner = Runner(store, NullObserver(), seed=0, logs=Path({str(tmp_path / "logs")!r}))
+            runner = Runner(store, NullObserver(), RunnerSettings(seed=0), logs=Path({str(tmp_path / "logs")!r}))
             options = StubOptions(seconds={seconds}, behave="count")
             results = runner.run([Node(id="a", stage={STUB!r}, options=options)])
             print(sorted(results.artifacts), results.artifacts["a"].path("starts").read_text(), len(results.cached))
@@ -250,7 +250,7 @@ def test_the_worker_ends_with_the_orchestrators_own_end(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    runner = Runner(Store(tmp_path / "a"), NullObserver(), seed=0, logs=tmp_path / "logs", timeout=1.0)
+    runner = Runner(Store(tmp_path / "a"), NullObserver(), RunnerSettings(0, timeout=1.0), logs=tmp_path / "logs")
     results = runner.run([Node(id="a", stage=STUB, options=StubOptions(seconds=60)), node("b", "b")])
     assert "run.stage_timeout=1" in str(results.failures["a"])
     assert set(results.artifacts) == {"b"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines import cli
+from pipelines.commands import runs
 from pipelines.commands.hydra_command import worst
 from pipelines.execution.runner import Results
 from pipelines.runs.outcome import exit_code
@@ -50,9 +51,9 @@ def test_a_signal_has_its_own(number: signal.Signals, code: int, monkeypatch: py
         time.sleep(5)
         return 0
 
-    monkeypatch.setitem(cli._COMMANDS, "runs", stopped)
+    monkeypatch.setattr(runs, "main", stopped)
     assert cli.main(["runs"]) == code
-    assert "130 and 143" in " ".join(cli.HELP.split())
+    assert "130 and 143" in " ".join(cli.help_text().split())
 
 
 def test_the_codes_of_a_sweep() -> None:

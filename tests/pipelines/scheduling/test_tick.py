@@ -150,13 +150,13 @@ def test_a_second_tick_is_skipped_or_waits(tmp_path: Path) -> None:
 
 def test_a_retraining_by_hand_and_a_scheduled_one_share_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = records.lock_of(tmp_path)
-    with locks.exclusive(path):  # as `detpress retrain` does
+    with locks.signed(path):  # as `detpress retrain` does
         line, _ = tick(tmp_path)
         assert line["outcome"] == "skipped" and f"process {os.getpid()}" in line["reason"]
     held = locks.acquire(path)
     assert held is not None
     monkeypatch.setenv(locks.INHERITED, str(held))
-    with locks.exclusive(path):  # what the scheduler handed down counts: it does not wait for itself
+    with locks.signed(path):  # what the scheduler handed down counts: it does not wait for itself
         pass
     os.close(held)
 

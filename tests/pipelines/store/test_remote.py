@@ -17,7 +17,7 @@ import pytest
 from pipelines.commands import gc
 from pipelines.execution.events import NullObserver
 from pipelines.execution.plan import survey
-from pipelines.execution.runner import Node, Ref, Results, Runner
+from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.runs import shared_garbage
 from pipelines.store import leases
 from pipelines.store.local import Store
@@ -55,7 +55,8 @@ def nodes(seconds: float = 0.0) -> list[Node]:
 
 
 def run(store: Store, run_id: str = "r", seconds: float = 0.0) -> Results:
-    return Runner(store, NullObserver(), seed=0, logs=store.root / "logs", run_id=run_id).run(nodes(seconds))
+    runner = Runner(store, NullObserver(), RunnerSettings(seed=0), logs=store.root / "logs", run_id=run_id)
+    return runner.run(nodes(seconds))
 
 
 def objects(store: RemoteStore) -> list[str]:
@@ -174,7 +175,7 @@ def test_gc_keeps_what_the_last_runs_of_all_machines_refer_to(
 ) -> None:
     store = RemoteStore(tmp_path, uri)
     first = run(store, "20260101-a")
-    Runner(store, NullObserver(), seed=0, logs=tmp_path / "logs", run_id="20260102-b").run(nodes()[:1])
+    Runner(store, NullObserver(), RunnerSettings(seed=0), logs=tmp_path / "logs", run_id="20260102-b").run(nodes()[:1])
     a, b = first.artifacts["a"].key, first.artifacts["b"].key
     arguments = ["--keep-last", "1", "--store", uri, "--artifacts", str(tmp_path)]
     assert gc.main(arguments) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.execution.events import NullObserver
-from pipelines.execution.runner import Node, Runner
+from pipelines.execution.runner import Node, Runner, RunnerSettings
 from pipelines.store.local import Store
 from pipelines.system.devices import CPU, CUDA, HOST, DeviceLocks, device_of
 from stages.errors import StoreError
@@ -119,7 +119,13 @@ def test_the_runner_takes_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             took.append("working")
             return super().working(wait)
 
-    runner = Runner(Store(tmp_path), NullObserver(), seed=0, logs=tmp_path / "logs", turns=Watched(tmp_path / "locks"))
+    runner = Runner(
+        Store(tmp_path),
+        NullObserver(),
+        RunnerSettings(seed=0),
+        logs=tmp_path / "logs",
+        devices=Watched(tmp_path / "locks"),
+    )
     stub = "tests.pipelines.stubs:Stub"
     nodes = [
         Node(id="a", stage=stub, options=StubOptions(text="a")),

@@ -16,7 +16,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pipelines.commands import bundle as commands
+from pipelines.commands import bundle as bundle_command
+from pipelines.commands import predict as predict_command
+from pipelines.commands import verify as verify_command
 from pipelines.runs.bundles import write_zip
 from pipelines.store.local import Key, Store
 from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
@@ -155,7 +157,7 @@ def test_a_bundle_that_finds_other_boxes_ends_with_3(
     write_sums(root)
     other = Bundle(root=root, files=hash_files(root), backend="onnxruntime", precision=Precision.INT8)
     write_zip(other, tmp_path / "other.zip")
-    assert commands.verify([str(tmp_path / "other.zip"), "--json"]) == 3
+    assert verify_command.main([str(tmp_path / "other.zip"), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
@@ -196,7 +198,7 @@ def test_predictions_are_json_and_pictures(zipped: Path, tmp_path: Path, capsys:
     (found,) = predict(bundle, [image], None, 0.05)
     assert found["detections"] == expected and found["drawn"] is None
     out = tmp_path / "out"
-    assert commands.predict([str(zipped), str(image), str(image), "--threshold", "0.05", "--out", str(out)]) == 0
+    assert predict_command.main([str(zipped), str(image), str(image), "--threshold", "0.05", "--out", str(out)]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(line["drawn"]).name for line in lines] == ["000.png", "000-2.png"]
     if expected:
@@ -231,7 +233,7 @@ def test_the_command_packs_an_engine_of_a_run(
     config = {"model": {"name": "stand-in"}, "accuracy": {"nms": {"score_threshold": 0.2}}, "tracking": {"uri": "x"}}
     (folder / "config.yaml").write_text(json.dumps(config))
     (folder / "report.json").write_text(json.dumps({"rows": []}))
-    assert commands.bundle(["r", "golden=1", "--artifacts", str(tmp_path / "a")]) == 0
+    assert bundle_command.main(["r", "golden=1", "--artifacts", str(tmp_path / "a")]) == 0
     target = Path(capsys.readouterr().out.strip())
     assert target == tmp_path / "a" / "bundles" / "r-onnxruntime-int8.zip"
     record = json.loads(target.with_suffix(".json").read_text())
@@ -240,12 +242,12 @@ def test_the_command_packs_an_engine_of_a_run(
     assert (
         bundle.annotations() is None and bundle.nms.score_threshold == 0.2 and "tracking" not in bundle.record["config"]
     )
-    assert commands.verify([str(target), "--json"]) == 0
+    assert verify_command.main([str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["map"] is None
     with pytest.raises(InputError, match="it has onnxruntime int8"):
-        commands.bundle(["r", "precision=fp32", "--artifacts", str(tmp_path / "a")])
+        bundle_command.main(["r", "precision=fp32", "--artifacts", str(tmp_path / "a")])
     with pytest.raises(InputError, match=r"gold: not understood; did you mean golden\?"):
-        commands.bundle(["gold=1", "--artifacts", str(tmp_path / "a")])
+        bundle_command.main(["gold=1", "--artifacts", str(tmp_path / "a")])
 
 
 def test_partners_are_of_one_class_close_by() -> None:

@@ -1,0 +1,146 @@
+"""``detpress promote``: make a run's engine the champion if every gate passes, or one by hand with ``--force``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.commands.registry_command import named_registry, registry_parser
+from pipelines.config.load import reload
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
+from pipelines.execution.runner import Results
+from pipelines.graph.user_inputs import user_model
+from pipelines.registry import register
+from pipelines.registry.champion import add_existing_result, fetch_champion
+from pipelines.registry.registry import Registry, Version
+from pipelines.retraining.challenge import judge
+from pipelines.retraining.head_to_head import require_frozen
+from pipelines.retraining.journal import to_stderr
+from pipelines.runs import history
+from pipelines.runs.history import find_run
+from pipelines.runs.observers import default_observers
+from pipelines.runs.reporting import runner_for
+from pipelines.runs.run import open_run
+from pipelines.store.local import Store
+from pipelines.system.locks import signed
+from stages.artifacts import Artifact, LabeledSet
+from stages.catalog import stage_entry
+from stages.champion import promotion
+from stages.errors import ConfigError, ExitCode, InputError
+
+_SETTABLE = ("gate.", "latency.", "accuracy.draws", "tracking.", "run.")
+
+
+def main(arguments: Sequence[str], debug: bool = False) -> int:
+    """Judge a run's engine beside the champion and promote it if every gate passes; ``GATE_FAILED`` if one does not."""
+    parser = registry_parser(
+        "promote",
+        "Measure a run's engine beside the champion, on the same images and alternately, and make it the champion of "
+        "MLflow's registry if every gate holds. The evidence is attached to the version. Exit codes: 0 promoted, 3 a "
+        "gate failed, 2 wrong input, 4 a stage or MLflow failed.",
+    )
+    parser.add_argument("words", nargs="*", metavar="RUN|VERSION|KEY=VALUE",
+                        help="a run (default: latest), or the number of a version; gate.KEY=VALUE")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="promote without judging; the history says so")
+    options = parser.parse_args(arguments)
+    settings = [word for word in options.words if "=" in word]
+    named = [word for word in options.words if "=" not in word] or ["latest"]
+    if len(named) > 1 or (wrong := [s for s in settings if not s.startswith(_SETTABLE)]):
+        extra = named[1] if len(named) > 1 else wrong[0]
+        raise InputError(f"{extra}: not understood; name one run or version, and gate.KEY=VALUE")
+    artifacts = Path(options.artifacts).resolve()
+    with signed(artifacts / "retrain" / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+        return _promote(options, named[0], settings, artifacts)
+
+
+def _promote(options: argparse.Namespace, word: str, settings: list[str], artifacts: Path) -> int:
+    registered: Version | None = None
+    if (number := word.removeprefix("v")).isdigit():
+        registry = named_registry(options)
+        registered = registry.version(number)
+        if options.force:
+            return _force(registry, registered)
+        word = registered.run_id
+        if not (artifacts / "runs" / word).is_dir():
+            raise InputError(
+                f"version {number} was made by run {word}, which is not under {artifacts / 'runs'}, so it cannot be "
+                "measured here; --force promotes it without"
+            )
+    folder = find_run(word, artifacts).resolve()
+    config = _config(folder, settings, options, artifacts)
+    registry = register.registry_of(config)
+    champion = registry.champion()
+    if champion is not None and champion.run_id == folder.name:
+        raise InputError(f"run {folder.name} is the champion already (version {champion.number})")
+    command = ["detpress", "promote", word, *settings]
+    observers = default_observers(config, hand_over=False)
+    with open_run(config, pipeline="promote", command=command, observers=observers) as run:
+        runner = runner_for(config, run)
+        runner.store.prepare()
+        _reuse_results(run.results, folder, runner.store)
+        validation = run.results.artifacts.get(ids.LABELS_VAL)
+        if isinstance(validation, LabeledSet):
+            require_frozen(validation)
+        candidate = register.candidate(config, run, runner, folder)
+        evidence = None
+        if not options.force:
+            champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
+            evidence = judge(config, run, runner, folder.name, champion_engine)
+        run.save_state("FINISHED")
+        summary = {"promotion": evidence or {"passed": True, "gates": []}}
+        run.observer.run_finished("FINISHED", summary, run.info.run_dir)
+    version = register.register(config, registry, run, candidate, _checkpoint(config), run_id=folder.name)
+    if evidence is None:
+        return _force(registry, version)
+    to_stderr(promotion.verdict(evidence))
+    if evidence["passed"]:
+        registry.promote(version, over=champion.number if champion else None)
+        to_stderr(f"{registry.name}: version {version.number} is the champion")
+    else:
+        to_stderr(f"{registry.name}: version {version.number} stays the challenger")
+    print(run.info.run_dir / "promotion.json")
+    return ExitCode.DONE if evidence["passed"] else ExitCode.GATE_FAILED
+
+
+def _force(registry: Registry, version: Version) -> int:
+    champion = registry.champion()
+    registry.promote(version, over=champion.number if champion else None, forced=True)
+    to_stderr(f"{registry.name}: version {version.number} is the champion, not judged (--force)")
+    print(f"{registry.name}/{version.number}")
+    return ExitCode.DONE
+
+
+def _reuse_results(results: Results, folder: Path, store: Store) -> None:
+    """Add what a judgement needs of the run in ``folder`` to ``results``."""
+    state = history.read_state(folder)
+    if state is None:
+        raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
+    for name, stage in state["stages"].items():
+        made_by = ids.stage_of(name)
+        judged = made_by is not None and stage_entry(made_by).judged
+        if stage.get("entry") and judged and name != ids.LABELS_TRAIN:  # nothing is scored on those
+            add_existing_result(results, name, store.load(stage["entry"]))
+
+
+def _config(folder: Path, settings: list[str], options: argparse.Namespace, artifacts: Path) -> PipelineConfig:
+    """The run's config, with what the command line says."""
+    config = reload(folder / "config.yaml", settings)
+    config.run.artifacts = str(artifacts)
+    if options.uri:
+        config.tracking.uri = options.uri
+    if config.tracking.uri and "***" in config.tracking.uri:
+        raise ConfigError(["tracking.uri of the run had a password, which is not kept; give it with --uri"])
+    if options.name:
+        config.registry.name = options.name
+    if not config.tracking.enabled:
+        raise ConfigError(["tracking.enabled: the run was not tracked, and the registry is MLflow's"])
+    return config
+
+
+def _checkpoint(config: PipelineConfig) -> Artifact | None:
+    """The weights that the run started from, if they are still there."""
+    if config.model.weights and "://" not in config.model.weights and not Path(config.model.weights).is_file():
+        return None
+    return user_model(config)
