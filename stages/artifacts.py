@@ -135,6 +135,9 @@ class QuantizedModel(Artifact):
     images: int
 
 
+LAYERS_FILE, FLOAT_BLOCKS_FILE = "layers.json", "float_blocks.json"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel(Artifact):
     """One precision of a model in the forms engines are built from, without NMS inside.
@@ -258,6 +261,3 @@ class Judgement(Artifact):
 @dataclass(frozen=True, kw_only=True)
 class Report(Artifact):
     """Files ``report.json`` (schema version inside), ``report.md``, ``report.html`` and ``report-*.png``."""
-
-
-FILE = "float_blocks.json"

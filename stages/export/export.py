@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.artifacts import (
+    LAYERS_FILE,
     Artifact,
     Checkpoint,
     ExportedModel,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from stages.paddle.models.freeze import Frozen
 
 Array = npt.NDArray[Any]
-LAYERS = "layers.json"
-"""File of an FP32 model: name of a convolution's weights -> what PaddleDetection calls the layer; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Export:
         sidecar = Sidecar.from_model(self.options.model, **names)
         sidecar.write(context.out / "infer_cfg.yml")
         if self.options.precision == Precision.FP32:
-            (context.out / LAYERS).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
+            (context.out / LAYERS_FILE).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
         agreement = self._agreement(frozen, sidecar, inputs.images, context)
         return ExportedModel(
             root=context.out,

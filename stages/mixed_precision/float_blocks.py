@@ -29,7 +29,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from stages.artifacts import FILE, ExportedModel, ImageList, LabeledSet, hash_files
+from stages.artifacts import FLOAT_BLOCKS_FILE, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.contract import StageContext
 from stages.errors import ConfigError
 from stages.mixed_precision.ranking import Damage, rank
@@ -98,10 +98,10 @@ class FloatBlocks:
             search = Search(bench, o, verdict, labelled(inputs.labels, o.images), context)
             chosen = search.run()
             content = search.content(chosen)
-            names = [n for n in chosen.model.files if n != FILE]
+            names = [n for n in chosen.model.files if n != FLOAT_BLOCKS_FILE]
             for name in names:
                 shutil.copyfile(chosen.model.path(name), context.out / name)
-        (context.out / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (context.out / FLOAT_BLOCKS_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if content["ranking"] is not None:
             write(content["ranking"], context.out)
         (context.info if content["met"] else context.warn)(content["outcome"])

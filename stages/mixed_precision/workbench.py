@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages import backends
-from stages.artifacts import Engine, ExportedModel, ImageList, LabeledSet, hash_files
+from stages.artifacts import LAYERS_FILE, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.base import Unavailable, feeds_for
 from stages.build.build import Build, BuildInputs
 from stages.contract import StageContext
@@ -97,7 +97,6 @@ class MixedPrecisionBench:
     def __init__(
         self, base: ExportedModel, model: ExportedModel, options: SensitivityOptions, context: StageContext
     ) -> None:
-        from stages.export.export import LAYERS
         from stages.paddle.compression import mixing
 
         state = backends.get(options.backend).availability()
@@ -108,7 +107,7 @@ class MixedPrecisionBench:
         self._made = 0
         self.layers = mixing.float_layers(base)
         self.work = mixing.quantized_layers(model)
-        names = json.loads(base.path(LAYERS).read_text(encoding="utf-8"))
+        names = json.loads(base.path(LAYERS_FILE).read_text(encoding="utf-8"))
         self.blocks = group(names, self.work)
         if not names:
             context.info("this model's layers have no names of PaddleDetection's; each is a block of its own")

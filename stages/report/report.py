@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 from stages.artifacts import (
-    FILE,
+    FLOAT_BLOCKS_FILE,
     AccuracyResult,
     Agreement,
     Comparison,
@@ -142,7 +142,7 @@ def render(report: ReportContent, folder: Path) -> dict[str, str]:
 
 def _float_blocks(mixtures: list[ExportedModel]) -> FloatBlocksContent | None:
     for mixture in mixtures[:1]:
-        content: FloatBlocksContent = json.loads(mixture.path(FILE).read_text(encoding="utf-8"))
+        content: FloatBlocksContent = json.loads(mixture.path(FLOAT_BLOCKS_FILE).read_text(encoding="utf-8"))
         return content
     return None
 

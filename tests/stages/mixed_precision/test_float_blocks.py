@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.runs.tables import print_tables
-from stages.artifacts import FILE, ExportedModel, Precision, Report, hash_files
+from stages.artifacts import FLOAT_BLOCKS_FILE, ExportedModel, Precision, Report, hash_files
 from stages.errors import ConfigError
 from stages.mixed_precision import float_blocks
 from stages.mixed_precision.float_blocks import FloatBlocks, FloatBlocksInputs, Search
@@ -170,7 +170,7 @@ def test_the_report_says_where_it_was_decided_and_what_the_final_score_says(
 def reported(content: dict[str, Any], folder: Path, context: FakeContext) -> Report:
     """The report on a mixture."""
     folder.mkdir()
-    (folder / FILE).write_text(json.dumps(content))
+    (folder / FLOAT_BLOCKS_FILE).write_text(json.dumps(content))
     mixture = ExportedModel(root=folder, files=hash_files(folder), precision=Precision.INT8, input_size=[64, 64])
     return ReportStage(ReportOptions(model="m")).run(ReportStage.Inputs(mixtures=[mixture]), context)
 

@@ -13,13 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.artifacts import FILE, Checkpoint, ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
+from stages.artifacts import (
+    FLOAT_BLOCKS_FILE,
+    LAYERS_FILE,
+    Checkpoint,
+    ExportedModel,
+    ImageList,
+    LabeledSet,
+    QuantizedModel,
+    hash_files,
+)
 from stages.codec import to_json
 from stages.data.collect import CollectLabeled, CollectUnlabeled
 from stages.data.draw import Draw
 from stages.detection.shapes import LABELS
 from stages.distillation.distill import DistillInputs
-from stages.export.export import LAYERS, ExportInputs
+from stages.export.export import ExportInputs
 from stages.mixed_precision.blocks import group
 from stages.mixed_precision.float_blocks import FloatBlocksInputs
 from stages.options.compression import DistillOptions
@@ -65,7 +74,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     made: QuantizedModel = Worker(folder / "ptq", "distill", settings, DistillInputs(base, images)).done()
     hurt = folder / "hurt"
     shutil.copytree(made.root, hurt)
-    names = json.loads(base.path(LAYERS).read_text())
+    names = json.loads(base.path(LAYERS_FILE).read_text())
     _run("tests.stages.paddle.hurt", str(hurt), str(FACTOR), *group(names, names)[BLOCK])
     quantized = replace(made, root=hurt, files=hash_files(hurt))
     int8 = Worker(folder / "int8", "export", ExportOptions(model=model, precision="int8"),
@@ -114,7 +123,7 @@ def test_the_hurt_block_is_found_and_it_alone_is_left_in_float(demo: Demo, tmp_p
         tmp_path, "float_blocks", options, FloatBlocksInputs(demo.base, demo.model, demo.images, demo.labels)
     )
     made: ExportedModel = worker.done()
-    content = json.loads(made.path(FILE).read_text())
+    content = json.loads(made.path(FLOAT_BLOCKS_FILE).read_text())
     assert content["int8_drop"] > options.max_map_drop
     ranked = content["ranking"]["blocks"]
     assert ranked[0]["block"] == BLOCK
