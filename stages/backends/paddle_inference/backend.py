@@ -24,6 +24,7 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.paddle_inference.options import PaddleInferenceOptions
+from stages.backends.paddle_inference.recipe import RECIPES
 from stages.errors import UnavailableError
 from stages.options.backend import BackendOptions
 
@@ -66,7 +67,16 @@ class PaddleInference:
             )
         from stages.paddle.inference import engine
 
-        notes = engine.build(model.path(engine.PROGRAM), model.path(engine.PARAMS), precision, chosen, model.batch, out)
+        notes = engine.build(
+            model.path(engine.PROGRAM),
+            model.path(engine.PARAMS),
+            precision,
+            model.batch,
+            out,
+            passes=RECIPES[precision] if chosen.passes is None else chosen.passes,
+            device=chosen.device,
+            threads=chosen.threads,
+        )
         return Built(main=engine.PROGRAM, notes=notes)
 
     @contextmanager
@@ -75,4 +85,7 @@ class PaddleInference:
 
         options = parse_options(self.name, PaddleInferenceOptions, engine.options)
         program, params = engine.path(engine.main), engine.path(paddle_engine.PARAMS)
-        yield paddle_engine.Session(paddle_engine.onednn(program, params, engine.precision, options))
+        config = paddle_engine.plain_engine(
+            program, params, engine.precision, device=options.device, threads=options.threads
+        )
+        yield paddle_engine.Session(config)

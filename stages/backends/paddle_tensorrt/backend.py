@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from stages.artifacts import Engine, ExportedModel, Precision
 from stages.backends.base import (
@@ -25,8 +25,12 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
+from stages.backends.paddle_tensorrt.recipe import RECIPES
 from stages.backends.tensorrt.backend import NO_GPU
 from stages.options.backend import BackendOptions
+
+if TYPE_CHECKING:
+    from stages.paddle.inference.tensorrt import Switches
 
 INSTALL = 'pip install "detpress[gpu]"'
 
@@ -64,12 +68,27 @@ class PaddleTensorRt:
         from stages.paddle.inference import engine, tensorrt
 
         program, params = model.path(engine.PROGRAM), model.path(engine.PARAMS)
-        return Built(engine.PROGRAM, tensorrt.build(program, params, precision, chosen, model.batch, out))
+        passes = RECIPES[precision] if chosen.passes is None else chosen.passes
+        notes = tensorrt.build(program, params, precision, out, passes=passes, switches=_switches(chosen, model.batch))
+        return Built(engine.PROGRAM, notes)
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         from stages.paddle.inference import tensorrt
 
         options = parse_options(self.name, PaddleTensorRtOptions, engine.options)
-        with tensorrt.open_session(engine.root, engine.precision, options, engine.batch) as session:
+        with tensorrt.open_session(engine.root, engine.precision, _switches(options, engine.batch)) as session:
             yield session
+
+
+def _switches(options: PaddleTensorRtOptions, batch: int) -> Switches:
+    from stages.paddle.inference.tensorrt import Switches
+
+    return Switches(
+        batch=batch,
+        threads=options.threads,
+        fp16=options.fp16,
+        min_subgraph_size=options.min_subgraph_size,
+        workspace_mb=options.workspace_mb,
+        optimization_level=options.optimization_level,
+    )

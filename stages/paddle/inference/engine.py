@@ -14,7 +14,6 @@ import paddle.inference as inference
 from paddle.framework import core
 
 from stages.artifacts import Precision
-from stages.backends.paddle_inference.options import PaddleInferenceOptions
 from stages.errors import InputError, StageError
 from stages.numerics.audit import Layer, summarise
 from stages.paddle.inference.lowering import lower
@@ -24,10 +23,6 @@ Array = npt.NDArray[Any]
 PROGRAM, PARAMS = "model.pdmodel", "model.pdiparams"
 OPTIMIZED = "_optimized.pdmodel"
 """What Paddle calls the program after its passes."""
-RECIPES = {
-    Precision.FP32: ("fold_bias", "mean_to_pool"),
-    Precision.INT8: ("fold_bias", "mean_to_pool", "float_tail"),
-}
 ONEDNN_OPS = (
     "conv2d", "depthwise_conv2d", "conv2d_transpose", "fused_conv2d", "pool2d", "concat", "elementwise_add",
     "elementwise_mul", "elementwise_sub", "elementwise_div", "nearest_interp_v2", "bilinear_interp_v2", "reshape2",
@@ -49,20 +44,33 @@ WEIGHTED = {  # operator: where its weights and its result stand
 
 
 def build(
-    program: Path, params: Path, precision: Precision, options: PaddleInferenceOptions, batch: int, out: Path
+    program: Path,
+    params: Path,
+    precision: Precision,
+    batch: int,
+    out: Path,
+    *,
+    passes: Sequence[str],
+    device: str,
+    threads: int,
 ) -> dict[str, Any]:
-    """Write the lowered program to ``out``; returns the notes (``passes``, ``audit``).
+    """Write the program after the named passes to ``out``; returns the notes (``passes``, ``audit``).
+
+    Args:
+        device: ``cpu`` or ``cuda``, as for `plain_engine`.
+        threads: of the CPU.
 
     Raises:
         StageError: Paddle cannot read the model, or cannot run it as asked.
     """
-    passes, work, feeds = lowered(program, params, RECIPES[precision] if options.passes is None else options.passes,
-                                  batch, out)  # fmt: skip
+    reports, work, feeds = lowered(program, params, passes, batch, out)
     with tempfile.TemporaryDirectory() as scratch:
-        session = Session(onednn(out / PROGRAM, out / PARAMS, precision, options, Path(scratch)))
-        session.infer(feeds)
+        config = plain_engine(
+            out / PROGRAM, out / PARAMS, precision, device=device, threads=threads, inspect=Path(scratch)
+        )
+        Session(config).infer(feeds)
         audit = audit_program(Path(scratch) / OPTIMIZED, work, _of_onednn)
-    return {"passes": passes, "audit": audit}
+    return {"passes": reports, "audit": audit}
 
 
 def lowered(
@@ -89,16 +97,19 @@ def lowered(
     return passes, work, feeds
 
 
-def onednn(
-    program: Path, params: Path, precision: Precision, options: PaddleInferenceOptions, inspect: Path | None = None
+def plain_engine(
+    program: Path, params: Path, precision: Precision, *, device: str, threads: int, inspect: Path | None = None
 ) -> Any:
-    """Paddle's config of an engine without TensorRT; ``inspect`` is a folder for the optimized program."""
+    """Paddle's config of an engine without TensorRT: oneDNN on the ``cpu``, or ``cuda``.
+
+    ``inspect`` is a folder for the optimized program.
+    """
     config = plain_config(program, params, inspect)
-    if options.device == "cuda":
+    if device == "cuda":
         config.enable_use_gpu(256, 0)
         return config
     config.disable_gpu()
-    config.set_cpu_math_library_num_threads(options.threads)
+    config.set_cpu_math_library_num_threads(threads)
     config.enable_mkldnn()
     config.set_mkldnn_cache_capacity(1)  # one input shape only
     config.set_mkldnn_op(set(ONEDNN_OPS))

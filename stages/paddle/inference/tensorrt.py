@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import numpy.typing as npt
 import paddle.inference as inference
 
 from stages.artifacts import Precision
-from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
 from stages.errors import StageError, UnavailableError
 from stages.paddle.inference.engine import OPTIMIZED, PARAMS, PROGRAM, Session, audit_program, lowered, plain_config
 
@@ -27,27 +27,37 @@ Array = npt.NDArray[Any]
 SHAPES = "shapes.pbtxt"
 SERIALIZED = "trt_serialized_*"
 """What Paddle calls the engines it keeps."""
-RECIPES = {Precision.FP32: ("fold_bias",), Precision.INT8: ("fold_bias", "float_tail")}
 GPU_MEMORY_MB = 256
 
 
+@dataclass(frozen=True)
+class Switches:
+    """How TensorRT builds its engines; the backend's options say what each is for."""
+
+    batch: int
+    threads: int
+    fp16: bool
+    min_subgraph_size: int
+    workspace_mb: int
+    optimization_level: int
+
+
 def build(
-    program: Path, params: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int, out: Path
+    program: Path, params: Path, precision: Precision, out: Path, *, passes: Sequence[str], switches: Switches
 ) -> dict[str, Any]:
-    """Write the lowered program, the shapes and TensorRT's engines to ``out``; returns the notes.
+    """Write the program after the named passes, the shapes and TensorRT's engines to ``out``; returns the notes.
 
     Raises:
         UnavailableError: this Paddle is built without TensorRT.
         StageError: Paddle cannot read the model or run it as asked, or hands no part of it to TensorRT.
     """
     require_tensorrt()
-    names = RECIPES[precision] if options.passes is None else options.passes
-    passes, work, feeds = lowered(program, params, names, batch, out)
+    reports, work, feeds = lowered(program, params, passes, switches.batch, out)
     collect_shapes(out / PROGRAM, out / PARAMS, feeds, out / SHAPES)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         config = plain_config(out / PROGRAM, out / PARAMS, scratch)
-        configure(config, precision, options, batch, out / SHAPES, scratch)
+        configure(config, precision, switches, out / SHAPES, scratch)
         Session(config).infer(feeds)
         engines = sorted(scratch.glob(SERIALIZED))
         if not engines:
@@ -56,9 +66,9 @@ def build(
             )
         for engine in engines:
             shutil.copyfile(engine, out / engine.name)
-        notes: dict[str, Any] = {"passes": passes, "subgraphs": len(engines)}
+        notes: dict[str, Any] = {"passes": reports, "subgraphs": len(engines)}
         try:
-            notes["audit"] = {**audit_program(scratch / OPTIMIZED, work, format_of(precision, options)),
+            notes["audit"] = {**audit_program(scratch / OPTIMIZED, work, format_of(precision, fp16=switches.fp16)),
                               "read_from": "program"}  # fmt: skip
         except StageError as error:
             notes["warnings"] = [f"no audit: {error}"]
@@ -66,14 +76,14 @@ def build(
 
 
 @contextmanager
-def open_session(folder: Path, precision: Precision, options: PaddleTensorRtOptions, batch: int) -> Iterator[Session]:
+def open_session(folder: Path, precision: Precision, switches: Switches) -> Iterator[Session]:
     """A session on what `build` wrote; on a copy, since Paddle writes beside the program what it misses."""
     require_tensorrt()
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "engine"
         shutil.copytree(folder, copy)
         config = plain_config(copy / PROGRAM, copy / PARAMS)
-        configure(config, precision, options, batch, copy / SHAPES, copy)
+        configure(config, precision, switches, copy / SHAPES, copy)
         yield Session(config)
 
 
@@ -104,34 +114,32 @@ def collect_shapes(program: Path, params: Path, feeds: Mapping[str, Array], targ
         raise StageError("Paddle wrote no shapes of the program's tensors; see the stage's log for what it says")
 
 
-def configure(
-    config: Any, precision: Precision, options: PaddleTensorRtOptions, batch: int, shapes: Path, cache: Path
-) -> None:
+def configure(config: Any, precision: Precision, switches: Switches, shapes: Path, cache: Path) -> None:
     """TensorRT's switches of a Paddle config.
 
     INT8 takes the ranges that the program carries in its Q/DQ operators: ``use_calib_mode`` would measure others.
     """
     config.enable_use_gpu(GPU_MEMORY_MB, 0)
-    config.set_cpu_math_library_num_threads(options.threads)
+    config.set_cpu_math_library_num_threads(switches.threads)
     config.enable_tensorrt_engine(
-        workspace_size=options.workspace_mb << 20,
-        max_batch_size=batch,
-        min_subgraph_size=options.min_subgraph_size,
-        precision_mode=_mode(precision, options),
+        workspace_size=switches.workspace_mb << 20,
+        max_batch_size=switches.batch,
+        min_subgraph_size=switches.min_subgraph_size,
+        precision_mode=_mode(precision, fp16=switches.fp16),
         use_static=True,
         use_calib_mode=False,
     )
-    config.set_tensorrt_optimization_level(options.optimization_level)
+    config.set_tensorrt_optimization_level(switches.optimization_level)
     config.enable_tuned_tensorrt_dynamic_shape(str(shapes), False)
     config.set_optim_cache_dir(str(cache))
 
 
-def format_of(precision: Precision, options: PaddleTensorRtOptions) -> Any:
+def format_of(precision: Precision, *, fp16: bool) -> Any:
     """For `audit_program`: inside a subgraph, an operator with ranges runs in INT8, another in FP16 or FP32.
 
     TensorRT may still prefer FP16 for a layer that it may run in INT8; Paddle does not tell.
     """
-    other = "fp16" if options.fp16 or precision is Precision.INT8 else "fp32"
+    other = "fp16" if fp16 or precision is Precision.INT8 else "fp32"
 
     def read(block: int, op: Any) -> str:
         if block == 0:
@@ -144,8 +152,8 @@ def format_of(precision: Precision, options: PaddleTensorRtOptions) -> Any:
     return read
 
 
-def _mode(precision: Precision, options: PaddleTensorRtOptions) -> Any:
+def _mode(precision: Precision, *, fp16: bool) -> Any:
     kinds = inference.PrecisionType
     if precision is Precision.INT8:
         return kinds.Int8
-    return kinds.Half if options.fp16 else kinds.Float32
+    return kinds.Half if fp16 else kinds.Float32

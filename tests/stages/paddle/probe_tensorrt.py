@@ -56,7 +56,6 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     import paddle.inference as inference
 
     from stages.artifacts import Precision
-    from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
     from stages.errors import UnavailableError
 
     _, _, feeds = engine.lowered(model / engine.PROGRAM, model / engine.PARAMS, ("fold_bias",), 1, folder)
@@ -65,8 +64,10 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     for precision in Precision:
         for fp16 in (False, True):
             recorded = Recorded(inference.Config(str(folder / engine.PROGRAM), str(folder / engine.PARAMS)))
-            options = PaddleTensorRtOptions(fp16=fp16, workspace_mb=512, min_subgraph_size=5)
-            tensorrt.configure(recorded, precision, options, 2, folder / tensorrt.SHAPES, folder)
+            switches = tensorrt.Switches(
+                batch=2, threads=1, fp16=fp16, min_subgraph_size=5, workspace_mb=512, optimization_level=3
+            )
+            tensorrt.configure(recorded, precision, switches, folder / tensorrt.SHAPES, folder)
             found["calls"][f"{precision}{' in fp16' if fp16 else ''}"] = recorded.calls
             found["refused"] = recorded.refused
     try:
@@ -74,7 +75,7 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     except UnavailableError as error:
         found["unavailable"] = str(error)
     optimized(folder / "program")
-    formats = tensorrt.format_of(Precision.INT8, PaddleTensorRtOptions())
+    formats = tensorrt.format_of(Precision.INT8, fp16=False)
     found["audit"] = engine.audit_program(folder / "program", {"outside": [10], "a": [30], "b": [20]}, formats)
     return found
 
