@@ -135,7 +135,7 @@ class NodeByNode:
         import onnx
         import onnxruntime as ort
 
-        from stages.lowering.recipes import lower
+        from stages.lowering.passes import lower
 
         graph: Any = onnx.load(str(model.path("model.onnx")))
         if model.precision is Precision.INT8:

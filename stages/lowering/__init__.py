@@ -1,4 +1,4 @@
 """ONNX graph passes that make a quantized graph one that a runtime really runs in INT8.
 
-Face: `recipes.lower`, `graph.Graph`.
+Face: `passes.lower`, `passes.PASSES`, `graph.Graph`.
 """

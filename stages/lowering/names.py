@@ -7,7 +7,7 @@ from stages.options.rules import some_of
 
 def pass_names() -> list[str]:
     """All passes there are."""
-    from stages.lowering.recipes import PASSES
+    from stages.lowering.passes import PASSES
 
     return list(PASSES)
 

@@ -84,9 +84,9 @@ class FastDeploy:
         elif precision is Precision.INT8:
             import onnx
 
-            from stages.lowering.recipes import RECIPES, lower
+            from stages.lowering.passes import lower
 
-            names = RECIPES[recipe] if chosen.lowering is None else tuple(chosen.lowering)
+            names = recipe if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(model.path(ONNX_FILE))), names)
             onnx.save(lowered, str(out / ONNX_FILE))
         else:

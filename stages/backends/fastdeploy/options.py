@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.backends.onnxruntime import recipe as onnxruntime
+from stages.backends.openvino import recipe as openvino
+from stages.backends.tensorrt import recipe as tensorrt
 from stages.lowering.names import KNOWN_PASSES
 from stages.options.backend import BackendOptions
 from stages.options.rules import one_of, option
 
-RUNTIMES = {  # option -> the recipe of stages/lowering/recipes.py; None: Paddle's own program, as it is exported
-    "ort": "onnxruntime",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
+RUNTIMES = {  # option -> the graph passes of INT8; None: Paddle's own program, as it is exported
+    "ort": onnxruntime.RECIPE,
+    "openvino": openvino.INT8_ACTIVATIONS,
+    "tensorrt": tensorrt.RECIPE,
     "paddle": None,
     "paddle_tensorrt": None,
 }

@@ -24,10 +24,12 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
+from stages.backends.onnxruntime.recipe import RECIPE
+from stages.backends.tensorrt import recipe as tensorrt
 from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions
 
-RECIPES = {"cpu": "onnxruntime", "cuda": "onnxruntime", "tensorrt": "tensorrt"}
+RECIPES = {"cpu": RECIPE, "cuda": RECIPE, "tensorrt": tensorrt.RECIPE}
 ENGINE_FILE = "model.onnx"
 OPTIMIZED = "optimized.onnx"
 SATURATION = (
@@ -72,10 +74,9 @@ class OnnxRuntime:
         if precision is Precision.INT8:
             import onnx
 
-            from stages.lowering.recipes import RECIPES as PASSES_OF
-            from stages.lowering.recipes import lower
+            from stages.lowering.passes import lower
 
-            names = PASSES_OF[RECIPES[chosen.provider]] if chosen.lowering is None else tuple(chosen.lowering)
+            names = RECIPES[chosen.provider] if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
             if chosen.tune and chosen.provider == "cpu":
                 lowered, notes["tuning"] = _tuned(lowered, chosen)

@@ -23,6 +23,7 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.openvino.options import OpenVinoOptions
+from stages.backends.openvino.recipe import recipe_for
 from stages.errors import StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
 from stages.options.backend import BackendOptions
@@ -57,9 +58,9 @@ class OpenVino:
         if precision is Precision.INT8:
             import onnx
 
-            from stages.lowering.recipes import RECIPES, lower
+            from stages.lowering.passes import lower
 
-            names = RECIPES[recipe(cpu_name())] if chosen.lowering is None else tuple(chosen.lowering)
+            names = recipe_for(cpu_name()) if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
             graph = _convert(ov, lowered.SerializeToString())
         else:
@@ -73,17 +74,6 @@ class OpenVino:
         options = parse_options(self.name, OpenVinoOptions, engine.options)
         compiled = _compile(_import(), engine.path(engine.main), options)
         yield _Session(compiled, [engine.boxes_output, engine.scores_output])
-
-
-def recipe(cpu: str) -> str:
-    """Which of ``stages.lowering.recipes`` suits a CPU (as ``cpu_name`` describes it).
-
-    OpenVINO convolves int8 activations as they are where an x86 CPU has AMX. Without, it makes them uint8 itself and
-    loses accuracy: 3.3 points of mAP on the demo. Made uint8 beforehand nothing is lost, but with AMX it is a fifth
-    slower (docs/decisions/0003-lowering.md).
-    """
-    flags = cpu.split()
-    return "openvino_uint8" if "avx2" in flags and "amx_int8" not in flags else "openvino"
 
 
 class _Session:

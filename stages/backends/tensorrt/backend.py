@@ -1,6 +1,6 @@
 """TensorRT, and TensorRT for RTX: one code on two Python modules with the same interface.
 
-INT8 is explicit quantization: the Q/DQ file after the recipe ``tensorrt``. There is no calibrator; TensorRT 11 has
+INT8 is explicit quantization: the Q/DQ file after the passes of `recipe.py`. There is no calibrator; TensorRT 11 has
 removed them.
 """
 
@@ -26,6 +26,7 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.tensorrt.options import TensorRtOptions
+from stages.backends.tensorrt.recipe import RECIPE
 from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions
 
@@ -72,9 +73,9 @@ class TensorRt:
         if precision is Precision.INT8:
             import onnx
 
-            from stages.lowering.recipes import RECIPES, lower
+            from stages.lowering.passes import lower
 
-            names = RECIPES["tensorrt"] if chosen.lowering is None else tuple(chosen.lowering)
+            names = RECIPE if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
             content = lowered.SerializeToString()
         cache = None

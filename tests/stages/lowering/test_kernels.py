@@ -13,8 +13,9 @@ import pytest
 from stages.backends.onnxruntime.tuning import fastest, kinds, name_convolutions, pooled, tune
 from stages.lowering.graph import Graph
 from stages.lowering.kernels import shift_weights
-from stages.lowering.recipes import RECIPES, lower
+from stages.lowering.passes import lower
 from tests.stages.qdq import Build, run, two_convs
+from tests.stages.recipes import RECIPES
 
 
 def lowered() -> onnx.ModelProto:

@@ -11,9 +11,10 @@ import pytest
 
 from stages.lowering.graph import Graph
 from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
-from stages.lowering.recipes import RECIPES, lower
+from stages.lowering.passes import lower
 from stages.lowering.weights import fold_weights
 from tests.stages.qdq import Build, count, run, two_convs
+from tests.stages.recipes import RECIPES
 
 BINS = 17
 

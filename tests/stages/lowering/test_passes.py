@@ -10,9 +10,10 @@ from stages.errors import ConfigError, StageError
 from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import Graph
-from stages.lowering.recipes import PASSES, RECIPES, lower
+from stages.lowering.passes import PASSES, lower
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 from tests.stages.qdq import Build, count, run, two_convs
+from tests.stages.recipes import RECIPES
 
 
 def same(a: onnx.ModelProto, b: onnx.ModelProto, bound: float = 0.0) -> None:

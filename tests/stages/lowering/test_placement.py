@@ -7,9 +7,10 @@ import onnx
 import pytest
 
 from stages.lowering.graph import Graph
+from stages.lowering.passes import lower
 from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
-from stages.lowering.recipes import RECIPES, lower
 from tests.stages.qdq import Array, Build, conv_silu, count, run, two_convs
+from tests.stages.recipes import RECIPES
 
 BINS = 17
 

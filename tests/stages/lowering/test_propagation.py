@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 
 from stages.lowering.graph import Graph
+from stages.lowering.passes import lower
 from stages.lowering.propagation import keep_quantized, quantize_concat, share_quantized
-from stages.lowering.recipes import lower
 from tests.stages.qdq import Build, count, run
 
 

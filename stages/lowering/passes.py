@@ -1,4 +1,4 @@
-"""Which passes each backend gets, in which order, and the function that runs them."""
+"""The passes by name, and the function that runs some of them in order; which ones is the backend's to say."""
 
 from __future__ import annotations
 
@@ -40,35 +40,6 @@ PASSES: dict[str, Pass] = {
         pad_image_channels,
         fold_image,
     )
-}
-
-# The tail first: what it frees need not be reported as unobserved, nor have its weights folded.
-_COMMON = (
-    "lift_zero_scales",
-    "float_tail",
-    "drop_unobserved",
-    "fold_weights",
-    "drop_multiply_by_one",
-    "drop_duplicate_qdq",
-)
-
-_OPENVINO = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "fold_image")
-
-RECIPES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": (
-        *_COMMON,
-        "mean_to_pool",
-        "activations_to_uint8",
-        "share_quantized",
-        "quantize_concat",
-        "keep_quantized",
-        "quantize_sigmoid",
-        "softmax_last",
-        "pad_image_channels",
-    ),
-    "openvino": (*_COMMON, "mean_to_pool", *_OPENVINO),
-    "openvino_uint8": (*_COMMON, "mean_to_pool", "activations_to_uint8", *_OPENVINO),
-    "tensorrt": (*_COMMON, "free_silu", "fold_bias"),
 }
 
 

@@ -1,0 +1,7 @@
+"""The graph passes of TensorRT's INT8 engines, in order."""
+
+from __future__ import annotations
+
+from stages.backends.recipes import COMMON
+
+RECIPE = (*COMMON, "free_silu", "fold_bias")
