@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from stages.artifacts import ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
 from stages.contract import StageContext
-from stages.distillation.loop import Progress
+from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
 from stages.options.compression import PTQ, QAT_DISTILL, CompressionSettings, DistillOptions
 
 if TYPE_CHECKING:
     from stages.detection.unlabeled import UnlabeledImages
+    from stages.paddle.compression.qat import EvaluationSet
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,52 @@ class Distill:
         return Progress()
 
     def _distill(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
-        from stages.distillation.held_out import chosen_images, held_out
-        from stages.paddle.compression.qat import EvaluationSet, distill
+        from stages.paddle.compression.qat import finish, prepare
+
+        paths, scored_on = self._set_apart(inputs, paths, context)
+        images = self._images(inputs, paths, context)
+        with prepare(inputs.model, images, scored_on, self.options, context) as training:
+            done = Loop(training.trainee, training.batch, training.evaluator, self.options, context).run()
+            finish(training)
+        return done
+
+    def _set_apart(
+        self, inputs: DistillInputs, paths: list[Path], context: StageContext
+    ) -> tuple[list[Path], EvaluationSet | None]:
+        """(images to train on, what to score the student on)."""
+        from stages.distillation.held_out import held_out
+        from stages.paddle.compression.qat import EvaluationSet
 
         o = self.options
-        exam: EvaluationSet | None = None
         if scores_by_labels(o):
-            if inputs.labeled is None:
-                raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
-            root = Path(inputs.labeled.images_root)
-            coco = chosen_images(inputs.labeled, o.eval_images, context.seed)
-            scored = {(root / image["file_name"]).resolve() for image in coco["images"]}
-            paths = [path for path in paths if path.resolve() not in scored]
-            if not paths:
-                raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
-            exam = EvaluationSet(coco=coco, root=root)
-        elif o.eval_every is not None and o.model.random_weights:
+            return self._apart_from_labeled(inputs, paths, context)
+        if o.eval_every is None:
+            return paths, None
+        if o.model.random_weights:
             # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
             context.info("the weights are random: students are not scored, the last one is exported")
-        elif o.eval_every is not None:
-            paths, apart = held_out(paths, o.eval_images, context.seed)
-            if apart:
-                exam = EvaluationSet(images=self._images(inputs, apart, context))
-            else:
-                context.warn(
-                    f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported"
-                )
-        return distill(inputs.model, self._images(inputs, paths, context), exam, o, context)
+            return paths, None
+        paths, apart = held_out(paths, o.eval_images, context.seed)
+        if not apart:
+            context.warn(f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported")
+            return paths, None
+        return paths, EvaluationSet(images=self._images(inputs, apart, context))
+
+    def _apart_from_labeled(
+        self, inputs: DistillInputs, paths: list[Path], context: StageContext
+    ) -> tuple[list[Path], EvaluationSet]:
+        from stages.distillation.held_out import chosen_images
+        from stages.paddle.compression.qat import EvaluationSet
+
+        if inputs.labeled is None:
+            raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
+        root = Path(inputs.labeled.images_root)
+        coco = chosen_images(inputs.labeled, self.options.eval_images, context.seed)
+        scored = {(root / image["file_name"]).resolve() for image in coco["images"]}
+        paths = [path for path in paths if path.resolve() not in scored]
+        if not paths:
+            raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
+        return paths, EvaluationSet(coco=coco, root=root)
 
     def _images(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> UnlabeledImages:
         from stages.detection.unlabeled import images_for

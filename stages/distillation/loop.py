@@ -1,5 +1,5 @@
-"""The loop of a distillation: steps, scores, checkpoints. It knows no Paddle: ``stages.paddle.compression`` gives it a
-student.
+"""The loop of a distillation: steps, scores, checkpoints. It knows no Paddle: it trains a `Trainee` and asks
+an `Evaluator`, as which those of ``stages.paddle.compression`` serve without knowing the loop.
 
 The student is scored before the first step, every ``eval_every`` steps and after the last; the best state is what the
 loop ends with. Where a loss is not a finite number, or a score says that the student has come apart, the loop goes back
@@ -90,13 +90,13 @@ class Loop:
         self,
         trainee: Trainee,
         batch: Callable[[int], Mapping[str, Array]],
-        judge: Evaluator | None,
+        evaluator: Evaluator | None,
         options: CompressionSettings,
         context: StageContext,
     ) -> None:
         self.trainee = trainee
         self.batch = batch
-        self.judge = judge
+        self.evaluator = evaluator
         self.options = options
         self.context = context
         self.progress = Progress()
@@ -117,13 +117,13 @@ class Loop:
                 except _Failed as failure:
                     self._go_back(failure)
         p = self.progress
-        if self.judge is not None and p.scores:
+        if self.evaluator is not None and p.scores:
             if p.best != p.step:
                 self.trainee.restore(read_archive(self._best(p.best))[0])
-            said = {int(s["step"]): f"{s[self.judge.metric]:.4f}" for s in p.scores}
+            said = {int(s["step"]): f"{s[self.evaluator.metric]:.4f}" for s in p.scores}
             self.context.metric("best_step", p.best)
             self.context.info(
-                f"best at step {p.best} of {p.step}: {self.judge.metric} {said[p.best]} (before the first step "
+                f"best at step {p.best} of {p.step}: {self.evaluator.metric} {said[p.best]} (before the first step "
                 f"{said[0]}, after the last {said[p.step]})"
             )
         return p
@@ -178,32 +178,32 @@ class Loop:
     def _due(self) -> bool:
         """Whether the student is to be scored where the loop stands."""
         o, p = self.options, self.progress
-        if self.judge is None or not o.eval_every or any(s["step"] == p.step for s in p.scores):
+        if self.evaluator is None or not o.eval_every or any(s["step"] == p.step for s in p.scores):
             return False
         return p.step % o.eval_every == 0 or p.step == o.steps
 
     def _score(self, stop: Sequence[int]) -> None:
-        judge, p = self.judge, self.progress
-        assert judge is not None
-        score = judge.score(lambda: bool(stop))
+        evaluator, p = self.evaluator, self.progress
+        assert evaluator is not None
+        score = evaluator.score(lambda: bool(stop))
         if score is None:
             self._end(stop)
             return
         rate = self.rate(max(0, p.step - 1))
-        first = p.scores[0][judge.metric] if p.scores else score
-        worst = first / DIVERGENCE_FACTOR if judge.higher_is_better else first * DIVERGENCE_FACTOR
-        lost = score < worst if judge.higher_is_better else score > worst
+        first = p.scores[0][evaluator.metric] if p.scores else score
+        worst = first / DIVERGENCE_FACTOR if evaluator.higher_is_better else first * DIVERGENCE_FACTOR
+        lost = score < worst if evaluator.higher_is_better else score > worst
         if not math.isfinite(score) or lost:
             if p.step == 0:
                 raise StageError(
-                    f"{judge.metric} is {score} before the first step: the quantized model gives no usable outputs. "
-                    "Check the FP32 model and the images (compression.eval_every=null trains without a score)."
+                    f"{evaluator.metric} is {score} before the first step: the quantized model gives no usable "
+                    "outputs. Check the FP32 model and the images (compression.eval_every=null trains without a score)."
                 )
-            raise _Failed(f"{judge.metric} went from {first:.4g} to {score:.4g} by step {p.step}", rate)
-        best = next((s[judge.metric] for s in p.scores if s["step"] == p.best), None)
-        p.scores.append({"step": p.step, judge.metric: score})
-        self.context.metric(judge.metric, score, p.step)
-        if best is None or (score > best if judge.higher_is_better else score < best):
+            raise _Failed(f"{evaluator.metric} went from {first:.4g} to {score:.4g} by step {p.step}", rate)
+        best = next((s[evaluator.metric] for s in p.scores if s["step"] == p.best), None)
+        p.scores.append({"step": p.step, evaluator.metric: score})
+        self.context.metric(evaluator.metric, score, p.step)
+        if best is None or (score > best if evaluator.higher_is_better else score < best):
             p.best = p.step
             self._save_best()
 

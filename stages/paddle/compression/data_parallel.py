@@ -31,11 +31,10 @@ from stages.codec import artifact_from_json, dataclass_from_json, to_json
 from stages.contract import StageContext
 from stages.detection.loader import prefetch
 from stages.detection.unlabeled import UnlabeledImages, images_for
-from stages.distillation.loop import Trainee
 from stages.errors import StageError
 from stages.options.compression import DistillOptions
 from stages.paddle.compression import slim
-from stages.paddle.compression.student import Learner, prepare
+from stages.paddle.compression.student import Learner, prepare_student
 from stages.paddle.runtime import place
 from stages.paddle.runtime.program import fresh_scope
 from stages.paddle.runtime.quiet import silent_bars
@@ -87,9 +86,9 @@ class SharedVariables:
 
 
 class DataParallelLearner:
-    """What the loop trains where several processes do (``stages.distillation.loop.Trainee``); this one is rank 0."""
+    """What the loop trains where several processes do, with the methods of `Learner`; this one is rank 0."""
 
-    def __init__(self, learner: Trainee, shared: SharedVariables, peers: ProcessGroup) -> None:
+    def __init__(self, learner: Learner, shared: SharedVariables, peers: ProcessGroup) -> None:
         """Wait until the others are ready, and give them this process's student.
 
         Raises:
@@ -179,7 +178,7 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
     place.use_gpu(request["gpu"])
     paddle.seed(request["seed"])
     with fresh_scope() as scope, silent_bars():
-        made = prepare(
+        made = prepare_student(
             model, options, scope, Path(request["folder"]), threads, lambda text: print(text, file=sys.stderr)
         )
         learner, shared = Learner(made.student, scope, threads), SharedVariables(made.student, scope)

@@ -1,4 +1,4 @@
-"""Scores of a student while it is trained: see ``stages.distillation.loop.Judge``.
+"""Scores of a student while it is trained, by a loss or by mAP: both fit ``stages.distillation.loop.Evaluator``.
 
 Both run the student's inference graph, in which weights and inputs of convolutions are rounded to eight bits with the
 ranges as they are. An engine rounds outputs too, so its mAP is another number; what is compared here are states of one

@@ -33,7 +33,7 @@ class Prepared:
     student: slim.Student
 
 
-def prepare(
+def prepare_student(
     model: ExportedModel,
     options: CompressionSettings,
     scope: Any,
@@ -54,7 +54,7 @@ def prepare(
 
 
 class Learner:
-    """What the loop trains (see ``stages.distillation.loop.Trainee``): the training program and its variables."""
+    """What the loop trains (as a ``stages.distillation.loop.Trainee``): the training program and its variables."""
 
     def __init__(self, student: slim.Student, scope: Any, threads: int) -> None:
         self._student, self._scope = student, scope

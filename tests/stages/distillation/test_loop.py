@@ -67,8 +67,8 @@ def make(folder: Path, batches: Callable[[int], Any] = batch, **changes: Any) ->
     settings: dict[str, Any] = {"steps": STEPS, "lr": 0.05, "eval_every": 4, "checkpoint_every": 3, "log_every": 2}
     student, context = Student(), FakeContext(folder)
     options = CompressionSettings(**{**settings, **changes})
-    judge = Distance(student) if options.eval_every else None
-    return Loop(student, batches, judge, options, context), student, context
+    evaluator = Distance(student) if options.eval_every else None
+    return Loop(student, batches, evaluator, options, context), student, context
 
 
 def test_the_best_state_is_kept_not_the_last(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_a_kill_at_any_point_changes_nothing(place: str, at: int, tmp_path: Path
     elif place == "batch":
         loop.batch = lambda step: (count(), batch(step))[1]
     else:
-        assert isinstance(loop.judge, Distance)
-        loop.judge.before = count
+        assert isinstance(loop.evaluator, Distance)
+        loop.evaluator.before = count
     with pytest.raises(Killed):
         loop.run()
     reached = loop.progress.step
@@ -132,8 +132,8 @@ def test_a_kill_while_scoring_costs_no_step(tmp_path: Path) -> None:
         if loop.progress.step == 8:
             raise Killed
 
-    assert isinstance(loop.judge, Distance)
-    loop.judge.before = kill
+    assert isinstance(loop.evaluator, Distance)
+    loop.evaluator.before = kill
     with pytest.raises(Killed):
         loop.run()
     again, student, _ = make(tmp_path, checkpoint_every=4)
