@@ -21,25 +21,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
-import numpy as np
-
-from stages import backends
 from stages.accuracy.pycocotools_check import score
 from stages.artifacts import AccuracyResult, Engine, LabeledSet, hash_files
-from stages.backends.base import feeds_for
+from stages.backends.detector import open_detector
 from stages.contract import StageContext
 from stages.detection.average_precision import STATS, summarize
-from stages.detection.images import read_image
 from stages.detection.matching import Truth, match
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
 from stages.detection.results import Floats, as_coco, class_to_category, gather, write_coco
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError
@@ -47,7 +39,6 @@ from stages.options.accuracy import AccuracyOptions
 from stages.options.check import require_valid
 
 SCHEMA_VERSION = 1
-AHEAD = 3  # batches that are read and preprocessed ahead of the engine
 
 
 class Accuracy:
@@ -69,21 +60,13 @@ class Accuracy:
 
     def run(self, inputs: Inputs, context: StageContext) -> AccuracyResult:
         """Score one engine; metrics are named ``map.<backend>.<precision>`` and so on."""
-        engine, validation, o = inputs.engine, inputs.validation, self.options
+        engine, o = inputs.engine, self.options
         require_valid(o, "accuracy")
-        coco = json.loads(validation.path("annotations.json").read_text(encoding="utf-8"))
-        if o.max_images is not None and o.max_images < len(coco["images"]):
-            coco["images"] = coco["images"][: o.max_images]
-            ids = {image["id"] for image in coco["images"]}
-            coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
-            context.warn(f"scored on the first {o.max_images} images only (accuracy.max_images)")
-        sidecar = Sidecar.read(engine.path(FILE_NAME))
-        categories = class_to_category(list(sidecar.labels), coco["categories"], context)
-        root = Path(validation.images_root)
+        coco = self._labels(inputs.validation, context)
+        labels = list(Sidecar.read(engine.path(FILE_NAME)).labels)
+        categories = class_to_category(labels, coco["categories"], context)
         truth = Truth.from_coco(coco)
-        found: list[tuple[int, Floats]] = []
-        for image, boxes in self._detect(engine, sidecar, root, coco["images"], context):
-            found.append((image["id"], boxes))
+        found = self._detect(engine, Path(inputs.validation.images_root), coco["images"], context)
         detections = gather(found, truth, categories)
         matches = match(truth, detections)
         metrics = by_class(summarize(matches), coco["categories"])
@@ -94,7 +77,7 @@ class Accuracy:
             "schema_version": SCHEMA_VERSION,
             "backend": engine.backend,
             "precision": str(engine.precision),
-            "model_labels": list(sidecar.labels),
+            "model_labels": labels,
             "images": len(coco["images"]),
             "images_without_boxes": len(coco["images"]) - len({a["image_id"] for a in coco["annotations"]}),
             "boxes": sum(c["boxes"] for c in metrics["per_class"]),
@@ -110,51 +93,45 @@ class Accuracy:
         for name in ("map", "map50", "map75"):
             if content[name] is not None:
                 context.metric(f"{name}.{engine.backend}.{engine.precision}", content[name])
-        return AccuracyResult(
-            root=context.out,
-            files=hash_files(context.out),
-            backend=engine.backend,
-            precision=engine.precision,
-        )
+        files = hash_files(context.out)
+        return AccuracyResult(root=context.out, files=files, backend=engine.backend, precision=engine.precision)
+
+    def _labels(self, validation: LabeledSet, context: StageContext) -> dict[str, Any]:
+        """The set's COCO content, of the first ``max_images`` images if that is set."""
+        most = self.options.max_images
+        coco: dict[str, Any] = json.loads(validation.path("annotations.json").read_text(encoding="utf-8"))
+        if most is not None and most < len(coco["images"]):
+            coco["images"] = coco["images"][:most]
+            ids = {image["id"] for image in coco["images"]}
+            coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
+            context.warn(f"scored on the first {most} images only (accuracy.max_images)")
+        return coco
 
     def _detect(
-        self, engine: Engine, sidecar: Sidecar, root: Path, images: list[dict[str, Any]], context: StageContext
-    ) -> Iterator[tuple[dict[str, Any], Floats]]:
-        """Each image with its detections [M, 6] in pixels of the image."""
-        backend = backends.get(engine.backend)
-        backend.prepare()
-        preprocess = Preprocessor(sidecar)
-        size = max(1, engine.batch)
-        groups = [images[i : i + size] for i in range(0, len(images), size)]
+        self, engine: Engine, root: Path, images: list[dict[str, Any]], context: StageContext
+    ) -> list[tuple[int, Floats]]:
+        """(id, detections [M, 6] in pixels of the image) of each image."""
         started = perf_counter()
-        done = 0
-        with backend.open(engine) as session, ThreadPoolExecutor(1) as reader:
-            waiting: list[Future[tuple[Floats, Floats]]] = []
-            for number, group in enumerate(groups):
-                while len(waiting) < AHEAD and number + len(waiting) < len(groups):
-                    waiting.append(reader.submit(_read, preprocess, root, groups[number + len(waiting)], size))
-                batch, scales = waiting.pop(0).result()
-                boxes, scores = (np.asarray(out, np.float32) for out in session.infer(feeds_for(engine, batch, scales)))
-                if scores.shape[1] != len(sidecar.labels):
-                    raise StageError(f"the engine scores {scores.shape[1]} classes, its {FILE_NAME} names "
-                                     f"{len(sidecar.labels)}; export the model again")  # fmt: skip
-                for i, image in enumerate(group):
-                    if not (np.isfinite(boxes[i]).all() and np.isfinite(scores[i]).all()):
-                        raise StageError(
-                            f"the {engine.backend} {engine.precision} engine gives NaN or infinite values on "
-                            f"{image['file_name']}, so it has no accuracy; build it again with other backend options"
-                        )
-                    own = boxes[i] if engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
-                    yield image, multiclass_nms(own, scores[i], self.options.nms)
-                done += len(group)
-                if done % (size * 8) == 0 or done == len(images):
-                    context.progress(done, len(images), images_per_s=done / (perf_counter() - started))
 
+        def progress(done: int) -> None:
+            if done % (max(1, engine.batch) * 8) == 0 or done == len(images):
+                context.progress(done, len(images), images_per_s=done / (perf_counter() - started))
 
-def _read(preprocess: Preprocessor, root: Path, group: list[dict[str, Any]], size: int) -> tuple[Floats, Floats]:
-    """A preprocessed batch of ``size``; a short last group is filled up with its last image."""
-    pictures = [read_image(root / image["file_name"]) for image in group]
-    return preprocess.batch(pictures + pictures[-1:] * (size - len(pictures)))
+        found: list[tuple[int, Floats]] = []
+        with open_detector(engine, self.options.nms) as detector:
+            outputs = detector.runner.over([root / image["file_name"] for image in images], progress)
+            for image, seen in zip(images, outputs, strict=True):
+                classes = len(detector.sidecar.labels)
+                if len(seen.scores) != classes:
+                    raise StageError(f"the engine scores {len(seen.scores)} classes, its {FILE_NAME} names "
+                                     f"{classes}; export the model again")  # fmt: skip
+                if not seen.finite:
+                    raise StageError(
+                        f"the {engine.backend} {engine.precision} engine gives NaN or infinite values on "
+                        f"{image['file_name']}, so it has no accuracy; build it again with other backend options"
+                    )
+                found.append((image["id"], seen.detections(self.options.nms)))
+        return found
 
 
 def by_class(summary: dict[str, Any], categories: list[dict[str, Any]]) -> dict[str, Any]:

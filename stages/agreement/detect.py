@@ -28,12 +28,10 @@ import numpy.typing as npt
 
 from stages.artifacts import Detected, Engine, ExportedModel, ImageList, Precision, hash_files
 from stages.backends.base import Array, Feeds
-from stages.backends.detector import Detector, open_detector
+from stages.backends.detector import open_detector
 from stages.contract import StageContext
-from stages.detection.images import read_image
+from stages.detection.inference import ImageRunner
 from stages.detection.matching import Detections
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.detection.unlabeled import listed_paths
 from stages.errors import StageError
@@ -73,8 +71,8 @@ class Detect:
         given: Sequence[Engine | ExportedModel] = [*inputs.engines, *inputs.models]
         told: dict[str, dict[str, bool]] = {}
         for number, model in enumerate(given):
-            with self._opened(model) as detector:
-                found, finite = self._detect(detector, paths, context, number, len(given))
+            with self._opened(model) as runner:
+                found, finite = self._detect(runner, paths, context, number, len(given))
             np.savez(context.out / f"{model.precision}.npz", **found.__dict__)
             told[str(model.precision)] = {"finite": finite}
         content = {"schema_version": SCHEMA_VERSION, "images": [path.name for path in paths], "precisions": told}
@@ -83,49 +81,35 @@ class Detect:
         return Detected(root=context.out, files=hash_files(context.out), backend=backend, precisions=list(told))
 
     @contextmanager
-    def _opened(self, model: Engine | ExportedModel) -> Iterator[Detector]:
+    def _opened(self, model: Engine | ExportedModel) -> Iterator[ImageRunner]:
         if isinstance(model, Engine):
             with open_detector(model, self.options.nms) as detector:
-                yield detector
+                yield detector.runner
             return
-        engine = Engine(
-            **{name: getattr(model, name) for name in _SHARED}, root=model.root, files=model.files,
-            backend="", main="model.onnx",
-        )  # fmt: skip
-        sidecar = Sidecar.read(model.path(FILE_NAME))
-        yield Detector(engine, sidecar, self.options.nms, NodeByNode(model), Preprocessor(sidecar))
+        yield ImageRunner(model, Sidecar.read(model.path(FILE_NAME)), NodeByNode(model).infer, model.batch)
 
     def _detect(
-        self, detector: Detector, paths: Sequence[Path], context: StageContext, number: int, of: int
+        self, runner: ImageRunner, paths: Sequence[Path], context: StageContext, number: int, of: int
     ) -> tuple[Detections, bool]:
         """Detections of all images, and whether every output was a number (images with others have no detections)."""
-        size = max(1, detector.engine.batch)
         rows: list[Floats] = []
         images: list[int] = []
         finite = True
-        for start in range(0, len(paths), size):
-            pictures = [read_image(path) for path in paths[start : start + size]]
-            batch, scales = detector.preprocess.batch(pictures + pictures[-1:] * (size - len(pictures)))
-            boxes, scores = (
-                np.asarray(out, np.float32) for out in detector.session.infer(detector.feeds(batch, scales))
-            )
-            for i in range(len(pictures)):
-                if not (np.isfinite(boxes[i]).all() and np.isfinite(scores[i]).all()):
-                    finite = False
-                    continue
-                own = boxes[i] if detector.engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
-                kept = multiclass_nms(own, scores[i], detector.nms)
-                rows.append(kept)
-                images += [start + i] * len(kept)
-            context.progress(number * len(paths) + start + len(pictures), of * len(paths))
+
+        def progress(done: int) -> None:
+            context.progress(number * len(paths) + done, of * len(paths))
+
+        for i, seen in enumerate(runner.over(paths, progress)):
+            if not seen.finite:
+                finite = False
+                continue
+            kept = seen.detections(self.options.nms)
+            rows.append(kept)
+            images += [i] * len(kept)
         found = np.concatenate([np.empty((0, 6), np.float32), *rows]).astype(np.float64)
         corner = found[:, 2:4]
         box = np.concatenate([corner, found[:, 4:6] - corner], axis=1)
         return Detections(np.array(images, np.int32), found[:, 0].astype(np.int32), found[:, 1], box), finite
-
-
-_SHARED = ("precision", "input_size", "batch", "scale_factor", "image_input", "scale_input", "boxes_output",
-           "scores_output")  # fmt: skip
 
 
 class NodeByNode:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
 from stages.artifacts import Engine, ExportedModel, Precision
@@ -169,16 +168,3 @@ def nvidia_gpus() -> list[str]:
     for info in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         found += [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("Model")]
     return found
-
-
-def feeds_for(engine: Engine, images: Array, scale_factor: Array) -> dict[str, Array]:
-    """The feeds of an engine from a preprocessed batch.
-
-    Args:
-        images: float32 [batch, 3, H, W].
-        scale_factor: float32 [batch, 2] as (scale_y, scale_x); left out if the engine has no such input.
-    """
-    feeds = {engine.image_input: np.ascontiguousarray(images, dtype=np.float32)}
-    if engine.scale_factor:
-        feeds[engine.scale_input] = np.ascontiguousarray(scale_factor, dtype=np.float32)
-    return feeds

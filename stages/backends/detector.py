@@ -1,4 +1,4 @@
-"""An opened engine from image to detections: what a bundle is checked with and what `detpress predict` runs."""
+"""An opened engine from images to detections: for scores, for agreement, for bundles and for `detpress predict`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from stages import backends
 from stages.artifacts import Engine
-from stages.backends.base import Session, Unavailable, feeds_for
+from stages.backends.base import Session, Unavailable
 from stages.detection.images import Image
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
+from stages.detection.inference import ImageRunner
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import UnavailableError
 from stages.options.accuracy import NmsOptions
@@ -25,28 +24,17 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Detector:
-    """Preprocessing, engine and NMS in one; made by `open_detector`."""
+    """Preprocessing, engine and NMS in one; made by `open_detector`. Its ``runner`` goes over files."""
 
     engine: Engine
     sidecar: Sidecar
     nms: NmsOptions
     session: Session
-    preprocess: Preprocessor
+    runner: ImageRunner
 
     def __call__(self, images: Sequence[Image]) -> list[Floats]:
         """Detections of up to ``engine.batch`` BGR images: float32 [M, 6] each, as `multiclass_nms` gives them."""
-        fill = [images[-1]] * (self.engine.batch - len(images))
-        batch, scales = self.preprocess.batch([*images, *fill])
-        boxes, scores = (np.asarray(out, np.float32) for out in self.session.infer(self.feeds(batch, scales)))
-        found: list[Floats] = []
-        for i in range(len(images)):
-            own = boxes[i] if self.engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
-            found.append(multiclass_nms(own, scores[i], self.nms))
-        return found
-
-    def feeds(self, batch: Floats, scales: Floats) -> dict[str, npt.NDArray[Any]]:
-        """The engine's inputs of a preprocessed batch."""
-        return feeds_for(self.engine, batch, scales)
+        return [seen.detections(self.nms) for seen in self.runner.run(images)]
 
     def as_json(self, detections: Floats, threshold: float = 0.0) -> list[dict[str, Any]]:
         """Detections as ``{"class", "label", "score", "box": [x1, y1, x2, y2]}``, best first, boxes in pixels."""
@@ -76,4 +64,4 @@ def open_detector(engine: Engine, nms: NmsOptions) -> Iterator[Detector]:
     sidecar = Sidecar.read(engine.path(FILE_NAME))
     backend.prepare()
     with backend.open(engine) as session:
-        yield Detector(engine, sidecar, nms, session, Preprocessor(sidecar))
+        yield Detector(engine, sidecar, nms, session, ImageRunner(engine, sidecar, session.infer, engine.batch))

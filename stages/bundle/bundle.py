@@ -170,10 +170,12 @@ def _expect(detector: Detector, folder: Path, coco: dict[str, Any], context: Sta
     """Write ``expected.json``; returns the mAP on the golden images in points, if they are labelled."""
     expected: list[dict[str, Any]] = []
     found: list[Any] = []
-    for i, image in enumerate(coco["images"]):
-        (detections,) = detector([read_image(folder / image["file_name"])])
+    images = coco["images"]
+    paths = [folder / image["file_name"] for image in images]
+    outputs = detector.runner.over(paths, lambda done: context.progress(done, len(images)), together=1)
+    for image, seen in zip(images, outputs, strict=True):
+        detections = seen.detections(detector.nms)
         found.append((image["id"], detections))
         expected.append({"file": image["file_name"], "detections": detector.as_json(detections, _MIN_SCORE)})
-        context.progress(i + 1, len(coco["images"]))
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
     return golden_map(coco, found, list(detector.sidecar.labels)) if coco["categories"] else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.backends.detector import open_detector
 from stages.bundle.contents import Opened
-from stages.detection.images import Image, read_image
+from stages.detection.images import Image
 from stages.errors import DataError
 
 _COLORS = ((60, 180, 75), (230, 100, 20), (40, 60, 230), (200, 60, 180), (20, 170, 230), (160, 130, 20))
@@ -27,10 +27,9 @@ def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold:
         UnavailableError: the backend cannot run here.
     """
     with open_detector(bundle.engine, bundle.nms) as detector:
-        for path in images:
-            image = read_image(path)
-            found = detector.as_json(detector([image])[0], threshold)
-            drawn = None if out is None else str(_save(draw(image, found), out, path))
+        for path, seen in zip(images, detector.runner.over(images, together=1), strict=True):
+            found = detector.as_json(seen.detections(detector.nms), threshold)
+            drawn = None if out is None else str(_save(draw(seen.image, found), out, path))
             yield {"image": str(path), "detections": found, "drawn": drawn}
 
 

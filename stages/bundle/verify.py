@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stages.backends.base import Feeds
 from stages.backends.detector import open_detector
 from stages.bundle.contents import GOLDEN, Opened
-from stages.detection.images import read_image
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,15 +40,14 @@ def verify(bundle: Opened) -> dict[str, Any]:
     coco = bundle.annotations()
     ids = {image["file_name"]: image["id"] for image in coco["images"]} if coco else {}
     with open_detector(bundle.engine, bundle.nms) as detector:
-        feeds: dict[str, Any] = {}
-        for golden in bundle.golden():
-            image = read_image(bundle.root / GOLDEN / golden["file"])
-            (detections,) = detector([image])
+        feeds: Feeds = {}
+        paths = [bundle.root / GOLDEN / golden["file"] for golden in bundle.golden()]
+        for golden, seen in zip(bundle.golden(), detector.runner.over(paths, together=1), strict=True):
+            detections = seen.detections(detector.nms)
             found.append((ids.get(golden["file"], 0), detections))
             matched, alone, difference = compare(golden["detections"], detector.as_json(detections))
             pairs, lost, largest = pairs + matched, lost + alone, max(largest, difference)
-            batch, scales = detector.preprocess.batch([image] * bundle.engine.batch)
-            feeds = detector.feeds(batch, scales)
+            feeds, _ = detector.runner.feeds([seen.image])
         times: list[float] = []
         for i in range(WARMUP + RUNS):
             started = time.perf_counter()

@@ -34,7 +34,6 @@ import numpy.typing as npt
 from stages.artifacts import Engine, ImageList, ImageSummary, hash_files
 from stages.backends.detector import open_detector
 from stages.contract import StageContext
-from stages.detection.images import read_image
 from stages.options.champion import DriftOptions
 
 SCHEMA_VERSION = 1
@@ -93,10 +92,9 @@ class Drift:
     def _describe(self, sample: list[dict[str, Any]], engine: Engine, context: StageContext) -> dict[str, Floats]:
         rows: list[tuple[float, ...]] = []
         with open_detector(engine, self.options.nms) as detector:
-            for i, listed in enumerate(sample):
-                image = read_image(Path(listed["path"]))
-                (detections,) = detector([image])
-                scores = detections[:, 1]
+            paths = [Path(listed["path"]) for listed in sample]
+            for seen in detector.runner.over(paths, lambda done: context.progress(done, len(sample)), together=1):
+                image, scores = seen.image, seen.detections(detector.nms)[:, 1]
                 rows.append(
                     (
                         math.sqrt(image.shape[0] * image.shape[1]),
@@ -105,7 +103,6 @@ class Drift:
                         float(scores.max(initial=0.0)),
                     )
                 )
-                context.progress(i + 1, len(sample))
         columns = np.array(rows, np.float64).reshape(-1, len(FEATURES)).T
         return dict(zip(FEATURES, columns, strict=True))
 

@@ -1,5 +1,5 @@
 """Detectors without a runtime: preprocessing, NMS, COCO's labels and results, matching, mAP, bootstrap. One copy for
 every backend.
 
-Face: `preprocess.Preprocessor`, `nms.multiclass_nms`, `sidecar.Sidecar`, `results.gather`.
+Face: `preprocess.Preprocessor`, `nms.multiclass_nms`, `inference.ImageRunner`, `sidecar.Sidecar`, `results.gather`.
 """

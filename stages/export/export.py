@@ -162,6 +162,7 @@ def compare(
     import onnxruntime
 
     from stages.detection.images import read_image
+    from stages.detection.inference import feeds_for
     from stages.detection.preprocess import Preprocessor
     from stages.paddle.runtime.infer import Predictor
 
@@ -179,9 +180,7 @@ def compare(
     for start in range(0, len(paths), frozen.batch):
         chosen = [paths[(start + i) % len(paths)] for i in range(frozen.batch)]  # the last batch is filled up
         image, scale = preprocess.batch([read_image(path) for path in chosen])
-        feeds = {frozen.image_input: image}
-        if frozen.scale_factor:
-            feeds[frozen.scale_input] = scale
+        feeds = feeds_for(frozen, image, scale)
         ours.append(session.run(None, feeds))
         reference.append(predictor.run(feeds))
     return {

@@ -15,10 +15,10 @@ import numpy as np
 
 from stages import backends
 from stages.artifacts import Engine
-from stages.backends.base import Array, GpuSession, Session, feeds_for
+from stages.backends.base import Array, GpuSession, Session
 from stages.detection.images import Image, read_image
+from stages.detection.inference import ImageRunner
 from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError
 from stages.latency.machine import UsageMeter, gpu_meter, memory_mb
@@ -117,7 +117,7 @@ class TimedModes:
         self, engine: Engine, session: Session, images: Sequence[Image], nms: NmsOptions, clock: Clock
     ) -> None:
         self.engine, self.session, self.images, self.nms = engine, session, images, nms
-        self.preprocess = Preprocessor(Sidecar.read(engine.path(FILE_NAME)))
+        self._runner = ImageRunner(engine, Sidecar.read(engine.path(FILE_NAME)), session.infer, engine.batch)
         self.feeds = self._feeds(0)[0]
         self._clock = clock
         self._parts: list[tuple[int, int, int]] = []
@@ -165,5 +165,4 @@ class TimedModes:
 
     def _feeds(self, i: int) -> tuple[dict[str, Array], Array]:
         n, batch = len(self.images), self.engine.batch
-        tensors, scales = self.preprocess.batch([self.images[(i * batch + k) % n] for k in range(batch)])
-        return feeds_for(self.engine, tensors, scales), scales
+        return self._runner.feeds([self.images[(i * batch + k) % n] for k in range(batch)])

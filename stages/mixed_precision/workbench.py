@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,14 @@ import numpy.typing as npt
 
 from stages import backends
 from stages.artifacts import LAYERS_FILE, Engine, ExportedModel, ImageList, LabeledSet, hash_files
-from stages.backends.base import Unavailable, feeds_for
+from stages.backends.base import Unavailable
+from stages.backends.detector import open_detector
 from stages.build.build import Build, BuildInputs
 from stages.contract import StageContext
 from stages.detection.average_precision import summarize
-from stages.detection.images import read_image
 from stages.detection.matching import Matches, Truth, match
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
 from stages.detection.results import class_to_category, gather
-from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.detection.sidecar import FILE_NAME
 from stages.detection.unlabeled import listed_paths
 from stages.errors import DataError, StageError, UnavailableError
 from stages.latency.engine_process import started
@@ -147,23 +145,23 @@ class MixedPrecisionBench:
 
     def evaluate(self, engine: Engine, pictures: ImageSet, *, keep: bool = False) -> EngineOutputs:
         """Run an engine over the pictures; ``keep`` its outputs. StageError if they are not finite."""
-        sidecar = Sidecar.read(engine.path(FILE_NAME))
         outputs: list[tuple[Floats, Floats]] = []
         found: list[tuple[int, Floats]] = []
-        for i, (boxes, scores) in enumerate(self._outputs(engine, sidecar, pictures)):
-            if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-                name = pictures.paths[i].name
-                raise StageError(
-                    f"a mixture of FP32 and INT8 gives NaN or infinite values on {name}; compress the model again"
-                )
-            if keep:
-                outputs.append((boxes, scores))
-            if pictures.coco is not None:
-                found.append((pictures.coco["images"][i]["id"], multiclass_nms(boxes, scores, self.options.nms)))
+        with open_detector(engine, self.options.nms) as detector:
+            for i, seen in enumerate(detector.runner.over(pictures.paths)):
+                if not seen.finite:
+                    name = pictures.paths[i].name
+                    raise StageError(
+                        f"a mixture of FP32 and INT8 gives NaN or infinite values on {name}; compress the model again"
+                    )
+                if keep:
+                    outputs.append((seen.boxes.copy(), seen.scores.copy()))
+                if pictures.coco is not None:
+                    found.append((pictures.coco["images"][i]["id"], seen.detections(self.options.nms)))
         if pictures.coco is None:
             return EngineOutputs(outputs)
         truth = Truth.from_coco(pictures.coco)
-        categories = class_to_category(list(sidecar.labels), pictures.coco["categories"], self.context)
+        categories = class_to_category(list(detector.sidecar.labels), pictures.coco["categories"], self.context)
         return EngineOutputs(outputs, match(truth, gather(found, truth, categories)))
 
     def speed(self, base: Engine, engine: Engine, pictures: ImageSet) -> tuple[float, float]:
@@ -180,21 +178,6 @@ class MixedPrecisionBench:
             for process in processes:
                 process.closing()
         return float(speedup(first, second)["median"]), 1e3 * float(np.median(first.all()))
-
-    def _outputs(self, engine: Engine, sidecar: Sidecar, pictures: ImageSet) -> Iterator[tuple[Floats, Floats]]:
-        """(boxes [N, 4] in pixels of the picture, scores [classes, N]) of each picture."""
-        preprocess, size = Preprocessor(sidecar), max(1, engine.batch)
-        backend = backends.get(engine.backend)
-        backend.prepare()
-        with backend.open(engine) as session:
-            for start in range(0, len(pictures.paths), size):
-                paths = pictures.paths[start : start + size]
-                read = [read_image(path) for path in paths]
-                batch, scales = preprocess.batch(read + read[-1:] * (size - len(read)))
-                boxes, scores = (np.asarray(o, np.float32) for o in session.infer(feeds_for(engine, batch, scales)))
-                for i in range(len(paths)):
-                    own = boxes[i] if engine.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]]
-                    yield own.copy(), scores[i].copy()
 
     def _folder(self, kind: str) -> Path:
         self._made += 1

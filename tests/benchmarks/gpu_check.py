@@ -25,8 +25,9 @@ import numpy as np
 from stages import backends
 from stages.agreement.detect import NodeByNode
 from stages.artifacts import Precision
-from stages.backends.base import Available, Unavailable, feeds_for, nvidia_driver, nvidia_gpus, parse_options
+from stages.backends.base import Available, Unavailable, nvidia_driver, nvidia_gpus, parse_options
 from stages.build.build import Build, BuildInputs
+from stages.detection.inference import feeds_for
 from stages.errors import DetpressError
 from stages.options.backend import BuildOptions
 from tests.conftest import ROOT

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stages.artifacts import Engine, ExportedModel, ImageList, Precision
-from stages.backends.base import feeds_for
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.build.build import engine_of
 from stages.contract import StageContext
+from stages.detection.inference import feeds_for
 from stages.detection.sidecar import FILE_NAME, Sidecar
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.artifacts import ExportedModel
 from stages.contract import StageContext
+from stages.detection.inference import feeds_for
 from stages.detection.unlabeled import UnlabeledImages
 from stages.errors import StageError
 from stages.options.compression import DistillOptions
@@ -57,7 +58,4 @@ def calibration(images: UnlabeledImages, count: int, model: ExportedModel) -> It
     """Feeds with ``count`` images of the set, one at a time."""
     for index in images.some(count):
         image, scale = images.load([index])
-        feeds: dict[str, Any] = {model.image_input: image}
-        if model.scale_factor:
-            feeds[model.scale_input] = scale
-        yield feeds
+        yield feeds_for(model, image, scale)

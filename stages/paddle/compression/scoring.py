@@ -7,20 +7,16 @@ student.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from stages.artifacts import ExportedModel
 from stages.contract import StageContext
 from stages.detection.average_precision import summarize
 from stages.detection.images import read_image
+from stages.detection.inference import Array, Floats, ImageRunner
 from stages.detection.matching import Truth, match
-from stages.detection.nms import multiclass_nms
-from stages.detection.preprocess import Preprocessor
 from stages.detection.results import class_to_category, gather
 from stages.detection.sidecar import Sidecar
 from stages.detection.unlabeled import UnlabeledImages
@@ -83,29 +79,27 @@ class LabeledMap:
         scope: Any,
         context: StageContext,
     ) -> None:
-        self._inference, self._scope, self._model = student.inference, scope, model
+        self._inference, self._scope = student.inference, scope
         program = student.inference.prune(student.inference.fetches)
         self._runner, self._outputs = Runner(program.desc, context.threads), program.fetches
         sidecar = Sidecar.read(model.path("infer_cfg.yml"))
-        self._preprocess = Preprocessor(sidecar)
+        self._network = ImageRunner(model, sidecar, self._infer, batch=1)
         self._images, self._root, self._nms = coco["images"], root, nms
         self._categories = class_to_category(list(sidecar.labels), coco["categories"], context)
         self._truth = Truth.from_coco(coco)
 
     def score(self, stopped: Stopped) -> float | None:
         slim.set_weight_scales(self._inference, self._scope)
-        found: list[tuple[int, npt.NDArray[np.float32]]] = []
+        found: list[tuple[int, Floats]] = []
         for entry in self._images:
             if stopped():
                 return None
-            image, scale = self._preprocess.batch([read_image(self._root / entry["file_name"])])
-            feeds = {self._model.image_input: image}
-            if self._model.scale_factor:
-                feeds[self._model.scale_input] = scale
-            boxes, scores = (value[0] for value in self._runner.run(feeds, self._outputs))
-            if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            (seen,) = self._network.run([read_image(self._root / entry["file_name"])])
+            if not seen.finite:
                 return float("nan")
-            own = boxes if self._model.scale_factor else boxes / scale[0][[1, 0, 1, 0]]
-            found.append((entry["id"], multiclass_nms(own, scores, self._nms)))
+            found.append((entry["id"], seen.detections(self._nms)))
         value = summarize(match(self._truth, gather(found, self._truth, self._categories)))["AP"]
         return 0.0 if value is None else 100 * float(value)
+
+    def _infer(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
+        return self._runner.run(feeds, self._outputs)

@@ -16,10 +16,12 @@ from stages import backends
 from stages.accuracy.accuracy import Accuracy
 from stages.accuracy.pycocotools_check import score
 from stages.artifacts import AccuracyResult, Engine, LabeledSet, Precision, hash_files
+from stages.backends.base import Available
 from stages.detection.results import class_to_category
 from stages.detection.sidecar import Sidecar
 from stages.errors import ConfigError, DataError, StageError
 from stages.options.accuracy import AccuracyOptions, NmsOptions
+from stages.options.backend import BackendOptions
 from tests.fakes import FakeContext
 
 SIZE = (40, 60)  # network input
@@ -96,6 +98,9 @@ class Stub:
     def __init__(self, answer: Answer, *, network_pixels: bool = False) -> None:
         self.answer, self.network_pixels = answer, network_pixels
         self.batches: list[int] = []
+
+    def availability(self, options: BackendOptions | None = None) -> Available:
+        return Available("stub")
 
     def prepare(self) -> None: ...
 

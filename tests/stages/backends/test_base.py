@@ -18,10 +18,11 @@ import pytest
 
 from stages import backends
 from stages.artifacts import Engine, Precision
-from stages.backends.base import Available, Unavailable, feeds_for, parse_options
+from stages.backends.base import Available, Unavailable, parse_options
 from stages.backends.onnxruntime.backend import chain, saturates
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
 from stages.build.build import Build, BuildInputs
+from stages.detection.inference import feeds_for
 from stages.errors import ConfigError, StageError, UnavailableError
 from stages.options.backend import BuildOptions
 from tests.fakes import FakeContext

@@ -85,9 +85,8 @@ def test_a_model_that_is_brought_finds_what_paddle_finds(
     with np.load(folder / name / "reference.npz") as reference, open_detector(engine, NMS) as detector:
         for start in range(0, COUNT, batch):
             parts += detector(pictures[start : start + batch])
-            fill = (pictures[start : start + batch] * batch)[:batch]
-            tensors, scales = detector.preprocess.batch(fill)
-            boxes, scores = detector.session.infer(detector.feeds(tensors, scales))
+            feeds, scales = detector.runner.feeds(pictures[start : start + batch])
+            boxes, scores = detector.session.infer(feeds)
             if form == "raw":
                 boxes = boxes / scales[:, None, [1, 0, 1, 0]]
             shown = slice(start, min(start + batch, COUNT))
