@@ -87,7 +87,25 @@ class BundleStage:
         coco = _golden_images(inputs, o.golden, out / GOLDEN)
         with open_detector(dataclasses.replace(engine, root=out / ENGINE), o.nms) as detector:
             quick = _expect(detector, out / GOLDEN, coco, context)
-        record: dict[str, Any] = {
+        record = self._record(engine, sidecar, onnx, quick)
+        (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
+        (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
+        (out / "NOTICE.md").write_text(NOTICE)
+        words = {**record, "nms": f"IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g}"}
+        (out / "README.md").write_text(README.format(**words))
+        write_sums(out)
+        return Bundle(
+            root=out,
+            files=hash_files(out),
+            backend=engine.backend,
+            precision=engine.precision,
+        )
+
+    def _record(self, engine: Engine, sidecar: Sidecar, onnx: str, golden_map: float | None) -> dict[str, Any]:
+        """``bundle.json``."""
+        o = self.options
+        return {
             "schema_version": SCHEMA_VERSION,
             "run_id": o.run_id,
             "model": o.model,
@@ -105,24 +123,11 @@ class BundleStage:
             },
             "nms": to_json(o.nms),
             "draw_threshold": sidecar.draw_threshold,
-            "promised": {**o.promised, "golden_map": quick},
+            "promised": {**o.promised, "golden_map": golden_map},
             "hardware": o.hardware,
             "versions": o.versions,
             "config": o.config,
         }
-        (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
-        (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
-        (out / "NOTICE.md").write_text(NOTICE)
-        words = {**record, "nms": f"IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g}"}
-        (out / "README.md").write_text(README.format(**words))
-        write_sums(out)
-        return Bundle(
-            root=out,
-            files=hash_files(out),
-            backend=engine.backend,
-            precision=engine.precision,
-        )
 
 
 def _copy(artifact: Engine | ExportedModel, names: Sequence[str] | dict[str, str], folder: Path) -> None:
