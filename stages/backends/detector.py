@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from stages import backends
 from stages.artifacts import Engine
 from stages.backends.base import Session, Unavailable
-from stages.detection.images import Image
 from stages.detection.inference import ImageRunner
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import UnavailableError
@@ -24,17 +23,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Detector:
-    """Preprocessing, engine and NMS in one; made by `open_detector`. Its ``runner`` goes over files."""
+    """An opened engine and what belongs to it; made by `open_detector`. Its ``runner`` takes images."""
 
     engine: Engine
     sidecar: Sidecar
     nms: NmsOptions
     session: Session
     runner: ImageRunner
-
-    def __call__(self, images: Sequence[Image]) -> list[Floats]:
-        """Detections of up to ``engine.batch`` BGR images: float32 [M, 6] each, as `multiclass_nms` gives them."""
-        return [seen.detections(self.nms) for seen in self.runner.run(images)]
 
     def as_json(self, detections: Floats, threshold: float = 0.0) -> list[dict[str, Any]]:
         """Detections as ``{"class", "label", "score", "box": [x1, y1, x2, y2]}``, best first, boxes in pixels."""

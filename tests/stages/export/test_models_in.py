@@ -84,7 +84,7 @@ def test_a_model_that_is_brought_finds_what_paddle_finds(
     parts, farthest = [], {"boxes": 0.0, "scores": 0.0}
     with np.load(folder / name / "reference.npz") as reference, open_detector(engine, NMS) as detector:
         for start in range(0, COUNT, batch):
-            parts += detector(pictures[start : start + batch])
+            parts += [seen.detections(NMS) for seen in detector.runner.run(pictures[start : start + batch])]
             feeds, scales = detector.runner.feeds(pictures[start : start + batch])
             boxes, scores = detector.session.infer(feeds)
             if form == "raw":
