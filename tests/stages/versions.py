@@ -40,7 +40,7 @@ _NEUTRAL = {
     "stages.errors": "messages and exit codes",
     "stages.artifacts": "fields, which the stage that fills them in has to name; digests, which are in keys",
 }
-"""Modules that are no stage's code, and why not. Options are neither: their values are in the key."""
+"""Modules that are no stage's code, and why not."""
 _TYPES = ("annotation", "returns")  # parts of the syntax tree
 _LENGTH = 12  # hex digits
 
@@ -70,13 +70,13 @@ class Source:
             name = open_.pop()
             if name not in reached:
                 reached.add(name)
-                if name not in _NEUTRAL:
+                if not _is_neutral(name):
                     open_ += self.needs(name)
         return reached
 
     def counted(self, modules: Iterable[str]) -> set[str]:
         """Those whose code counts."""
-        return {m for m in modules if m not in _NEUTRAL and "options" not in m.split(".") and self.hash(m)}
+        return {m for m in modules if not _is_neutral(m) and self.hash(m)}
 
     def _needs(self, module: str) -> set[str]:
         """What ``module`` imports or names, and the packages around those, whose own code runs first."""
@@ -95,6 +95,12 @@ class Source:
             return hashlib.sha256(self.data[module]).hexdigest()[:_LENGTH]
         plain = _plain(self.trees[module])
         return _digest(plain) if len(plain) > 1 else ""
+
+
+def _is_neutral(module: str) -> bool:
+    """Whether a module is no stage's code. Options are not: their values are in the key, and what their closed lists
+    name (a loss) is reached by the stage that looks it up."""
+    return module in _NEUTRAL or "options" in module.split(".")
 
 
 def _named(node: ast.AST, known: Mapping[str, ast.AST]) -> Iterator[str]:
