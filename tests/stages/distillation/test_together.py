@@ -18,7 +18,6 @@ from stages.distillation.distill import DistillInputs, check_settings
 from stages.distillation.loop import CHECKPOINT
 from stages.errors import StageError
 from stages.options.compression import CompressionSettings, DistillOptions
-from tests.stages.detectors import to_distill
 from tests.stages.workers import Worker
 
 Array = npt.NDArray[Any]
@@ -30,11 +29,6 @@ def options(**changes: Any) -> DistillOptions:
     settings: dict[str, Any] = {"steps": STEPS, "batch": 1, "processes": 2, "checkpoint_every": 3, "log_every": 1}
     settings |= {"lr": 1e-3, "eval_every": 4, "calibration_images": 3}
     return DistillOptions(**{**settings, **changes})
-
-
-@pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
-    return to_distill(tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")
