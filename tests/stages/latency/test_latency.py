@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import psutil
 import pytest
 
 from stages import backends
@@ -232,9 +233,10 @@ def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context
     images = unlabeled(tmp_path / "images")
     cpu = choose_cpus(1)[0]
     code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    load = subprocess.Popen([sys.executable, "-c", code])
+    load = psutil.Popen([sys.executable, "-c", code])
     try:
-        time.sleep(0.3)
+        while load.cpu_times().user < 0.1:  # it is at it
+            time.sleep(0.02)
         told = timed(engines, images, context, runs=3000, rounds=3, max_seconds=1.5)
     finally:
         load.kill()
