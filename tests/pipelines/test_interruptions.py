@@ -61,6 +61,7 @@ def assert_whole(artifacts: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_runs_killed_at_any_instant_leave_nothing_half_done(tmp_path: Path) -> None:
     out, err = start(tmp_path, "--kill", "50").communicate(timeout=300)
     told = json.loads(out)
@@ -92,6 +93,7 @@ def test_a_killed_run_is_marked_and_named_by_its_successor(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.timing
 def test_a_stopped_run_ends_within_five_seconds_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path, "60")
     _wait_for(tmp_path / "work", "starts")

@@ -237,12 +237,14 @@ def _cmdline(path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_two_runs_at_once_compute_a_result_once(tmp_path: Path) -> None:
     runs = [_driver(tmp_path, 1.0) for _ in range(2)]
     lines = sorted(run.communicate(timeout=30)[0].strip() for run in runs)
     assert lines == ["['a'] 1 0", "['a'] 1 1"]
 
 
+@pytest.mark.timing
 def test_the_worker_ends_with_the_orchestrators_own_end(tmp_path: Path) -> None:
     assert os.name == "posix"
     process = _driver(tmp_path, 60)

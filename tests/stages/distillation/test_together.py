@@ -112,6 +112,7 @@ def test_a_killed_one_goes_on_where_it_was(whole: Worker, fp32: DistillInputs, t
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_one_that_is_asked_to_stop_saves_its_work(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(steps=1000), fp32)
     began = FirstStep(lambda: [peer.terminate() for peer in peers_of(worker)])  # as who stops a whole group does
@@ -123,6 +124,7 @@ def test_one_that_is_asked_to_stop_saves_its_work(fp32: DistillInputs, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_a_process_that_dies_fails_the_stage_at_once(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(steps=1000, eval_every=None), fp32)
     began = FirstStep(lambda: [peer.kill() for peer in peers_of(worker)])

@@ -210,6 +210,7 @@ def timed(engines: list[Engine], images: ImageList, context: FakeContext, **opti
 
 
 @pytest.mark.parametrize("name", backends.names())
+@pytest.mark.timing
 def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Path, context: FakeContext) -> None:
     engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
     state = backends.get(name).availability()
@@ -228,6 +229,7 @@ def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Pat
 
 
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
+@pytest.mark.timing
 def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context: FakeContext) -> None:
     engines = [build("onnxruntime", p, tmp_path / "engines") for p in Precision]
     images = unlabeled(tmp_path / "images")
