@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 # Extra Hydra overrides, e.g. make compress ARGS="compression.steps=200 seed=1"
 ARGS ?=
+# So many tests at once; WORKERS=0 for one after the other in this process (a debugger, Ctrl-C at once).
+WORKERS ?= 2
+PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
 .PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
@@ -22,10 +25,10 @@ compress: $(READY) ## Compress the embedded demo: config in, measured INT8 detec
 	@$(RUN)/detpress compress experiment=demo $(ARGS)
 
 test: $(READY) ## Run all tests
-	@$(RUN)/python -m pytest -q $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: $(READY) ## Run the tests that take seconds
-	@$(RUN)/python -m pytest -q -m "not slow" $(ARGS)
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 coverage: $(READY) ## Run all tests and list the lines that none of them ran, worker processes included
 	@$(RUN)/coverage erase

@@ -1,15 +1,34 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how tests share the machine when several run at once (pytest-xdist)."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeContext
+from tests.turns import turn
 
 ROOT = Path(__file__).resolve().parents[1]
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: small ones fill what is left at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Beside other workers, a test that times something waits until it has the machine for itself."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    shared = Path(item.config.getoption("basetemp")).parent  # that of one worker lies in what is everyone's
+    with turn(shared, alone=item.get_closest_marker("timing") is not None):
+        return (yield)
 
 
 @pytest.fixture

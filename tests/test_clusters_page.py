@@ -63,7 +63,7 @@ def test_every_command_and_key_exists() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=["job", "sweep"])
 def test_the_scripts_parse(script: str) -> None:
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)  # raises, if bash does not understand it
 
 
 @pytest.mark.parametrize(("ends", "requeued"), [("0", False), ("3", False), ("4", True), ("TERM", True)])

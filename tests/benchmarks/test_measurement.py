@@ -12,6 +12,7 @@ from tests.benchmarks import measurement, synthetic
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_preprocessing_nms_and_harness_are_measured() -> None:
     found = measurement.latency(rounds=2, runs=5)
     assert 0.5 < found["end2end_minus_runtime_ms"] < 200

@@ -1,10 +1,8 @@
-"""A very small detector for the tests of export and compression, made once per test run."""
+"""A very small detector for the tests of export and compression; ``conftest.py`` makes it once per session."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,9 @@ import cv2
 import numpy as np
 
 from stages.artifacts import Checkpoint, ImageList, InferenceModel, hash_files, sha256_of
-from stages.distillation.distill import DistillInputs
-from stages.export.export import ExportInputs
-from stages.options.export import ExportOptions
 from stages.options.model import ModelOptions
+from tests.stages import forks
 from tests.stages.paddle.models.test_models import compose, merge
-from tests.stages.workers import ROOT, Worker
 
 SIZE = 96
 LABELS = ["circle", "square", "star"]
@@ -30,15 +25,7 @@ def model(**changes: Any) -> ModelOptions:
 
 def make_forms(folder: Path) -> Path:
     """See ``probe_forms``."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_forms", str(folder)],
-        input=json.dumps(model().__dict__),
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    forks.run("tests.stages.paddle.probe_forms", str(folder), given=json.dumps(model().__dict__))
     return folder
 
 
@@ -68,11 +55,3 @@ def images(folder: Path, count: int = 6) -> ImageList:
     root.mkdir()
     (root / "images.json").write_text(json.dumps(entries))
     return ImageList(root=root, files=hash_files(root), count=count)
-
-
-def to_distill(folder: Path) -> DistillInputs:
-    """The detector, exported as the product does it, and images to distil it on."""
-    pictures = images(folder / "images")
-    inputs = ExportInputs(model=checkpoint(make_forms(folder)), images=pictures)
-    exported = Worker(folder / "export", "export", ExportOptions(model=model()), inputs).done()
-    return DistillInputs(model=exported, images=pictures)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import onnx
 
 from stages.artifacts import ExportedModel, ImageList, Precision, hash_files, sha256_of
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from tests.conftest import ROOT
+from tests.stages import forks
 from tests.stages.qdq import detector
 
 SIZE, CLASSES = 64, 12  # 4 + 12 channels fill the blocks of every layout
@@ -25,9 +23,7 @@ def _paddle_form(precision: Precision, batch: int) -> tuple[bytes, bytes]:
     """``model.pdmodel`` and ``model.pdiparams`` of the stand-in detector, made in a process that may load Paddle."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [folder, str(SIZE), str(CLASSES), precision.value, str(batch)]
-        subprocess.run(
-            [sys.executable, "-m", "tests.stages.paddle.standin", *arguments], cwd=ROOT, check=True, capture_output=True
-        )
+        forks.run("tests.stages.paddle.standin", *arguments)
         return (Path(folder) / "model.pdmodel").read_bytes(), (Path(folder) / "model.pdiparams").read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""A stage run as the product runs it: in a worker process of its own."""
+"""A stage run as the product runs it: in a worker process of its own. And whatever else needs Paddle."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from typing import Any
 
 from stages.artifacts import Artifact
 from stages.codec import artifact_from_json, to_json
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+from tests.stages import forks
 
 
 def probed(module: str, *arguments: str, given: object = None, timeout: float = 300) -> Any:
     """The JSON on the last line that ``python -m module`` prints; ``given`` goes to its standard input, as JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        input=json.dumps(given), capture_output=True, text=True, timeout=timeout, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(forks.run(module, *arguments, given=json.dumps(given), timeout=timeout).splitlines()[-1])
 
 
 class Worker:
-    """One worker; its folders stay, so that a second one can go on from the first."""
+    """One worker; its folders stay, so that a second one can go on from the first.
 
-    def __init__(self, folder: Path, stage: str, options: object, inputs: object, seed: int = 3) -> None:
+    It is forked from a process that has loaded Paddle, unless it is to be ``fresh``: started as the product starts it.
+    The same weights come out, bit for bit; the programs that Paddle saves differ by the calls that they remember.
+    """
+
+    def __init__(
+        self, folder: Path, stage: str, options: object, inputs: object, seed: int = 3, fresh: bool = False
+    ) -> None:
         self.out, self.work = folder / "out", folder / "work"
         for path in (self.out, self.work):
             path.mkdir(parents=True, exist_ok=True)
@@ -48,14 +49,19 @@ class Worker:
         self.events: list[dict[str, Any]] = []
         self.log_file = folder / "log.txt"
         self._log = self.log_file.open("a")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "stages.processes.worker", str(file)],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        module, environment = "stages.processes.worker", {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._process: subprocess.Popen[str] | forks.Forked
+        if fresh:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(file)],
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                cwd=ROOT,
+                env=environment,
+            )
+        else:
+            self._process = forks.Forked(module, str(file), env=environment, stderr=self._log)
 
     def wait(
         self,

@@ -94,6 +94,7 @@ def test_a_cpu_without_int8_instructions_is_a_warning(monkeypatch: pytest.Monkey
     assert check.status == doctor.WARNING
 
 
+@pytest.mark.timing
 def test_it_is_quick() -> None:
     took = []
     for _ in range(3):  # the best of three: the machine may be busy

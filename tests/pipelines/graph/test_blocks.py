@@ -64,7 +64,7 @@ def test_every_backend_builds_from_the_model_with_float_blocks(config: PipelineC
 def test_a_training_collects_its_labels_once(config: PipelineConfig) -> None:
     config.compression.max_map_drop = 0.5
     config.finetune.enabled = True
-    by_id(compress_graph(config, None, threads=1))
+    by_id(compress_graph(config, None, threads=1))  # asserts that no name comes twice
 
 
 def test_the_analysis_stands_behind_the_int8_model(config: PipelineConfig) -> None:

@@ -43,6 +43,7 @@ def refused(before: snapshot.Snapshot | None, now: snapshot.Snapshot, config: Pi
 
 
 def test_what_was_accepted_is_accepted_again(before: snapshot.Snapshot) -> None:
+    # It raises DataError otherwise.
     data_checks.check(before, copy.deepcopy(before), PipelineConfig())
     data_checks.check(None, before, PipelineConfig())
 

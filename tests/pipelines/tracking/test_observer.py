@@ -403,6 +403,7 @@ def test_metrics_are_readable(value: float, shown: float) -> None:
     assert readable(value) == shown
 
 
+@pytest.mark.timing
 def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingOptions, tmp_path: Path) -> None:
     images = image_list(tmp_path)
     collect = StageInfo(id="images.unlabeled", stage="collect_unlabeled", key="k1")
@@ -422,6 +423,7 @@ def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingO
     assert parent.info.status == "FINISHED" and nested["images.unlabeled"].data.tags["cached"] == "true"
 
 
+@pytest.mark.timing
 def test_a_stopped_run_does_not_wait_for_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "KILLED_SECONDS", 1.0)
     options = TrackingOptions(uri=f"http://127.0.0.1:{closed_port()}", timeout=5)

@@ -100,6 +100,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
         list(prefetch(source.batch, 0, 3))
 
 
+@pytest.mark.timing
 def test_prefetch_keeps_order_and_overlaps() -> None:
     def slow(step: int) -> int:
         time.sleep(0.05)

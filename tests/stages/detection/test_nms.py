@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 from stages.detection import nms
 from stages.detection.nms import multiclass_nms
 from stages.options.accuracy import NmsOptions
-from tests.conftest import ROOT
+from tests.stages import forks
 
 FIELD = np.float32
 
@@ -103,27 +101,6 @@ def test_the_threshold_itself_is_not_above_it() -> None:
     assert len(multiclass_nms(boxes, scores, NmsOptions(score_threshold=0.8))) == 1
 
 
-PADDLE = """
-import sys
-import numpy as np
-import stages.paddle
-import paddle
-from ppdet.modeling import ops
-data = np.load(sys.argv[1])
-out = {}
-for name in data.files:
-    if name.startswith("boxes"):
-        n = name[5:]
-        threshold, iou, top, keep = data["options" + n]
-        got, _, _ = ops.multiclass_nms(
-            paddle.to_tensor(data["boxes" + n][None]), paddle.to_tensor(data["scores" + n][None]),
-            score_threshold=float(threshold), nms_top_k=int(top), keep_top_k=int(keep), nms_threshold=float(iou),
-            background_label=-1, normalized=True)
-        out["out" + n] = got.numpy()
-np.savez(sys.argv[2], **out)
-"""
-
-
 @pytest.mark.slow
 def test_equals_paddles_operator(tmp_path: Path) -> None:
     cases = [(o, scene(i, 12, 600, faint=0.02)) for i, o in enumerate(OPTIONS[:4])]
@@ -132,9 +109,7 @@ def test_equals_paddles_operator(tmp_path: Path) -> None:
         arrays[f"boxes{i}"], arrays[f"scores{i}"] = boxes, scores
         arrays[f"options{i}"] = np.array([o.score_threshold, o.nms_threshold, o.nms_top_k, o.keep_top_k])
     np.savez(tmp_path / "in.npz", **arrays)
-    command = [sys.executable, "-W", "ignore", "-c", PADDLE, str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr[-2000:]
+    forks.run("tests.stages.paddle.probe_nms", str(tmp_path / "in.npz"), str(tmp_path / "out.npz"))
     with np.load(tmp_path / "out.npz") as got:
         for i, (o, (boxes, scores)) in enumerate(cases):
             ours, theirs = multiclass_nms(boxes, scores, o), got[f"out{i}"]

@@ -27,7 +27,7 @@ from stages.options.backend import BuildOptions
 from stages.options.compression import DistillOptions
 from stages.options.export import ExportOptions
 from tests.fakes import FakeContext
-from tests.stages.detectors import LABELS, model, to_distill
+from tests.stages.detectors import LABELS, model
 from tests.stages.workers import Worker
 
 STEPS = 10
@@ -37,11 +37,6 @@ def options(**changes: Any) -> DistillOptions:
     settings: dict[str, Any] = {"steps": STEPS, "batch": 2, "checkpoint_every": 3, "log_every": 2, "lr": 1e-3}
     settings |= {"eval_every": 5, "calibration_images": 3}
     return DistillOptions(**{**settings, **changes})
-
-
-@pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
-    return to_distill(tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")

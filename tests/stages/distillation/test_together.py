@@ -19,7 +19,6 @@ from stages.distillation.loop import CHECKPOINT
 from stages.errors import StageError
 from stages.options.check import check_options
 from stages.options.compression import CompressionSettings, DistillOptions
-from tests.stages.detectors import to_distill
 from tests.stages.workers import Worker
 
 Array = npt.NDArray[Any]
@@ -31,11 +30,6 @@ def options(**changes: Any) -> DistillOptions:
     settings: dict[str, Any] = {"steps": STEPS, "batch": 1, "processes": 2, "checkpoint_every": 3, "log_every": 1}
     settings |= {"lr": 1e-3, "eval_every": 4, "calibration_images": 3}
     return DistillOptions(**{**settings, **changes})
-
-
-@pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> DistillInputs:
-    return to_distill(tmp_path_factory.mktemp("fp32"))
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +113,7 @@ def test_a_killed_one_goes_on_where_it_was(whole: Worker, fp32: DistillInputs, t
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_one_that_is_asked_to_stop_saves_its_work(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(steps=1000), fp32)
     began = FirstStep(lambda: [peer.terminate() for peer in peers_of(worker)])  # as who stops a whole group does
@@ -130,6 +125,7 @@ def test_one_that_is_asked_to_stop_saves_its_work(fp32: DistillInputs, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_a_process_that_dies_fails_the_stage_at_once(fp32: DistillInputs, tmp_path: Path) -> None:
     worker = Worker(tmp_path, "distill", options(steps=1000, eval_every=None), fp32)
     began = FirstStep(lambda: [peer.kill() for peer in peers_of(worker)])

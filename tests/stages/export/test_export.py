@@ -20,20 +20,10 @@ from stages.errors import ConfigError
 from stages.export.export import Export, ExportInputs
 from stages.options.export import ExportOptions
 from tests.fakes import FakeContext
-from tests.stages.detectors import LABELS, SIZE, checkpoint, images, inference, make_forms, model
+from tests.stages.detectors import LABELS, SIZE, checkpoint, images, inference, model
 from tests.stages.workers import Worker
 
 CELLS = sum((SIZE // stride) ** 2 for stride in (8, 16, 32))
-
-
-@pytest.fixture(scope="module")
-def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_forms(tmp_path_factory.mktemp("forms"))
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> ImageList:
-    return images(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import psutil
 import pytest
 
 from stages import backends
@@ -209,6 +210,7 @@ def timed(engines: list[Engine], images: ImageList, context: FakeContext, **opti
 
 
 @pytest.mark.parametrize("name", backends.names())
+@pytest.mark.timing
 def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Path, context: FakeContext) -> None:
     engines = [build(name, p, tmp_path / "engines", batch=2) for p in Precision]
     state = backends.get(name).availability()
@@ -227,14 +229,16 @@ def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Pat
 
 
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
+@pytest.mark.timing
 def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context: FakeContext) -> None:
     engines = [build("onnxruntime", p, tmp_path / "engines") for p in Precision]
     images = unlabeled(tmp_path / "images")
     cpu = choose_cpus(1)[0]
     code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    load = subprocess.Popen([sys.executable, "-c", code])
+    load = psutil.Popen([sys.executable, "-c", code])
     try:
-        time.sleep(0.3)
+        while load.cpu_times().user < 0.1:  # it is at it
+            time.sleep(0.02)
         told = timed(engines, images, context, runs=3000, rounds=3, max_seconds=1.5)
     finally:
         load.kill()

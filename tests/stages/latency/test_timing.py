@@ -60,6 +60,7 @@ def test_statistics_are_those_of_the_known_delays() -> None:
     assert (found["min_ms"], found["max_ms"]) == (pytest.approx(1), pytest.approx(100))
 
 
+@pytest.mark.timing
 def test_what_a_stub_took_on_the_real_clock_is_what_is_measured() -> None:
     """Mean and percentiles within 2 %. The stub notes its own times: a busy machine may stretch single runs."""
     delays = np.tile(np.linspace(0.002, 0.006, 20), 5)

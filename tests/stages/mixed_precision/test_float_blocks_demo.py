@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,7 @@ from stages.options.sensitivity import FloatBlocksOptions
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
 from tests.stages.paddle.models.test_models import compose
-from tests.stages.workers import Worker
+from tests.stages.workers import Worker, probed
 
 BLOCK = "backbone.stages.2.blocks.0"
 FACTOR = 0.05
@@ -75,17 +73,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     hurt = folder / "hurt"
     shutil.copytree(made.root, hurt)
     names = json.loads(base.path(LAYERS_FILE).read_text())
-    _run("tests.stages.paddle.hurt", str(hurt), str(FACTOR), *group(names, names)[BLOCK])
+    probed("tests.stages.paddle.hurt", str(hurt), str(FACTOR), *group(names, names)[BLOCK])
     quantized = replace(made, root=hurt, files=hash_files(hurt))
     int8 = Worker(folder / "int8", "export", ExportOptions(model=model, precision="int8"),
                   ExportInputs(quantized, images)).done()  # fmt: skip
     return Demo(base, int8, images, labels)
-
-
-def _run(module: str, *arguments: str) -> Any:
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _differ(one: Any, other: Any) -> float:
@@ -98,7 +90,7 @@ def test_a_mixture_is_fp32_where_it_is_float_and_int8_elsewhere_in_both_forms(de
     for name, one in (("base", demo.base), ("model", demo.model)):
         (tmp_path / f"{name}.json").write_text(json.dumps(to_json(one)))
     files = [str(tmp_path / f"{name}.json") for name in ("base", "model")]
-    told = _run("tests.stages.paddle.probe_mixing", *files, str(tmp_path), BLOCK)
+    told = probed("tests.stages.paddle.probe_mixing", *files, str(tmp_path), BLOCK)
     with np.load(tmp_path / "outputs.npz") as saved:
         mixtures = [f"{name}.{form}" for name in ("none", "one", "all") for form in ("onnx", "paddle")]
         outputs = {name: [saved[f"{name}.0"], saved[f"{name}.1"]] for name in ("fp32", "int8", *mixtures)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
-from tests.conftest import ROOT
+from tests.stages import forks
 
 Array = npt.NDArray[Any]
 
@@ -26,9 +25,7 @@ def run_elsewhere(engine: Engine, feeds: list[dict[str, Array]]) -> list[list[Ar
         (folder / "engine.json").write_text(json.dumps(to_json(engine)))
         for i, each in enumerate(feeds):
             np.savez(folder / f"in{i}.npz", **each)  # type: ignore[arg-type]
-        command = [sys.executable, "-m", "tests.stages.paddle.run_engine", str(folder / "engine.json"), scratch]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+        forks.run("tests.stages.paddle.run_engine", str(folder / "engine.json"), scratch)
         found = []
         for i in range(len(feeds)):
             with np.load(folder / f"out{i}.npz") as data:

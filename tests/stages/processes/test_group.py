@@ -46,6 +46,7 @@ def test_one_that_cannot_start_says_why(start: Start) -> None:
         peers.hear()
 
 
+@pytest.mark.timing
 def test_one_that_ends_is_noticed_while_this_one_waits(start: Start) -> None:
     peers = start({"ready": "a"}, {"ready": "b"})
     peers.hear()

@@ -65,8 +65,8 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> LabeledSet:
 class Run(Worker):
     """One finetune worker; its folders stay, so that a second one can go on from the first."""
 
-    def __init__(self, folder: Path, given: FinetuneOptions, inputs: Finetune.Inputs) -> None:
-        super().__init__(folder, "finetune", given, inputs)
+    def __init__(self, folder: Path, given: FinetuneOptions, inputs: Finetune.Inputs, fresh: bool = False) -> None:
+        super().__init__(folder, "finetune", given, inputs, fresh=fresh)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -82,8 +82,8 @@ class Run(Worker):
 
 @pytest.fixture(scope="module")
 def whole(train: LabeledSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A training that nobody interrupted."""
-    run = Run(tmp_path_factory.mktemp("whole"), options(), Finetune.Inputs(train=train))
+    """A training that nobody interrupted, in a process started as the product starts it."""
+    run = Run(tmp_path_factory.mktemp("whole"), options(), Finetune.Inputs(train=train), fresh=True)
     assert run.wait() == 0
     return run
 

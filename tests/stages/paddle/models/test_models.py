@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.stages.workers import probed
 
 CONF = Path(__file__).resolve().parents[4] / "conf" / "model"
 PUBLISHED = {  # millions, PaddleDetection's tables, 80 classes
@@ -49,16 +48,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All models are built in one process: loading Paddle is what costs."""
     folder = tmp_path_factory.mktemp("models")
     models = {name: compose(name) for name in NAMES}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.paddle.probe_models", str(folder)],
-        input=json.dumps(models),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=CONF.parents[1],
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = probed("tests.stages.paddle.probe_models", str(folder), given=models)
     return result
 
 

@@ -1,0 +1,210 @@
+"""The tests mirror the tree: ``stages/x/y.py`` is tested by ``tests/stages/x/test_y.py``, or it says here by what."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import ROOT
+
+THROUGH = {
+    "pipelines/commands/test_gc": "pipelines.runs.garbage pipelines.store.local",
+    "pipelines/commands/test_reproduce": "pipelines.system.provenance",
+    "pipelines/commands/test_runs": "pipelines.runs.history",
+    "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
+    "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
+    "pipelines/config/test_schema": """
+        pipelines.config.compose pipelines.config.keys pipelines.config.resolvers pipelines.config.values
+        pipelines.config.options.finetune pipelines.config.options.registry pipelines.config.options.retrain
+        pipelines.config.options.run pipelines.config.options.schedule pipelines.config.options.tracking
+        stages.options.agreement stages.options.backend stages.options.export stages.options.latency
+    """,
+    "pipelines/execution/test_plan": "pipelines.commands.plan pipelines.execution.key_changes pipelines.system.units",
+    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
+    "pipelines/graph/test_blocks": """
+        pipelines.config.auto pipelines.graph.compress pipelines.graph.engines pipelines.graph.user_inputs
+        pipelines.sensitivity stages.options.sensitivity
+    """,
+    "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
+    "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
+    "pipelines/retraining/test_journal": "pipelines.retraining.refused pipelines.system.files",
+    "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
+    "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
+    "pipelines/scheduling/test_tick": """
+        pipelines.scheduling.child pipelines.scheduling.notify pipelines.scheduling.records
+        pipelines.scheduling.tracking pipelines.system.locks
+    """,
+    "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
+    "pipelines/test_cli": """
+        pipelines.commands.report pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
+    """,
+    "pipelines/test_interruptions": """
+        pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock
+    """,
+    "pipelines/test_retrain": """
+        pipelines.commands.champion pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
+        pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
+        pipelines.retraining.head_to_head pipelines.retraining.state pipelines.retraining.trend
+        pipelines.runs.observers stages.champion.promotion stages.report.trend
+    """,
+    "pipelines/tracking/test_observer": """
+        pipelines.system.process_identity pipelines.tracking.client pipelines.tracking.datasets
+        pipelines.tracking.delivery pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
+    """,
+    "stages/accuracy/test_accuracy": """
+        stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy
+    """,
+    "stages/accuracy/test_compare": "stages.accuracy.per_image stages.accuracy.pictures",
+    "stages/agreement/test_agreement": "stages.agreement.detect stages.agreement.likeness stages.options.gate",
+    "stages/backends/fastdeploy/test_backend": "stages.backends.fastdeploy.options",
+    "stages/backends/openvino/test_backend": "stages.backends.openvino.options stages.numerics.audit",
+    "stages/backends/paddle_tensorrt/test_backend": """
+        stages.backends.paddle_tensorrt.options stages.paddle.inference.engine stages.paddle.inference.tensorrt
+    """,
+    "stages/backends/tensorrt/test_backend": """
+        stages.backends.tensorrt.building stages.backends.tensorrt.cuda stages.backends.tensorrt.options
+        stages.backends.tensorrt.session
+    """,
+    "stages/backends/test_base": """
+        stages.backends.audit stages.backends.onnxruntime.backend stages.backends.onnxruntime.options
+        stages.backends.paddle_inference.backend stages.backends.paddle_inference.options stages.build.build
+    """,
+    "stages/bundle/test_bundle": """
+        pipelines.commands.bundle pipelines.runs.bundles stages.bundle.contents stages.bundle.predict
+        stages.bundle.verify stages.options.bundle
+    """,
+    "stages/champion/test_judge": "stages.options.champion",
+    "stages/data/test_collect": "stages.options.data",
+    "stages/detection/test_bootstrap": "stages.detection.average_precision",
+    "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",
+    "stages/detection/test_shapes": "stages.data.draw",
+    "stages/distillation/test_distill": """
+        stages.codec stages.distillation.held_out stages.options.compression stages.paddle.compression.anatomy
+        stages.paddle.compression.losses stages.paddle.compression.ptq stages.paddle.compression.qat
+        stages.paddle.compression.scoring stages.paddle.compression.slim stages.paddle.compression.student
+        stages.paddle.compression.teacher stages.paddle.runtime.quiet stages.processes.worker
+    """,
+    "stages/distillation/test_loop": "stages.training.checkpoint stages.training.stopping",
+    "stages/distillation/test_together": "stages.distillation.group_member stages.paddle.compression.data_parallel",
+    "stages/export/test_export": """
+        stages.artifacts stages.errors stages.paddle.models.freeze stages.paddle.models.layer_names
+        stages.paddle.models.onnx_export
+    """,
+    "stages/export/test_models_in": "stages.backends.detector stages.paddle.runtime.infer",
+    "stages/latency/test_latency": "stages.latency.engine_process stages.latency.timed_engine stages.processes.pipes",
+    "stages/latency/test_timing": "stages.numerics.student_t",
+    "stages/latency/test_validity": "stages.latency.machine",
+    "stages/lowering/test_kernels": "stages.backends.onnxruntime.tuning",
+    "stages/lowering/test_passes": """
+        stages.lowering.activations stages.lowering.cleanup stages.lowering.graph stages.lowering.recipes
+        stages.lowering.toposort stages.lowering.weights
+    """,
+    "stages/lowering/test_propagation": "stages.lowering.qdq",
+    "stages/mixed_precision/test_blocks": "stages.mixed_precision.distance",
+    "stages/mixed_precision/test_float_blocks": """
+        stages.mixed_precision.ranking stages.mixed_precision.sensitivity stages.report.float_blocks
+        stages.report.schema_blocks stages.report.sensitivity
+    """,
+    "stages/mixed_precision/test_float_blocks_demo": """
+        stages.mixed_precision.workbench stages.paddle.compression.mixing
+    """,
+    "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
+    "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
+    "stages/report/test_compare_runs": "stages.detection.differences",
+    "stages/report/test_report": """
+        stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
+        stages.report.page stages.report.page_items stages.report.page_parts stages.report.page_tables
+        stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
+        stages.report.tables
+    """,
+    "stages/training/test_finetune": "stages.options.finetune stages.paddle.models.training",
+    "test_imports": "stages.catalog",
+}
+"""Test -> the modules that it tests beside (or in place of) its own: parts of what it looks at as a whole."""
+
+CHOSEN = ("stages.backends.paddle_inference.backend", "stages.backends.paddle_inference.options")
+"""Of these, `test_base` has only the backend's name."""
+
+OTHERS = {
+    "benchmarks/": "of the programs that `make bench-...` runs, not of a module",
+    "pipelines/commands/test_ui_browser": "what a person sees of `detpress ui`, in a browser",
+    "pipelines/scheduling/test_kills": "the scheduler, its child and a server, killed in the middle",
+    "pipelines/test_interruptions": "runs that are killed, stopped, denied the disk; on stub stages",
+    "pipelines/test_real_interruptions": "the real pipeline, killed",
+    "pipelines/test_third_party": "a backend of another distribution",
+    "stages/distillation/test_together": "one distillation in several processes",
+    "stages/export/test_models_in": "from every form of model that users bring to a built engine",
+    "stages/lowering/test_passes": "the small passes of several modules",
+    "stages/mixed_precision/test_float_blocks_demo": "float blocks on the demo's own detector",
+    "stages/report/test_hostile_names": "what names of the users' own may not do to a page, over all reports",
+    "stages/paddle/test_door": "the package itself: what importing it does",
+    "test_": "of the repository as a whole: its files, its rules, what is installed of it",
+}
+"""Tests that mirror no module (a folder or the beginning of a name stands for all of it) -> what they are of."""
+
+
+def modules() -> set[str]:
+    """All modules with code, dotted."""
+    found = [path for package in ("pipelines", "stages") for path in (ROOT / package).rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in found if path.name != "__init__.py"}
+
+
+def own(module: str) -> str:
+    """The test that mirrors a module, without ``tests/`` and the suffix."""
+    folder, _, name = module.replace(".", "/").rpartition("/")
+    return f"{folder}/test_{name}"
+
+
+def files() -> set[str]:
+    folder = ROOT / "tests"
+    return {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("test_*.py")}
+
+
+def listed() -> list[str]:
+    return [module for names in THROUGH.values() for module in names.split()]
+
+
+def test_every_module_has_its_test_or_says_what_tests_it() -> None:
+    mirrored = {module for module in modules() if own(module) in files()}
+    assert sorted(modules() - mirrored - set(listed())) == [], "add the test, or a word to THROUGH"
+    assert sorted(mirrored & set(listed())) == [], "it has a test of its own meanwhile"
+    assert sorted(set(listed()) - modules()) == [], "there is no such module any more"
+    assert len(set(listed())) == len(listed())
+
+
+def test_every_test_mirrors_a_module_or_says_what_it_is_of() -> None:
+    left = files() - {own(module) for module in modules()}
+    assert sorted(name for name in left if not any(name.startswith(other) for other in OTHERS)) == []
+    assert sorted(other for other in OTHERS if not any(name.startswith(other) for name in left)) == []
+
+
+@pytest.mark.parametrize("test", THROUGH)
+def test_what_tests_a_module_comes_to_it(test: str) -> None:
+    """By imports, or by a name that is started or written in a string."""
+    seen, ahead = set(CHOSEN), [f"tests/{test}.py"]
+    while ahead:
+        for name in named(ahead.pop()):
+            if name not in seen:
+                seen.add(name)
+                ahead.append(f"{name.replace('.', '/')}.py")
+    assert sorted(set(THROUGH[test].split()) - seen) == []
+
+
+@functools.cache
+def named(file: str) -> list[str]:
+    """The modules that ``file`` imports, anywhere in it, or names in a string."""
+    return [name for name in _names(file) if " " not in name and (ROOT / f"{name.replace('.', '/')}.py").is_file()]
+
+
+def _names(file: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value.partition(":")[0]
