@@ -84,7 +84,7 @@ def label_summary(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
+        found["classes"] = [str(c["name"]) for c in content["categories"]]
         found |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
         found["boxed"] = len({a["image_id"] for a in content["annotations"]})
     except (ValueError, KeyError, TypeError):

@@ -42,7 +42,7 @@ from stages.detection.nms import multiclass_nms
 from stages.detection.preprocess import Preprocessor
 from stages.detection.results import Floats, as_coco, class_to_category, gather, write_coco
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.errors import ConfigError, StageError
+from stages.errors import ConfigError, DataError, StageError
 from stages.options.accuracy import AccuracyOptions
 
 SCHEMA_VERSION = 1
@@ -53,7 +53,7 @@ class Accuracy:
     """Runs the engine on the validation set and scores what it finds."""
 
     name: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "pycocotools")
     Options: ClassVar[type] = AccuracyOptions
     Output: ClassVar[type[AccuracyResult]] = AccuracyResult
@@ -77,8 +77,10 @@ class Accuracy:
             ids = {image["id"] for image in coco["images"]}
             coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
             context.warn(f"scored on the first {o.max_images} images only (accuracy.max_images)")
+            if all(a["iscrowd"] for a in coco["annotations"]):
+                raise DataError(f"the first {o.max_images} validation images hold no box; raise accuracy.max_images")
         sidecar = Sidecar.read(engine.path(FILE_NAME))
-        categories = class_to_category(list(sidecar.labels), coco["categories"], context)
+        categories = class_to_category(list(sidecar.labels), coco, context)
         root = Path(validation.images_root)
         truth = Truth.from_coco(coco)
         found: list[tuple[int, Floats]] = []

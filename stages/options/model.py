@@ -31,4 +31,5 @@ class ModelOptions:
     random_weights: bool = False
     """Run with untrained weights (for speed measurements; accuracy is then meaningless)."""
     labels: list[str] | None = None
-    """Class names; ``None``: the categories of the data set, in order of id."""
+    """Class names in the model's order; ``None``: those that the export states, else the categories in the order of the
+    training labels' file (else the validation labels')."""
