@@ -96,8 +96,9 @@ class ImageList(Artifact):
 class LabeledSet(Artifact):
     """A COCO-format set. File ``annotations.json``: COCO, with ``file_name`` relative to ``images_root``.
 
-    Category ids stay the user's own (they need not be contiguous); class index ``i`` of a model is the ``i``-th
-    category in order of id, as in PaddleDetection.
+    Category ids stay the user's own (they need not be contiguous), in the order of the user's file: a model that
+    PaddleDetection trains on it numbers its classes so. Classes of any model are matched by name
+    (``stages/detection/classes.py``).
     """
 
     images_root: str

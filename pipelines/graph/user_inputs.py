@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from pipelines.config.auto import TRAIN, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.system import provenance
 from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
 from stages.backends.base import Unavailable
-from stages.errors import ConfigError, UnavailableError
+from stages.errors import ConfigError, DataError, UnavailableError
 
 
 def user_model(config: PipelineConfig) -> Artifact | None:
@@ -29,28 +30,60 @@ def user_model(config: PipelineConfig) -> Artifact | None:
 
 
 def with_labels(config: PipelineConfig) -> PipelineConfig:
-    """The config with ``model.labels`` filled in: the user's, else the data set's, else COCO's 80.
+    """The config with ``model.labels`` filled in: the user's, else the data set's in the order of the model's classes.
 
     Raises:
-        ConfigError: ``model.labels`` lacks classes of the validation set, and is not as long either.
+        ConfigError: the order of the model's classes cannot be told, or the validation set has boxes of others.
+        DataError: a label file that cannot be read.
+    """
+    labels = config.model.labels or model_order(config)
+    if config.data.kind != "shapes" and config.data.val_annotations:
+        _require_known_classes(labels, Path(config.data.val_annotations))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
+
+
+def model_order(config: PipelineConfig) -> list[str]:
+    """The names of a model's classes, in its order, where ``model.labels`` does not state them.
+
+    PaddleDetection numbers classes in the order of the label file that a model is trained on. That is the training
+    set's where there is one; a validation set that lists the same names in another order then leaves open which of the
+    two a model that was brought has been trained on.
+
+    Raises:
+        ConfigError: the two files have different orders, and the model is not trained here.
     """
     from stages.detection import coco, shapes
 
-    data_labels: list[str] | None = None
-    if config.data.kind == "shapes":
-        data_labels = list(shapes.LABELS)
-    elif config.data.val_annotations or (config.finetune.enabled and config.data.train_annotations):
-        data_labels = coco.read_labels(Path(config.data.val_annotations or config.data.train_annotations or ""))
-    labels = config.model.labels or data_labels or list(coco.COCO_LABELS)
-    if data_labels is not None and len(labels) != len(data_labels) and not set(data_labels) <= set(labels):
+    data = config.data
+    if data.kind == "shapes":
+        return list(shapes.LABELS)
+    train_file = data.train_annotations if has_set(config, TRAIN) else None
+    train, val = (coco.read_labels(Path(file)) if file else None for file in (train_file, data.val_annotations))
+    if train is None or val is None:
+        return train or val or list(coco.COCO_LABELS)
+    brought = config.model.weights is not None or config.model.inference_dir is not None
+    shared = ([name for name in train if name in val], [name for name in val if name in train])
+    if brought and not config.finetune.enabled and shared[0] != shared[1]:
         raise ConfigError(
             [
-                f"model.labels has {len(labels)} classes, the validation set {len(data_labels)} "
-                f"({', '.join(data_labels)}), and not all of these are among them: name the model's classes as the "
-                "data set does"
+                "model.labels: the model's classes are numbers, and the label files number them differently: "
+                f"{data.train_annotations} lists {', '.join(train)}; {data.val_annotations} lists {', '.join(val)}. "
+                "Name them in the order that the model was trained with: model.labels=[...]"
             ]
         )
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
+    return train
+
+
+def _require_known_classes(labels: list[str], path: Path) -> None:
+    """ConfigError if the validation labels have boxes of classes that the model does not have."""
+    from stages.detection import classes, coco
+
+    try:
+        matched = classes.match_classes(labels, coco.read_categories(path))
+        if matched.unknown:
+            classes.require_known(coco.read_coco(path).as_dict(), matched, f"the validation labels {path}")
+    except DataError as error:
+        raise ConfigError([f"model.labels: {error}"]) from error
 
 
 def require_a_backend(config: PipelineConfig) -> None:

@@ -84,7 +84,7 @@ def label_summary(path: Path) -> dict[str, Any]:
     summary: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        summary["classes"] = [c["name"] for c in sorted(content["categories"], key=lambda c: int(c["id"]))]
+        summary["classes"] = [str(c["name"]) for c in content["categories"]]
         summary |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
         summary["boxed"] = len({a["image_id"] for a in content["annotations"]})
     except (ValueError, KeyError, TypeError):

@@ -34,7 +34,7 @@ from stages.detection.average_precision import STATS, summarize
 from stages.detection.matching import Truth, match
 from stages.detection.results import Floats, as_coco, class_to_category, gather, write_coco
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.errors import StageError
+from stages.errors import DataError, StageError
 from stages.options.accuracy import AccuracyOptions
 from stages.options.check import require_valid
 
@@ -45,7 +45,7 @@ class Accuracy:
     """Runs the engine on the validation set and scores what it finds."""
 
     name: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "pycocotools")
     Options: ClassVar[type] = AccuracyOptions
     Output: ClassVar[type[AccuracyResult]] = AccuracyResult
@@ -64,7 +64,7 @@ class Accuracy:
         require_valid(o, "accuracy")
         coco = self._labels(inputs.validation, context)
         labels = list(Sidecar.read(engine.path(FILE_NAME)).labels)
-        categories = class_to_category(labels, coco["categories"], context)
+        categories = class_to_category(labels, coco, context)
         truth = Truth.from_coco(coco)
         found = self._detect(engine, Path(inputs.validation.images_root), coco["images"], context)
         detections = gather(found, truth, categories)
@@ -105,6 +105,8 @@ class Accuracy:
             ids = {image["id"] for image in coco["images"]}
             coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
             context.warn(f"scored on the first {most} images only (accuracy.max_images)")
+            if all(annotation["iscrowd"] for annotation in coco["annotations"]):
+                raise DataError(f"the first {most} validation images hold no box; raise accuracy.max_images")
         return coco
 
     def _detect(

@@ -104,15 +104,15 @@ def iou(one: Sequence[float], other: Sequence[float]) -> float:
 def golden_map(coco: dict[str, Any], found: list[tuple[int, Floats]], labels: list[str]) -> float | None:
     """COCO mAP in points on the golden images: noisy as a measure, exact as a fingerprint."""
     from stages.detection.average_precision import summarize
+    from stages.detection.classes import match_classes
     from stages.detection.matching import Truth, match
     from stages.detection.results import gather
+    from stages.errors import DataError
 
-    by_name = {c["name"]: int(c["id"]) for c in coco["categories"]}
-    known = set(by_name) <= set(labels)
-    ordered = [int(c["id"]) for c in coco["categories"]]
-    if not known and len(ordered) != len(labels):
+    try:
+        categories = match_classes(labels, coco["categories"]).categories
+    except DataError:  # the run has told; a bundle does without the number
         return None
-    categories: list[int | None] = [by_name.get(label) for label in labels] if known else [*ordered]
     truth = Truth.from_coco(coco)
     value = summarize(match(truth, gather(found, truth, categories)))["AP"]
     return None if value is None else 100.0 * float(value)

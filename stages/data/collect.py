@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +19,8 @@ import numpy as np
 
 from stages.artifacts import DrawnSet, ImageList, LabeledSet, digest_of, hash_files
 from stages.contract import StageContext
-from stages.detection.coco import missing_files, read_coco, some
+from stages.data.damage import damaged_images
+from stages.detection.coco import missing_files, read_coco, some, with_native_separators
 from stages.detection.images import decode_image, list_images, read_bytes
 from stages.errors import DataError
 from stages.options.data import CollectOptions
@@ -68,7 +70,7 @@ class CollectLabeled:
     """
 
     name: ClassVar[str] = "collect_labeled"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("opencv-python-headless",)
     Options: ClassVar[type] = CollectOptions
     Output: ClassVar[type[LabeledSet]] = LabeledSet
@@ -97,11 +99,16 @@ class CollectLabeled:
         for warning in coco.warnings:
             context.warn(warning)
         _need_folder(root)
+        if renamed := with_native_separators(coco.images, root):
+            context.warn(f"{len(renamed)} file names have Windows separators, taken as folders: {some(renamed)}")
         if missing := missing_files(coco.images, root):
+            windows = "\\" in "".join(missing)
+            hint = "their names have Windows separators (\\), and with / they are not there either; " if windows else ""
             raise DataError(f"{len(missing)} of {len(coco.images)} labelled images are not in {root}: {some(missing)}; "
-                            "check the image folder that goes with these labels")  # fmt: skip
-        if not coco.annotations:
-            raise DataError(f"labels {o.annotations} hold no box at all; nothing can be learnt from or scored on them")
+                            f"{hint}check the image folder that goes with these labels")  # fmt: skip
+        if all(annotation["iscrowd"] for annotation in coco.annotations):
+            crowds = f" but {len(coco.annotations)} crowds" if coco.annotations else ""
+            raise DataError(f"labels {o.annotations} hold no box{crowds}; nothing can be learnt from or scored on them")
         checked = [c for chunk in _check(_paths(coco.images, root), context) for c in chunk]
         if broken := [c for c in checked if c.error]:
             raise DataError(f"{len(broken)} labelled images cannot be read: {some(c.error for c in broken)}")
@@ -208,9 +215,18 @@ def _check(paths: Sequence[Path], context: StageContext, done: int = 0, total: i
     """Check images on ``context.threads`` threads (decoding releases the interpreter lock), a chunk at a time."""
     with ThreadPoolExecutor(max(1, context.threads)) as pool:
         for start in range(0, len(paths), CHUNK):
-            chunk = list(pool.map(check_image, paths[start : start + CHUNK]))
+            part, chunk = paths[start : start + CHUNK], list[Checked]()
+            if damaged := damaged_images(part, partial(_check_into, chunk, part, pool)):
+                context.warn(
+                    f"{len(damaged)} images are damaged inside, and the decoder filled in what is missing: "
+                    f"{some(damaged)}; replace them"
+                )
             context.progress(done + start + len(chunk), total or len(paths))
             yield chunk
+
+
+def _check_into(chunk: list[Checked], paths: Sequence[Path], pool: ThreadPoolExecutor) -> None:
+    chunk.extend(pool.map(check_image, paths))
 
 
 def _stop_on_broken(broken: Sequence[Checked], looked_at: int, limit: float) -> None:

@@ -7,16 +7,20 @@ right, counted, and said: boxes without area are dropped, ids that pycocotools c
 from __future__ import annotations
 
 import json
-import math
+import mmap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.detection import coco_values as values
+from stages.detection.classes import match_classes
 from stages.errors import DataError
 
 SHOWN = 5  # how many cases an error message shows
+LARGE = 1 << 24  # bytes; a file from this size on is not read whole for its class names
+_CATEGORIES = b'"categories"'
 
 _COCO_NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
@@ -37,8 +41,10 @@ class CocoSet:
 
     Attributes:
         images: ``{"id", "file_name", "width", "height"}`` each, in order of id; width and height are 0 if not stated.
+            Ids that are text or too large for other tools are given anew, in the order of the file.
         annotations: ``{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area", "iscrowd"}`` each, in pixels.
-        categories: ``{"id", "name"}`` each, in order of id: class index ``i`` of a model is ``categories[i]``.
+        categories: ``{"id", "name"}`` each, in the order of the file: class index ``i`` of a model that PaddleDetection
+            trains on this file is ``categories[i]``.
         warnings: what was put right, in words.
     """
 
@@ -57,10 +63,14 @@ class CocoSet:
         """Class index -> category id."""
         return [c["id"] for c in self.categories]
 
-    @property
-    def class_index(self) -> dict[int, int]:
-        """Category id -> class index."""
-        return {c["id"]: i for i, c in enumerate(self.categories)}
+    def class_index(self, labels: Sequence[str]) -> dict[int, int]:
+        """Category id -> class index of a model that calls its classes ``labels``; without those it does not have.
+
+        Raises:
+            DataError: the classes do not match (`stages/detection/classes.py`).
+        """
+        matched = match_classes(labels, self.categories)
+        return {category: i for i, category in enumerate(matched.categories) if category is not None}
 
     def subset(self, images: list[dict[str, Any]]) -> CocoSet:
         """The same labels for some of the images."""
@@ -81,13 +91,43 @@ def some(cases: Iterable[object]) -> str:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Class names of a COCO JSON file, in order of category id.
+    """Class names of a COCO JSON file, in its order, which is the order of a model's classes.
 
     Raises:
         DataError: no COCO file, or no usable categories.
     """
-    labels = _categories(_load(path), path, [])
-    return [c["name"] for c in labels]
+    return [str(c["name"]) for c in read_categories(path)]
+
+
+def read_categories(path: Path) -> list[dict[str, Any]]:
+    """``{"id", "name"}`` of each category of a COCO JSON file, in its order; errors as of `read_labels`.
+
+    A training set's file may have hundreds of megabytes, and every command asks for its names: of a large file only the
+    list of categories is read.
+    """
+    entries = _categories_alone(path)
+    return _categories({"categories": entries} if entries is not None else _load(path), path, [])
+
+
+def _categories_alone(path: Path) -> list[Any] | None:
+    """The list behind the one ``"categories"`` of a large file; ``None``: read the whole file."""
+    try:
+        if path.stat().st_size < LARGE:
+            return None
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            at = content.rfind(_CATEGORIES)
+            if at < 0 or content.rfind(_CATEGORIES, 0, at) >= 0:
+                return None
+            text = content[at + len(_CATEGORIES) : at + LARGE].decode("utf-8", "ignore")
+    except (OSError, ValueError):
+        return None
+    head, colon, rest = text.partition(":")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(rest.lstrip())
+    except ValueError:
+        return None
+    listed = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
+    return found if colon and not head.strip() and listed else None
 
 
 def read_coco(path: Path) -> CocoSet:
@@ -99,14 +139,26 @@ def read_coco(path: Path) -> CocoSet:
     content = _load(path)
     warnings: list[str] = []
     categories = _categories(content, path, warnings)
-    images = _images(content, path)
-    annotations = _annotations(content, path, images, categories, warnings)
+    images, image_ids = _images(content, path, warnings)
+    annotations = _annotations(content, path, image_ids, categories, warnings)
     return CocoSet(images, annotations, categories, [f"{path}: {w}" for w in warnings])
 
 
 def missing_files(images: list[dict[str, Any]], root: Path) -> list[str]:
     """File names of images that are not under ``root``."""
     return [image["file_name"] for image in images if not (root / image["file_name"]).is_file()]
+
+
+def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str]:
+    """Change the ``file_name``s that name a file under ``root`` once \\ is read as /; returns their old forms."""
+    renamed = []
+    for image in images:
+        name = image["file_name"]
+        slashed = name.replace("\\", "/")
+        if slashed != name and not (root / name).is_file() and (root / slashed).is_file():
+            image["file_name"] = slashed
+            renamed.append(name)
+    return renamed
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -128,10 +180,6 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _repeated(values: Iterable[Any]) -> list[Any]:
     return [value for value, count in Counter(values).items() if count > 1]
 
@@ -140,101 +188,104 @@ def _categories(content: dict[str, Any], path: Path, warnings: list[str]) -> lis
     entries = content["categories"]
     if not entries:
         raise DataError(f"labels {path} name no category; add them under `categories`")
-    if bad := [c for c in entries if not _is_id(c.get("id")) or not isinstance(c.get("name"), str)]:
+    if bad := [c for c in entries if _category_id(c) is None or not isinstance(c.get("name"), str)]:
         raise DataError(f"labels {path}: categories without a whole-number id and a name: {some(bad)}; add them")
+    entries = [{"id": _category_id(c), "name": c["name"]} for c in entries]
     if twice := _repeated(c["id"] for c in entries):
         raise DataError(f"labels {path}: category ids given twice: {some(twice)}; give each category an id of its own")
-    ordered = sorted(({"id": c["id"], "name": c["name"]} for c in entries), key=lambda c: int(c["id"]))
-    if names := _repeated(c["name"] for c in ordered):
+    if names := _repeated(c["name"] for c in entries):
         warnings.append(f"categories of the same name: {some(names)}; they are told apart by their id")
-        for category in ordered:
+        for category in entries:
             if category["name"] in names:
                 category["name"] = f"{category['name']} ({category['id']})"
-    return ordered
+    return entries
 
 
-def _images(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+def _category_id(entry: dict[str, Any]) -> int | None:
+    number = values.whole_number(entry.get("id"))
+    return number if values.is_safe(number) else None
+
+
+def _images(content: dict[str, Any], path: Path, warnings: list[str]) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The images, and each id as the file has it -> the id that it gets."""
     entries = content["images"]
     if not entries:
         raise DataError(f"labels {path} list no image; add them under `images`")
-    if bad := [
-        i for i in entries if not _is_id(i.get("id")) or not i.get("file_name") or not isinstance(i["file_name"], str)
-    ]:
-        raise DataError(f"labels {path}: images without a whole-number id and a file_name: {some(bad)}; add them")
-    for key in ("id", "file_name"):
-        if twice := _repeated(i[key] for i in entries):
-            raise DataError(f"labels {path}: images with the same {key}: {some(twice)}; remove the duplicates")
+    keys = [values.image_key(i.get("id")) for i in entries]
+    names = [i.get("file_name") for i in entries]
+    unnamed = [key is None or not name or not isinstance(name, str) for key, name in zip(keys, names, strict=True)]
+    if bad := [entry for entry, lacks in zip(entries, unnamed, strict=True) if lacks]:
+        raise DataError(f"labels {path}: images without an id and a file_name: {some(bad)}; add them")
+    for what, given in (("id", keys), ("file_name", names)):
+        if twice := _repeated(given):
+            raise DataError(f"labels {path}: images with the same {what}: {some(twice)}; remove the duplicates")
+    ids: dict[Any, int]
+    if all(values.is_safe(key) for key in keys):
+        ids = {key: int(key) for key in keys if key is not None}
+    else:
+        warnings.append("image ids that are text or too large for other tools; all images were numbered anew")
+        ids = {key: number for number, key in enumerate(keys, start=1)}
     images = [
         {
-            "id": i["id"],
+            "id": ids[key],
             "file_name": i["file_name"],
-            "width": _pixels(i.get("width")),
-            "height": _pixels(i.get("height")),
+            "width": values.pixels(i.get("width")),
+            "height": values.pixels(i.get("height")),
         }
-        for i in entries
+        for i, key in zip(entries, keys, strict=True)
     ]
-    return sorted(images, key=lambda i: int(i["id"]))
+    return sorted(images, key=lambda i: int(i["id"])), ids
 
 
 def _annotations(
     content: dict[str, Any],
     path: Path,
-    images: list[dict[str, Any]],
+    image_ids: dict[Any, int],
     categories: list[dict[str, Any]],
     warnings: list[str],
 ) -> list[dict[str, Any]]:
-    image_ids, category_ids = {i["id"] for i in images}, {c["id"] for c in categories}
+    category_ids = {c["id"] for c in categories}
     problems: dict[str, list[object]] = {}
     kept: list[dict[str, Any]] = []
     degenerate: list[object] = []
     for number, entry in enumerate(content["annotations"]):
         name = entry.get("id", f"number {number}")
-        box = _box(entry.get("bbox"))
-        if not _is_id(entry.get("image_id")) or entry["image_id"] not in image_ids:
+        box, crowd = values.box(entry.get("bbox")), values.flag(entry.get("iscrowd"))
+        image, category = values.image_key(entry.get("image_id")), values.whole_number(entry.get("category_id"))
+        if image not in image_ids:
             problems.setdefault("of unknown images", []).append(f"{name} (image_id {entry.get('image_id')!r})")
-        elif not _is_id(entry.get("category_id")) or entry["category_id"] not in category_ids:
+        elif category not in category_ids:
             problems.setdefault("of unknown categories", []).append(
                 f"{name} (category_id {entry.get('category_id')!r})"
             )
         elif box is None:
             problems.setdefault("without a bbox of four numbers", []).append(name)
+        elif crowd is None:
+            problems.setdefault("with an iscrowd that is neither 0 nor 1", []).append(
+                f"{name} (iscrowd {entry['iscrowd']!r})"
+            )
         elif box[2] <= 0 or box[3] <= 0:
             degenerate.append(name)
         else:
-            area = entry.get("area")
             kept.append(
                 {
-                    "id": entry.get("id"),
-                    "image_id": entry["image_id"],
-                    "category_id": entry["category_id"],
+                    "id": values.whole_number(entry.get("id")),
+                    "image_id": image_ids[image],
+                    "category_id": category,
                     "bbox": box,
-                    "area": float(area) if isinstance(area, (int, float)) and area > 0 else box[2] * box[3],
-                    "iscrowd": 1 if entry.get("iscrowd") else 0,
+                    "area": values.area(entry.get("area")) or box[2] * box[3],
+                    "iscrowd": crowd,
                 }
             )
     if problems:
-        told = "; ".join(f"annotations {what}: {some(cases)}" for what, cases in problems.items())
-        raise DataError(f"labels {path}: {told}; correct or remove them")
+        cases = "; ".join(f"annotations {what}: {some(which)}" for what, which in problems.items())
+        raise DataError(f"labels {path}: {cases}; correct or remove them")
     if degenerate:
         warnings.append(f"{len(degenerate)} boxes without width or height were left out: {some(degenerate)}")
     ids = [a["id"] for a in kept]
     # pycocotools marks a match by the annotation's id, so that one with id 0 would never count as found.
-    if not all(_is_id(i) and i != 0 for i in ids) or len(set(ids)) != len(ids):
-        warnings.append("annotation ids that are missing, 0 or given twice; all were numbered anew")
+    if not all(values.is_safe(i) and i != 0 for i in ids) or len(set(ids)) != len(ids):
+        warnings.append("annotation ids that are missing, 0, too large or given twice; all were numbered anew")
         for number, annotation in enumerate(kept, start=1):
             annotation["id"] = number
     return kept
-
-
-def _pixels(value: object) -> int:
-    """A stated width or height; 0 if there is none."""
-    return int(value) if isinstance(value, (int, float)) and value > 0 else 0
-
-
-def _box(value: object) -> list[float] | None:
-    """x, y, width, height as floats; ``None`` if it is anything else."""
-    if not isinstance(value, list) or len(value) != 4:
-        return None
-    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in value):
-        return None
-    return [float(v) for v in value]

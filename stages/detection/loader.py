@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,8 +47,8 @@ class Batch:
 class TrainingImages:
     """The labelled images of a set as an endless, seeded stream of batches.
 
-    Crowd boxes are left out, images without boxes stay in (they teach what is background), class index ``i`` is the
-    ``i``-th category in order of id.
+    Crowd boxes are left out, images without boxes stay in (they teach what is background). Classes are numbered as
+    ``labels`` are, by default as the set's categories.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class TrainingImages:
         *,
         batch: int,
         seed: int,
+        labels: Sequence[str] | None = None,
     ) -> None:
         self._folder = folder
         self._preprocessor = preprocessor
@@ -67,7 +68,7 @@ class TrainingImages:
         self._batch = batch
         self._seed = seed
         self._names = [str(image["file_name"]) for image in coco.images]
-        self._labels = _labels_of_images(coco)
+        self._labels = _labels_of_images(coco, coco.class_index(coco.labels if labels is None else labels))
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def __len__(self) -> int:
@@ -105,11 +106,10 @@ class TrainingImages:
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._names))
 
 
-def _labels_of_images(coco: CocoSet) -> list[tuple[Boxes, Classes]]:
-    class_index = coco.class_index
+def _labels_of_images(coco: CocoSet, class_index: Mapping[int, int]) -> list[tuple[Boxes, Classes]]:
     rows: dict[int, list[list[float]]] = {image["id"]: [] for image in coco.images}
     for annotation in coco.annotations:
-        if not annotation["iscrowd"]:
+        if not annotation["iscrowd"] and annotation["category_id"] in class_index:
             x, y, w, h = annotation["bbox"]
             rows[annotation["image_id"]].append([x, y, x + w, y + h, class_index[annotation["category_id"]]])
     labels = []

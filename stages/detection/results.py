@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.contract import StageContext
+from stages.detection.classes import listed, match_classes, require_known
 from stages.detection.matching import Detections, Truth
-from stages.errors import DataError
 
 WRITTEN_AT_ONCE = 20_000  # detections
 
@@ -19,28 +20,23 @@ WRITTEN_AT_ONCE = 20_000  # detections
 Floats = npt.NDArray[np.float32]
 
 
-def class_to_category(labels: list[str], categories: list[dict[str, Any]], context: StageContext) -> list[int | None]:
+def class_to_category(labels: list[str], coco: Mapping[str, Any], context: StageContext) -> list[int | None]:
     """Class index of the model -> category id of the data set; ``None`` for classes the data set does not have.
 
-    Matched by name where the names allow it, so that a model of COCO's 80 classes can be scored on a set that labels
-    three of them; else by order, if the numbers agree.
+    Args:
+        labels: the model's classes, in its order.
+        coco: content of a COCO file: the labels that are scored on.
 
     Raises:
-        DataError: neither fits.
+        DataError: the classes do not match (`stages/detection/classes.py` says when they do).
     """
-    names = [c["name"] for c in categories]
-    by_name = {c["name"]: int(c["id"]) for c in categories}
-    if len(set(labels)) == len(labels) and set(names) <= set(labels):
-        return [by_name.get(label) for label in labels]
-    if len(labels) == len(names):
-        theirs = _first_names(names)
-        context.warn(f"the model calls its classes {_first_names(labels)}, the labels {theirs}; matched by their order")
-        return [int(c["id"]) for c in categories]
-    raise DataError(
-        f"the model has {len(labels)} classes ({_first_names(labels)}), the validation labels {len(names)} "
-        f"({_first_names(names)}), and the names do not match; use the labels the model was trained on, or set "
-        "model.labels"
-    )
+    matched = match_classes(labels, coco["categories"])
+    if matched.by_order:
+        theirs = listed([str(c["name"]) for c in coco["categories"]])
+        context.warn(f"the model calls its classes {listed(labels)}, the labels {theirs}; matched by their order")
+    if (remark := require_known(coco, matched, "the labels")) is not None:
+        context.warn(remark)
+    return matched.categories
 
 
 def gather(found: list[tuple[int, Floats]], truth: Truth, categories: list[int | None]) -> Detections:
@@ -82,7 +78,3 @@ def write_coco(path: Path, found: Detections, truth: Truth) -> None:
             part = json.dumps(as_coco(found, truth, slice(start, start + WRITTEN_AT_ONCE)))[1:-1]
             stream.write((", " if start else "") + part)
         stream.write("]")
-
-
-def _first_names(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

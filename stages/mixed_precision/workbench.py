@@ -161,7 +161,7 @@ class MixedPrecisionBench:
         if pictures.coco is None:
             return EngineOutputs(outputs)
         truth = Truth.from_coco(pictures.coco)
-        categories = class_to_category(list(detector.sidecar.labels), pictures.coco["categories"], self.context)
+        categories = class_to_category(list(detector.sidecar.labels), pictures.coco, self.context)
         return EngineOutputs(outputs, match(truth, gather(found, truth, categories)))
 
     def speed(self, base: Engine, engine: Engine, pictures: ImageSet) -> tuple[float, float]:

@@ -58,5 +58,8 @@ class ModelOptions:
         False, doc="use untrained weights, to measure speed only (accuracy then means nothing)"
     )
     labels: list[str] | None = option(
-        None, ALL_DIFFERENT, "names of the classes; null: the categories of the data set, in order of id"
+        None,
+        ALL_DIFFERENT,
+        "names of the classes in the model's order; null: those that the export states, else the categories in the "
+        "order of the training labels' file (else the validation labels')",
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stages.artifacts import Checkpoint, LabeledSet, hash_files
 from stages.contract import StageContext
-from stages.errors import ConfigError, DataError
+from stages.errors import ConfigError
 from stages.options.check import require_valid
 from stages.options.finetune import FinetuneOptions
 from stages.options.model import STRIDE
@@ -35,7 +35,7 @@ class Finetune:
     """Trains for ``options.steps`` steps and gives the averaged weights."""
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddledet", "numpy", "opencv-python-headless")
     Options: ClassVar[type] = FinetuneOptions
     Output: ClassVar[type[Checkpoint]] = Checkpoint
@@ -62,7 +62,7 @@ class Finetune:
         from stages.data.weights import write_pdparams
 
         cv2.setNumThreads(1)  # images are made beside the training, not against it
-        source, labels = self._images(inputs.train, context.seed)
+        source, labels = self._images(inputs.train, context)
         with fresh_start(context.seed):
             layer, static_steps = self._layer(inputs.start, labels, context)
             trainer = Trainer(layer, self.options, static_steps)
@@ -72,8 +72,9 @@ class Finetune:
         (context.out / "history.json").write_text(json.dumps(curve.points), encoding="utf-8")
         return Checkpoint(root=context.out, files=hash_files(context.out), weights="model.pdparams")
 
-    def _images(self, train: LabeledSet, seed: int) -> tuple[TrainingImages, list[str]]:
+    def _images(self, train: LabeledSet, context: StageContext) -> tuple[TrainingImages, list[str]]:
         from stages.detection.augment import Augmentation
+        from stages.detection.classes import listed, match_classes, require_known
         from stages.detection.coco import read_coco
         from stages.detection.loader import TrainingImages
         from stages.detection.preprocess import Preprocessor
@@ -82,18 +83,20 @@ class Finetune:
         o = self.options
         coco = read_coco(train.path("annotations.json"))
         labels = o.model.labels or coco.labels
-        if len(labels) != len(coco.labels):
-            raise DataError(
-                f"model.labels has {len(labels)} names, the training labels have {len(coco.labels)} categories "
-                f"({', '.join(coco.labels[:5])}). Leave model.labels out, or give one name per category in order of id."
-            )
+        matched = match_classes(labels, coco.categories)
+        if (remark := require_known(coco.as_dict(), matched, "the training labels")) is not None:
+            context.warn(remark)
+        boxed = {a["category_id"] for a in coco.annotations if not a["iscrowd"]}
+        if unseen := [n for n, c in zip(labels, matched.categories, strict=True) if c is None or c not in boxed]:
+            context.warn(f"the training labels have no box of {listed(unseen)}; the model cannot learn these classes")
         source = TrainingImages(
             Path(train.images_root),
             coco,
             Preprocessor(Sidecar.from_model(o.model)),
             Augmentation(o.flip, o.color_jitter, o.crop),
             batch=o.batch,
-            seed=seed,
+            seed=context.seed,
+            labels=labels,
         )
         return source, labels
 

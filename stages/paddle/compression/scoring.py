@@ -85,7 +85,7 @@ class LabeledMap:
         sidecar = Sidecar.read(model.path("infer_cfg.yml"))
         self._network = ImageRunner(model, sidecar, self._infer, batch=1)
         self._images, self._root, self._nms = coco["images"], root, nms
-        self._categories = class_to_category(list(sidecar.labels), coco["categories"], context)
+        self._categories = class_to_category(list(sidecar.labels), coco, context)
         self._truth = Truth.from_coco(coco)
 
     def score(self, stopped: Stopped) -> float | None:

@@ -220,9 +220,10 @@ def test_wrong_class_counts_and_options(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_classes_match_by_name_or_by_order(context: FakeContext) -> None:
-    assert class_to_category(["bee", "cat", "ant"], CATEGORIES, context) == [17, None, 3]
+    coco = {"categories": CATEGORIES, "annotations": []}
+    assert class_to_category(["bee", "cat", "ant"], coco, context) == [17, None, 3]
     assert context.warnings == []
-    assert class_to_category(["x", "y"], CATEGORIES, context) == [3, 17]
+    assert class_to_category(["x", "y"], coco, context) == [3, 17]
     assert "matched by their order" in context.warnings[0]
 
 

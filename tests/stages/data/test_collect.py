@@ -174,8 +174,49 @@ def test_sizes_that_contradict_the_image_and_sets_without_boxes(tmp_path: Path) 
     stored = json.loads(collected.path("annotations.json").read_text())["images"]
     assert [(i["width"], i["height"]) for i in stored] == [(16, 12)] * 2
     labels_for(folder, annotations=[])
-    with pytest.raises(DataError, match="no box at all"):
+    with pytest.raises(DataError, match="hold no box;"):
         CollectLabeled(options).run(CollectLabeled.Inputs(), FakeContext(tmp_path / "b"))
+
+
+def test_crowds_alone_cannot_be_scored(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "in", 2)
+    crowd = {"id": 1, "image_id": 1, "category_id": 4, "bbox": [1, 1, 5, 5], "iscrowd": 1}
+    given = CollectOptions(annotations=str(labels_for(folder, annotations=[crowd])), images=str(folder))
+    with pytest.raises(DataError, match="no box but 1 crowds"):
+        CollectLabeled(given).run(CollectLabeled.Inputs(), FakeContext(tmp_path / "out"))
+
+
+def test_names_with_windows_separators_are_taken_or_hinted_at(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in" / "sub", 1)
+    images = [{"id": 1, "file_name": "sub\\000.png"}]
+    path = labels_for(folder_of(tmp_path / "in2", 1), images=images)
+    context = FakeContext(tmp_path / "out")
+    found = CollectLabeled(CollectOptions(annotations=str(path), images=str(tmp_path / "in"))).run(
+        CollectLabeled.Inputs(), context
+    )
+    assert json.loads(found.path("annotations.json").read_text())["images"][0]["file_name"] == "sub/000.png"
+    assert "Windows separators" in context.warnings[0]
+    with pytest.raises(DataError, match="Windows separators"):
+        CollectLabeled(CollectOptions(annotations=str(path), images=str(tmp_path / "in2"))).run(
+            CollectLabeled.Inputs(), FakeContext(tmp_path / "out2")
+        )
+
+
+def test_a_picture_with_a_damaged_middle_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    whole = cv2.imencode(".jpg", rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))[1].tobytes()
+    for name, start in (("good.jpg", None), ("middle.jpg", len(whole) // 2), ("fine.jpg", None)):
+        data = bytearray(whole[:-2] + whole[-2:])
+        if start is not None:
+            data[start : start + 1000] = bytes(1000)
+        (folder / name).write_bytes(bytes(data))
+    context = FakeContext(tmp_path / "out")
+    assert collect(folder, context).count == 3
+    (warning,) = [w for w in context.warnings if "damaged" in w]
+    assert "1 images" in warning and "middle.jpg" in warning
+    assert "Corrupt JPEG" not in capfd.readouterr().err
 
 
 def test_drawn_sets_are_collected_by_relative_paths(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages.detection.coco import COCO_LABELS, missing_files, read_coco, read_labels
+from stages.detection.coco import COCO_LABELS, missing_files, read_coco, read_labels, with_native_separators
 from stages.errors import DataError
 
 GOOD: dict[str, Any] = {
@@ -41,9 +42,12 @@ def changed(where: str, index: int, **values: Any) -> dict[str, Any]:
 def test_non_contiguous_ids_crowds_and_images_without_boxes(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     coco = read_coco(path)
-    assert coco.labels == read_labels(path) == ["ant", "bee", "zebra"]
-    assert coco.category_ids == [3, 17, 90]
-    assert coco.class_index == {3: 0, 17: 1, 90: 2}
+    assert coco.labels == read_labels(path) == ["zebra", "ant", "bee"], (
+        "PaddleDetection numbers classes as the file does"
+    )
+    assert coco.category_ids == [90, 3, 17]
+    assert coco.class_index(coco.labels) == {90: 0, 3: 1, 17: 2}
+    assert coco.class_index(["zebra", "cow", "ant"]) == {90: 0, 3: 2}
     assert [i["id"] for i in coco.images] == [7, 12, 30]
     assert [(a["id"], a["area"], a["iscrowd"]) for a in coco.annotations] == [(5, 6.0, 0), (6, 200.0, 1)]
     assert coco.warnings == []
@@ -67,7 +71,7 @@ def test_ids_pycocotools_cannot_match_are_numbered_anew(tmp_path: Path, value: o
 
 def test_equal_names_are_told_apart(tmp_path: Path) -> None:
     coco = read_coco(write(tmp_path, changed("categories", 0, name="ant")))
-    assert coco.labels == ["ant (3)", "bee", "ant (90)"]
+    assert coco.labels == ["ant (90)", "ant (3)", "bee"]
     assert "same name: ant" in coco.warnings[0]
 
 
@@ -97,6 +101,11 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
         (changed("annotations", 0, bbox=[1, 2, 3]), "four numbers: 5"),
         (changed("annotations", 0, bbox=[1, 2, 3, float("nan")]), "four numbers: 5"),
         (changed("annotations", 0, bbox=None), "four numbers: 5"),
+        (changed("annotations", 0, bbox=[1, 2, 3, 10**400]), "four numbers: 5"),
+        (changed("annotations", 0, iscrowd="perhaps"), r"neither 0 nor 1: 5 \(iscrowd 'perhaps'\)"),
+        (changed("annotations", 0, category_id="90"), "unknown categories"),
+        (changed("categories", 0, id=2**70), "whole-number id"),
+        (changed("images", 0, id=True), "without an id"),
     ],
 )
 def test_wrong_labels_are_refused_with_the_file_and_the_cases(tmp_path: Path, content: object, says: str) -> None:
@@ -117,6 +126,60 @@ def test_several_kinds_of_problems_are_told_at_once_and_long_lists_are_cut(tmp_p
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.json cannot be read"):
         read_labels(tmp_path / "nothing.json")
+
+
+def test_ids_as_pandas_writes_them_are_taken(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    for image in content["images"]:
+        image["id"] = float(image["id"])
+    for annotation in content["annotations"]:
+        annotation |= {"image_id": float(annotation["image_id"]), "category_id": float(annotation["category_id"])}
+    assert read_coco(write(tmp_path, content)) == read_coco(write(tmp_path, GOOD))
+
+
+@pytest.mark.parametrize("make", [lambda i: f"00{i}", lambda i: 2**128 - i, lambda i: 2**60 + i])
+def test_image_ids_that_other_tools_cannot_hold_are_given_anew(tmp_path: Path, make: Callable[[int], object]) -> None:
+    content = copy.deepcopy(GOOD)
+    for image in content["images"]:
+        image["id"] = make(image["id"])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = make(annotation["image_id"])
+    coco = read_coco(write(tmp_path, content))
+    assert [(i["id"], i["file_name"]) for i in coco.images] == [(1, "c.jpg"), (2, "sub/a.jpg"), (3, "empty.jpg")]
+    assert [(a["image_id"], a["category_id"]) for a in coco.annotations] == [(2, 90), (1, 3)]
+    assert "numbered anew" in coco.warnings[0]
+
+
+def test_flags_and_areas_mean_what_they_say(tmp_path: Path) -> None:
+    content = changed("annotations", 0, iscrowd="0", area="6")
+    content["annotations"][1] |= {"iscrowd": 1.0, "area": float("inf")}
+    found = read_coco(write(tmp_path, content)).annotations
+    assert [(a["iscrowd"], a["area"]) for a in found] == [(0, 12.0), (1, 200.0)]
+
+
+def test_of_a_large_file_only_the_categories_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.detection.coco.LARGE", 100)
+    monkeypatch.setattr("stages.detection.coco._load", lambda path: pytest.fail("the whole file was read"))
+    assert read_labels(write(tmp_path, GOOD)) == ["zebra", "ant", "bee"]
+
+
+@pytest.mark.parametrize("name", ['the "categories"', "ant"])
+def test_a_large_file_that_is_not_plain_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The word stands in it twice: quotes in a name are escaped in JSON, a second key is not."""
+    monkeypatch.setattr("stages.detection.coco.LARGE", 100)
+    content = json.dumps({**changed("categories", 1, name=name), "info": {"categories": [{"id": 1, "name": "no"}]}})
+    assert read_labels(write(tmp_path, content)) == ["zebra", name, "bee"]
+
+
+def test_names_of_files_from_windows(tmp_path: Path) -> None:
+    content = changed("images", 1, file_name="sub\\a.jpg")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.jpg").touch()
+    images = read_coco(write(tmp_path, content)).images
+    assert with_native_separators(images, tmp_path) == ["sub\\a.jpg"]
+    assert missing_files(images, tmp_path) == ["empty.jpg", "c.jpg"]
 
 
 def test_real_labels(bccd: Path) -> None:
