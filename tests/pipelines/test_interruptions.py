@@ -57,7 +57,8 @@ def assert_whole(artifacts: Path) -> None:
         assert Store(artifacts).find(Key("stub", record["parts"])) is not None
     assert list((artifacts / "store" / ".tmp").iterdir()) == []
     assert list((artifacts / "work").iterdir()) == []
-    assert list((artifacts / "runs").glob("*/.running")) == []
+    # One that died between taking its lock and writing its state looks as if it had just begun, and is left alone.
+    assert [lock for lock in (artifacts / "runs").glob("*/.running") if (lock.parent / "run.json").exists()] == []
 
 
 @pytest.mark.slow
