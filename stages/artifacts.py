@@ -117,10 +117,11 @@ class Checkpoint(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceModel(Artifact):
-    """Paddle's frozen form: ``model.pdmodel`` and ``model.pdiparams``, as the user brought it."""
+    """Paddle's frozen form as the user brought it: the names of its files (see ``stages/programs/files.py``)."""
 
     program: str = "model.pdmodel"
     params: str = "model.pdiparams"
+    settings: str = ""  # what lies beside it and says how images are prepared; "" where nothing does
 
 
 @dataclass(frozen=True, kw_only=True)

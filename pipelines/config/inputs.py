@@ -11,11 +11,12 @@ from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
 from stages import backends
 from stages.distillation.distill import scores_by_labels
+from stages.errors import WeightsError
 from stages.options.data import DataOptions
 from stages.options.model import STRIDE
+from stages.programs.files import find_export
 from stages.training.finetune import check_input_size
 
-FROZEN_FILES = ("model.pdmodel", "model.pdiparams")
 _DRAWN = {
     "train_annotations": "train.json",
     "train_images": "train",
@@ -115,11 +116,11 @@ def _weights(weights: str) -> Iterator[Problem]:
         return
     path = Path(weights)
     if path.is_dir():
-        hint = f"model.inference_dir={weights}" if (path / FROZEN_FILES[0]).is_file() else "the .pdparams file in it"
+        hint = f"model.inference_dir={weights}" if any(path.glob("*.pdiparams")) else "the .pdparams file in it"
         yield Problem("model.weights", f"{weights} is a folder; give {hint}")
     elif not path.is_file():
         yield Problem("model.weights", f"there is no file {weights}; check the path")
-    elif path.suffix in (".pdmodel", ".pdiparams"):
+    elif path.suffix in (".pdmodel", ".pdiparams", ".json"):
         yield Problem(
             "model.weights", f"{weights} is part of an exported model; give model.inference_dir={path.parent}"
         )
@@ -129,11 +130,10 @@ def _frozen(folder: Path) -> Iterator[Problem]:
     if not folder.is_dir():
         yield Problem("model.inference_dir", f"there is no folder {folder}; check the path")
         return
-    missing = [name for name in FROZEN_FILES if not (folder / name).is_file()]
-    if missing:
-        yield Problem(
-            "model.inference_dir", f"{folder} lacks {' and '.join(missing)}; it needs {' and '.join(FROZEN_FILES)}"
-        )
+    try:
+        find_export(folder)
+    except WeightsError as error:
+        yield Problem("model.inference_dir", str(error))
 
 
 def _check_synthetic(data: DataOptions) -> Iterator[Problem]:

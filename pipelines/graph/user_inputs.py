@@ -12,6 +12,7 @@ from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
 from stages.backends.base import Unavailable
 from stages.errors import ConfigError, DataError, UnavailableError
+from stages.programs.files import find_export
 
 
 def user_model(config: PipelineConfig) -> Artifact | None:
@@ -19,8 +20,15 @@ def user_model(config: PipelineConfig) -> Artifact | None:
     model = config.model
     if model.inference_dir:
         root = Path(model.inference_dir).resolve()
-        names = ("model.pdmodel", "model.pdiparams")
-        return InferenceModel(root=root, files={name: sha256_of(root / name) for name in names})
+        found = find_export(root)
+        names = [name for name in (found.program, found.params, found.settings) if name]
+        return InferenceModel(
+            root=root,
+            files={name: sha256_of(root / name) for name in names},
+            program=found.program,
+            params=found.params,
+            settings=found.settings,
+        )
     if model.weights:
         from stages.data.weights import resolve_weights
 

@@ -52,7 +52,7 @@ class ModelOptions:
         "expected SHA-256 of a downloaded file; a mismatch is an error",
     )
     inference_dir: str | None = option(
-        None, doc="a folder with an exported `model.pdmodel` and `model.pdiparams`, in place of `weights`"
+        None, doc="a folder with an exported model, of Paddle 2 (`.pdmodel`) or 3 (`.json`), in place of `weights`"
     )
     random_weights: bool = option(
         False, doc="use untrained weights, to measure speed only (accuracy then means nothing)"

@@ -18,6 +18,7 @@ from stages.errors import WeightsError
 from stages.options.model import ModelOptions
 from stages.paddle.models import layer_names
 from stages.paddle.models.models import build_detector, load_weights
+from stages.paddle.pir.program import load_pir
 from stages.paddle.runtime.program import EXPORT_HINT, Program, fresh_scope, load_program
 
 _NMS = ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")
@@ -106,7 +107,7 @@ def freeze_program(
             message says what was found.
     """
     with fresh_scope():
-        loaded = load_program(program, params)
+        loaded = load_pir(program, params) if program.suffix == ".json" else load_program(program, params)
         pruned = loaded.prune(_raw_outputs(loaded, program))
         image, scale = _inputs(pruned, program)
         height, width = _input_size(pruned.shape(image), model, program)

@@ -80,14 +80,20 @@ def test_weights_that_are_not_there_or_something_else(tmp_path: Path) -> None:
     missing = tmp_path / "x.pdparams"
     assert problems(f"model.weights={missing}") == [f"model.weights: there is no file {missing}; check the path"]
     (tmp_path / "model.pdmodel").touch()
+    assert problems(f"model.inference_dir={tmp_path}") == [
+        f"model.inference_dir: {tmp_path} lacks model.pdiparams, the parameters of model.pdmodel; copy it there too"
+    ]
+    (tmp_path / "model.pdiparams").touch()
     assert problems(f"model.weights={tmp_path}") == [
         f"model.weights: {tmp_path} is a folder; give model.inference_dir={tmp_path}"
     ]
     assert problems(f"model.weights={tmp_path / 'model.pdmodel'}") == [
         f"model.weights: {tmp_path / 'model.pdmodel'} is part of an exported model; give model.inference_dir={tmp_path}"
     ]
+    (tmp_path / "inference.json").touch()
     assert problems(f"model.inference_dir={tmp_path}") == [
-        f"model.inference_dir: {tmp_path} lacks model.pdiparams; it needs model.pdmodel and model.pdiparams"
+        f"model.inference_dir: {tmp_path} has several exported models: model.pdmodel, inference.json; move all but one "
+        "of them elsewhere"
     ]
     assert problems("model.inference_dir=/nowhere") == [
         "model.inference_dir: there is no folder /nowhere; check the path"
