@@ -12,6 +12,7 @@ from tests.fakes import FakeContext
 from tests.turns import turn
 
 ROOT = Path(__file__).resolve().parents[1]
+QUIRKS = ROOT.parent / "shared" / "data" / "quirks"
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
 
 
@@ -42,3 +43,11 @@ def bccd() -> Path:
     if not (BCCD / "val.json").is_file():
         pytest.skip(f"needs the BCCD images in {BCCD}")
     return BCCD
+
+
+@pytest.fixture(scope="session")
+def quirks() -> Path:
+    """Small inputs as users have them, each odd in one way; they lie beside the checkout, not in it."""
+    if not (QUIRKS / "base" / "val.json").is_file():
+        pytest.skip(f"needs the small odd inputs in {QUIRKS}")
+    return QUIRKS

@@ -17,10 +17,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pipelines.config.compose import Command, compose_what_works, group_choices, hydra_for, no_schema, origin
-from pipelines.config.keys import close_to, leaf_paths, suggestion, unknown_key
+from pipelines.config.keys import Problem, close_to, leaf_paths, suggestion, unknown_key
 from pipelines.config.load import examine
 from pipelines.config.schema import PipelineConfig
-from stages.errors import ConfigError
+from pipelines.config.stated import contradictions, read_stated
+from stages.errors import ConfigError, WeightsError
 
 MAX_VARIANTS = 32
 """Of a sweep, this many jobs are checked beforehand; each job is checked again when its turn comes."""
@@ -150,10 +151,24 @@ def _examine_variant(
     if composed.config is None:
         return None
     loaded, problems = examine(composed.config, inputs=inputs, finetune_only=command.finetune_only)
+    if inputs and loaded.model.inference_dir is not None and not problems:
+        problems += _against_the_export(command, loaded, typed, composed.kept)
     for problem in problems:
         mine = any(_overlap(key, problem.key) for key in typed)
         found.add(f"{problem}{'' if mine else origin(command, composed.kept, problem.key)}")
     return loaded
+
+
+def _against_the_export(
+    command: Command, config: PipelineConfig, typed: Sequence[str], kept: Sequence[str]
+) -> list[Problem]:
+    """What the user set, on the command line or in a file of his own, against what the exported model states."""
+    try:
+        stated = read_stated(Path(str(config.model.inference_dir)))
+    except WeightsError as error:
+        return [Problem("model.inference_dir", str(error))]
+    chosen = (key for key in stated if any(_overlap(own, key) for own in typed) or origin(command, kept, key))
+    return list(contradictions(config, stated, chosen))
 
 
 def _overlap(one: str, other: str) -> bool:

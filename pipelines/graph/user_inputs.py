@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.config.auto import TRAIN, has_set
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.stated import with_stated
 from pipelines.system import provenance
 from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
@@ -38,12 +39,16 @@ def user_model(config: PipelineConfig) -> Artifact | None:
 
 
 def with_labels(config: PipelineConfig) -> PipelineConfig:
-    """The config with ``model.labels`` filled in: the user's, else the data set's in the order of the model's classes.
+    """The config with what an exported model states about itself, and with ``model.labels`` filled in: the user's, else
+    the export's, else the data set's in the order of the model's classes.
 
     Raises:
-        ConfigError: the order of the model's classes cannot be told, or the validation set has boxes of others.
+        ConfigError: the order of the model's classes cannot be told, the validation set has boxes of others, or the
+            export contradicts the config.
         DataError: a label file that cannot be read.
+        WeightsError: a file of the export that cannot be read.
     """
+    config = with_stated(config)
     labels = config.model.labels or model_order(config)
     if config.data.kind != "shapes" and config.data.val_annotations:
         _require_known_classes(labels, Path(config.data.val_annotations))

@@ -62,6 +62,8 @@ class Sidecar:
             interpolation=model.interpolation,
             mean=tuple(float(v) for v in model.mean),
             std=tuple(float(v) for v in model.std),
+            scale=bool(model.scale),
+            draw_threshold=float(model.draw_threshold),
             labels=tuple(model.labels or ()),
         )
         return replace(own, **names)

@@ -46,7 +46,7 @@ class Export:
     """See the module's docstring and ``stages.contract.ExportedModel``."""
 
     name = "export"
-    version = 3  # 3: layers.json
+    version = 4  # 4: what lies beside an export counts
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddledet", "paddle2onnx", "onnx")
     Options = ExportOptions
     Inputs = ExportInputs
@@ -108,6 +108,7 @@ class Export:
         program, params = "model.pdmodel", "model.pdiparams"
         if isinstance(model, InferenceModel):
             program, params = model.program, model.params
+            self._say_how_images_are_prepared(model, context)
         return freeze_program(
             model.path(program),
             model.path(params),
@@ -116,6 +117,20 @@ class Export:
             batch=options.batch,
             named=isinstance(model, InferenceModel),
         )
+
+    def _say_how_images_are_prepared(self, model: InferenceModel, context: StageContext) -> None:
+        own = self.options.model
+        values = (
+            f"{own.input_size[1]}x{own.input_size[0]} by {own.interpolation} interpolation, pixels from 0 to "
+            f"{1 if own.scale else 255}, mean {own.mean}, std {own.std}"
+        )
+        if model.settings:
+            context.info(f"images are prepared as {model.settings} says: {values}")
+        else:
+            context.warn(
+                f"no infer_cfg.yml lies beside {model.program}: it is assumed to take images as model={own.name} does: "
+                f"{values}"
+            )
 
     def _agreement(self, frozen: Frozen, sidecar: Any, images: ImageList, context: StageContext) -> dict[str, float]:
         """Largest differences of ONNX Runtime to Paddle Inference, over images and outputs; reported as metrics.

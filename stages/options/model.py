@@ -8,6 +8,7 @@ from typing import Any
 from stages.options.rules import (
     ALL_DIFFERENT,
     COUNT,
+    SHARE,
     above,
     matches,
     multiple_of,
@@ -45,6 +46,7 @@ class ModelOptions:
     interpolation: str = option(
         "cubic", one_of(*INTERPOLATIONS), "how images are resized (the aspect ratio is not kept)"
     )
+    scale: bool = option(True, doc="divide pixels by 255 first, so that `mean` and `std` are of values from 0 to 1")
     weights: str | None = option(None, doc="a `.pdparams` file: path or URL")
     weights_sha256: str | None = option(
         None,
@@ -56,6 +58,9 @@ class ModelOptions:
     )
     random_weights: bool = option(
         False, doc="use untrained weights, to measure speed only (accuracy then means nothing)"
+    )
+    draw_threshold: float = option(
+        0.5, SHARE, "least score of a box that `detpress predict` shows; mAP is over all boxes"
     )
     labels: list[str] | None = option(
         None,

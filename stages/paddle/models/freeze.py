@@ -114,7 +114,7 @@ def freeze_program(
         pruned.feeds = [image, scale] if scale else [image]
         pruned.set_shapes({image: [batch, 3, height, width], **({scale: [batch, 2]} if scale else {})})
         anchors, classes = _layout(pruned, batch, model, program)
-        layers = layer_names.of_program(pruned, model) if named else {}
+        layers = layer_names.of_program(pruned, model, program) if named else {}
         pruned.save(out / "model")
     return Frozen(batch, (height, width), classes, anchors, image, scale, layers)
 

@@ -19,13 +19,14 @@ from ppdet.core.config.schema import SchemaDict
 from ppdet.modeling.backbones.cspresnet import RepVggBlock
 
 from stages.data.weights import read_pdparams
+from stages.detection.published import choice, of_checkpoint
 from stages.errors import ConfigError, WeightsError
 from stages.options.model import ModelOptions
 
 # Parameters whose shape depends on the number of classes: the only ones a fine-tuning may start afresh.
 _CLASS_LAYERS = ("pred_cls.", "gfl_cls.")
 # Layers that exist in training only (an auxiliary head and its neck): an exported checkpoint may lack them.
-_TRAINING_ONLY = ("aux_neck.", "aux_head.")
+TRAINING_ONLY = ("aux_neck.", "aux_head.")
 # The projection of the box distribution is the constant 0, 1, ..., reg_max; averaged weights may come without it.
 _CONSTANTS = ("yolo_head.proj_conv.weight",)
 
@@ -143,10 +144,10 @@ def count_parameters(layer: Any, *, merged: bool = True) -> int:
 
     With ``merged`` each 3x3 + 1x1 block counts as the one convolution it becomes, as in PaddleDetection's tables.
     """
-    total = _trained(layer, skip=_TRAINING_ONLY)
+    total = _trained(layer, skip=TRAINING_ONLY)
     if merged:
         for name, block in layer.named_sublayers():
-            if isinstance(block, RepVggBlock) and not name.startswith(_TRAINING_ONLY):
+            if isinstance(block, RepVggBlock) and not name.startswith(TRAINING_ONLY):
                 total += 9 * block.ch_in * block.ch_out + block.ch_out - _trained(block)
     return total
 
@@ -164,18 +165,21 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
         allow_class_mismatch: let class layers of another number of classes keep their fresh weights (fine-tuning).
 
     Raises:
-        WeightsError: the file is no checkpoint, is of another architecture, or of another number of classes.
+        WeightsError: the file is no checkpoint, is of another architecture (parameters are missing, left over, or of
+            another shape), or of another number of classes. Where it can be told, the model that would fit is named.
     """
     path = Path(path)
     own = layer.state_dict()
     given = read_pdparams(path)
     missing = [name for name in own if name not in given]
-    absent = [name for name in missing if name.startswith(_TRAINING_ONLY) or name in _CONSTANTS]
+    absent = [name for name in missing if name.startswith(TRAINING_ONLY) or name in _CONSTANTS]
     lacking = [name for name in missing if name not in absent]
+    fit = of_checkpoint({name: array.shape for name, array in given.items()})
+    hint = f"It fits {choice(fit)}: choose that" if fit else "Choose the model it was trained as (model=...)"
     if lacking:
         raise WeightsError(
             f"{path} does not fit the model: {len(lacking)} of {len(own)} parameters are missing, the first is "
-            f"{lacking[0]}. Choose the model it was trained as (model=...), or another checkpoint (model.weights=...)."
+            f"{lacking[0]}. {hint}, or another checkpoint (model.weights=...)."
         )
     differing = [name for name in own if name in given and tuple(own[name].shape) != given[name].shape]
     classes = [name for name in differing if any(mark in name for mark in _CLASS_LAYERS)]
@@ -184,7 +188,14 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
         name = others[0]
         raise WeightsError(
             f"{path} does not fit the model: {name} has shape {list(given[name].shape)}, the model's is "
-            f"{list(own[name].shape)} ({len(others)} such parameters). Choose the model it was trained as (model=...)."
+            f"{list(own[name].shape)} ({len(others)} such parameters). {hint}."
+        )
+    unused = [name for name in given if name not in own]
+    left = [name for name in unused if not name.startswith(TRAINING_ONLY) and name not in _CONSTANTS]
+    if left:
+        raise WeightsError(
+            f"{path} does not fit the model: {len(left)} of its {len(given)} parameters have no place in it, the first "
+            f"is {left[0]}. {hint}."
         )
     if classes and not allow_class_mismatch:
         theirs, ours = given[classes[0]].shape[0], own[classes[0]].shape[0]
@@ -194,7 +205,6 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
         )
     usable = {n: paddle.to_tensor(given[n].astype(_dtype_of(own[n]))) for n in own if n in given and n not in classes}
     layer.set_state_dict({**own, **usable})
-    unused = [name for name in given if name not in own]
     return LoadReport(loaded=len(usable), reinitialized=classes, absent=absent, unused=unused)
 
 

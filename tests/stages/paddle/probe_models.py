@@ -106,6 +106,15 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
         zoo.load_weights(zoo.build_detector(options, 3), folder / "lacking.pdparams")
     except WeightsError as error:
         result["lacking_error"] = str(error)
+    backbone = {**tiny["architecture"]["CSPResNet"], "use_alpha": True}
+    plus = ModelOptions(**{**tiny, "architecture": {**tiny["architecture"], "CSPResNet": backbone}})
+    write_pdparams(
+        folder / "plus.pdparams", {n: v.numpy() for n, v in zoo.build_detector(plus, 3).state_dict().items()}
+    )
+    try:
+        zoo.load_weights(zoo.build_detector(options, 3), folder / "plus.pdparams")
+    except WeightsError as error:
+        result["left_error"] = str(error)
     wrong = {**tiny["architecture"], "CSPResNett": {}, "PPYOLOEHead": {"fpn_stride": [8]}, "architecture": "YOLO"}
     try:
         zoo.build_detector(ModelOptions(**{**tiny, "architecture": wrong}), 3)

@@ -42,6 +42,10 @@ def _multiclass_nms(
 ops.multiclass_nms = _multiclass_nms
 
 
+# PaddleDetection keeps one configuration for all that it builds: each model begins with what it was at the start.
+DEFAULTS = {name: dict(value) for name, value in workspace.global_config.items() if isinstance(value, dict)}
+
+
 def built(given: dict[str, Any]) -> Any:
     """The detector in evaluation mode, prepared as PaddleDetection's export prepares it."""
     form = given["form"]
@@ -53,6 +57,9 @@ def built(given: dict[str, Any]) -> Any:
         "eval_size": [given["size"]] * 2 if form.get("eval_size", True) else None,
         "norm_type": "bn",
     }
+    for name, value in DEFAULTS.items():
+        workspace.global_config[name].clear()
+        workspace.global_config[name].update(value)
     for name, value in {**given["architecture"], **shared}.items():
         if isinstance(value, dict):
             workspace.global_config[name].update(value)

@@ -118,8 +118,10 @@ def test_another_number_of_classes(probe: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_another_architecture_is_refused(probe: dict[str, Any]) -> None:
     got = probe["behaviour"]
-    assert "has shape" in got["width_error"]
+    assert "has shape" in got["width_error"] and "It fits model=ppyoloe_tiny" in got["width_error"]
     assert "backbone.stem.conv1.conv.weight" in got["lacking_error"]
+    assert "6 of its" in got["left_error"] and "have no place in it" in got["left_error"]
+    assert "the first is backbone.stages.0.blocks.0.conv2.alpha" in got["left_error"]
 
 
 @pytest.mark.slow
