@@ -17,6 +17,7 @@ from typing import Any
 
 from pipelines.config.keys import Problem
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.values import check_values
 from stages.detection.published import choice, of_the_other_family, same
 from stages.detection.sidecar import Sidecar
 from stages.errors import ConfigError
@@ -112,7 +113,8 @@ def with_stated(config: PipelineConfig) -> PipelineConfig:
     left, and mAP needs many: of the config's and the graph's, the one that keeps more counts.
 
     Raises:
-        ConfigError: the model is evidently of another family, or ``model.labels`` says something else.
+        ConfigError: the model is evidently of another family, ``model.labels`` says something else, or a stated value
+            cannot be used.
         WeightsError: see ``read_stated``.
     """
     if config.model.inference_dir is None:
@@ -131,11 +133,14 @@ def with_stated(config: PipelineConfig) -> PipelineConfig:
         nms[name] = type(own)(_GENEROUS[name](own, said.value) if name in _GENEROUS else said.value)
         if not same(nms[name], said.value):
             _tell(f"{said.file} keeps fewer boxes ({name} {said.value:g}) than mAP is measured on ({nms[name]:g})")
-    return dataclasses.replace(
+    made = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, **model),
         accuracy=dataclasses.replace(config.accuracy, nms=dataclasses.replace(config.accuracy.nms, **nms)),
     )
+    if wrong := [f"{p} ({stated[p.key].file} says so)" for p in check_values(made) if p.key in stated]:
+        raise ConfigError(wrong)
+    return made
 
 
 def value_of(config: PipelineConfig, key: str) -> Any:

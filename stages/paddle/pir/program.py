@@ -42,7 +42,12 @@ def load_pir(program: Path, params: Path) -> Program:
     with paddle.static.program_guard(desc):
         builder = _Builder(desc, arrays, program)
         for operator in needed:
-            builder.add(operator)
+            try:
+                builder.add(operator)
+            # A number where a text belongs, and the like; Paddle's own errors are told where they arise.
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise builder.failed(f"{operator.kind} has an attribute that does not fit ({reason})") from error
         fetches = [builder.variable(number).name for number in targets]
     return Program(desc, builder.feeds, fetches)
 
@@ -73,7 +78,9 @@ def _targets(operators: Sequence[Operator], program: Path) -> list[int]:
     for operator in operators:
         if operator.kind in NMS:
             return list(operator.inputs[:2])
-    fetches = sorted((o for o in operators if o.kind == "fetch"), key=lambda o: int(o.attributes.get("col") or 0))
+    fetches = [o for o in operators if o.kind == "fetch"]
+    if all(isinstance(o.attributes.get("col"), int) for o in fetches):
+        fetches.sort(key=lambda o: int(o.attributes["col"]))
     found = [number for o in fetches for number in o.inputs]
     if not found:
         raise WeightsError(f"{program} has no outputs, so it is no inference model. {_ELSEWHERE}.")
@@ -114,7 +121,7 @@ class _Builder:
         if number not in self._values and number in self._constants:
             self._values[number] = self._filled(self._constants[number])
         if number not in self._values:
-            raise self._failed(f"value {number} is used where it is not known")
+            raise self.failed(f"value {number} is used where it is not known")
         return self._values[number]
 
     def add(self, operator: Operator) -> None:
@@ -133,7 +140,7 @@ class _Builder:
         elif operator.kind == "builtin.split":
             parts = self.variable(operator.inputs[0])
             if not isinstance(parts, list) or len(parts) != len(outputs):
-                raise self._failed(f"{operator.kind} takes a list of {len(outputs)} values apart that is none")
+                raise self.failed(f"{operator.kind} takes a list of {len(outputs)} values apart that is none")
             self._values.update({value.number: part for value, part in zip(outputs, parts, strict=True)})
         elif (row := row_of(operator.kind)) is not None:
             self._operator(operator, row)
@@ -150,11 +157,8 @@ class _Builder:
                 value = self.variable(number)
                 inputs[slot] = value if isinstance(value, list) else [value]
             elif number:
-                raise self._failed(f"{operator.kind} has an input that is computed where a constant is expected")
-        try:
-            attributes |= {name: how(attributes[name]) for name, how in row.convert.items()}
-        except (TypeError, ValueError, OverflowError) as error:
-            raise self._failed(f"{operator.kind} has an attribute that does not fit ({error})") from error
+                raise self.failed(f"{operator.kind} has an input that is computed where a constant is expected")
+        attributes |= {name: how(attributes[name]) for name, how in row.convert.items()}
         outputs = {slot: self._new(value) for slot, value in zip(row.outputs, operator.outputs, strict=False)}
         if row.kind == "cast":
             attributes |= {"in_dtype": inputs["X"][0].dtype, "out_dtype": outputs["Out"][0].dtype}
@@ -167,12 +171,12 @@ class _Builder:
         # Paddle's native errors arrive as any of these.
         except (RuntimeError, ValueError, TypeError, SystemError, OSError, KeyError, AttributeError) as error:
             lines = [line for line in str(error).splitlines() if "Error:" in line] or [type(error).__name__]
-            raise self._failed(f"{operator.kind} cannot be written as {row.kind} ({lines[-1].strip()})") from error
+            raise self.failed(f"{operator.kind} cannot be written as {row.kind} ({lines[-1].strip()})") from error
         for slot, value in zip(row.outputs, operator.outputs, strict=False):
             made = outputs[slot]
             for var, stated in zip(made, value.parts or (value,), strict=True):
                 if not _same_shape(var.shape, stated.shape):
-                    raise self._failed(
+                    raise self.failed(
                         f"{operator.kind} gives {list(var.shape)} here, the file says {list(stated.shape)}"
                     )
             self._values[value.number] = made if value.parts is not None else made[0]
@@ -183,7 +187,7 @@ class _Builder:
         for i, part in enumerate(value.parts or (value,)):
             name = f"pir_{value.number}" + (f"_{i}" if value.parts is not None else "")
             if part.dtype not in ("float32", "float64", "int32", "int64", "bool"):
-                raise self._failed(
+                raise self.failed(
                     f"value {value.number} is of type {part.dtype or 'unknown'}; a detector is of float32"
                 )
             made.append(self.block.create_var(name=name, dtype=part.dtype, shape=list(part.shape)))
@@ -192,7 +196,7 @@ class _Builder:
     def _parameter(self, name: str) -> Any:
         array = self._arrays[name]
         if array.dtype.name not in ("float32", "int64", "int32"):
-            raise self._failed(f"parameter {name} is of {array.dtype}, a detector's are of float32")
+            raise self.failed(f"parameter {name} is of {array.dtype}, a detector's are of float32")
         paddle.static.global_scope().var(name).get_tensor().set(np.ascontiguousarray(array), paddle.CPUPlace())
         return self.block.create_parameter(name=name, shape=list(array.shape), dtype=array.dtype.name)
 
@@ -202,7 +206,7 @@ class _Builder:
         given = self._attribute(operator, "value")
         shape = list(operator.outputs[0].shape)
         if math.prod(shape) > _LARGEST_CONSTANT or any(side < 0 for side in shape):
-            raise self._failed(f"{operator.kind} makes a tensor {shape}, which no detector needs")
+            raise self.failed(f"{operator.kind} makes a tensor {shape}, which no detector needs")
         if isinstance(given, list):
             key = "int64_values" if operator.outputs[0].dtype == "int64" else "int32_values"
             attributes = {"shape": shape, "dtype": value.dtype, key: [int(v) for v in given]}
@@ -214,7 +218,7 @@ class _Builder:
 
     def _constant(self, operator: Operator, name: str, number: int) -> Any:
         if number not in self._constants:
-            raise self._failed(
+            raise self.failed(
                 f"{operator.kind} computes its {name!r} from the image; export the model with a fixed input size "
                 "(TestReader.inputs_def.image_shape=[3,640,640])"
             )
@@ -222,10 +226,11 @@ class _Builder:
 
     def _attribute(self, operator: Operator, name: str) -> Any:
         if operator.attributes.get(name) is None:
-            raise self._failed(f"{operator.kind} has no attribute {name!r}")
+            raise self.failed(f"{operator.kind} has no attribute {name!r}")
         return operator.attributes[name]
 
-    def _failed(self, text: str) -> WeightsError:
+    def failed(self, text: str) -> WeightsError:
+        """The error that says what is wrong with the file."""
         return WeightsError(f"{self._file} cannot be used: {text}. {_ELSEWHERE}.")
 
 

@@ -173,6 +173,24 @@ def test_what_is_not_done_here_is_refused_before_anything_runs(
     assert says in refusal(export(tmp_path / "m", IMAGENET, resize=resize, **more))
 
 
+@pytest.mark.parametrize(
+    ("resize", "more", "says"),
+    [
+        ({"target_size": [300, 320]}, {}, "model.input_size: [300, 320] does not fit"),
+        ({"target_size": [0, -32]}, {}, "model.input_size: [0, -32] does not fit"),
+        ({}, {"label_list": ["a", "b", "a"]}, "model.labels"),
+        ({}, {"draw_threshold": 3}, "model.draw_threshold: 3.0 does not fit"),
+    ],
+)
+def test_a_stated_value_that_cannot_be_used_is_refused(
+    resize: dict[str, Any], more: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    folder = export(tmp_path / "m", IMAGENET, resize=resize, **more)
+    with pytest.raises(ConfigError) as caught:
+        with_labels(composed(folder))
+    assert says in str(caught.value) and f"{folder / 'infer_cfg.yml'} says so" in str(caught.value)
+
+
 def test_a_run_without_an_export_is_left_alone(tmp_path: Path) -> None:
     schema.register()
     resolvers.register_resolvers()

@@ -123,6 +123,10 @@ class Writer:
             own = {self.next(): typed("float32", [1 << 20, 1 << 20])}
             self.operators.append(operator("1.full", [], own, {"value": 1.0}))
             return self.last
+        if isinstance(given, str) and given not in "xy":
+            own = {self.next(): typed("float32", [1])}
+            self.operators.append(operator("1.full", [], own, {"value": given}))
+            return self.last
         if isinstance(given, str):
             array = {"x": X, "y": Y}[given]
             if given not in self.fed:
@@ -177,6 +181,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown": (lambda f: small(f, "grid_sample", ["x"], {}, X), "not known here: grid_sample"),
     "no_attribute": (lambda f: small(f, "softmax", ["x"], {}, X), "softmax has no attribute 'axis'"),
     "wrong_attribute": (lambda f: small(f, "softmax", ["x"], {"axis": "one"}, X), "softmax cannot be written as"),
+    "text_for_a_number": (lambda f: small(f, "scale", ["x", "two"], _SCALED, X), "has an attribute that does not fit"),
     "wrong_shape": (lambda f: small(f, "relu", ["x"], {}, X[:, :2]), "relu gives [1, 4, 6, 6] here, the file says"),
     "computed": (lambda f: small(f, "squeeze", ["x", "y"], {}, X[0]), "squeeze computes its 'axes' from the image"),
     "huge": (lambda f: small(f, "add", ["x", HUGE], {}, X), "which no detector needs"),
@@ -184,6 +189,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "fewer_params": (lambda f: _other_parameters(f, none=True), "holds 0 tensors"),
     "no_outputs": (lambda f: _no_outputs(f), "has no outputs"),
 }
+
+
+_SCALED = {"bias": 1.0, "bias_after_scale": True}
 
 
 def _other_parameters(folder: Path, none: bool = False) -> None:
