@@ -14,18 +14,19 @@ from stages.detection.published import (
     of_the_other_family,
     same,
 )
+from stages.options.model import ModelOptions
 from tests.stages.paddle.models.test_models import NAMES, compose
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_is_that_of_the_configs(name: str) -> None:
-    own, options = PUBLISHED[name], compose(name)
-    architecture = options["architecture"]
+    own, options = PUBLISHED[name], ModelOptions(**compose(name))
+    architecture = options.architecture
     backbone = architecture["CSPResNet"]
     assert own.plus == backbone.get("use_alpha", False)
     assert own.stem == round(backbone["channels"][0] * architecture["width_mult"]) // 2
     assert own.blocks == tuple(max(round(n * architecture["depth_mult"]), 1) for n in backbone["layers"])
-    assert (tuple(options["mean"]), tuple(options["std"])) == (AS_THEY_ARE if own.plus else IMAGENET)
+    assert (tuple(options.mean), tuple(options.std)) == (AS_THEY_ARE if own.plus else IMAGENET)
 
 
 def test_the_table_has_no_other_models() -> None:
