@@ -80,6 +80,17 @@ class Program:
             program=self.desc,
             clip_extra=True,
         )
+        _drop_call_stacks(Path(f"{prefix}.pdmodel"))
+
+
+def _drop_call_stacks(file: Path) -> None:
+    """Take out where in Python each operator was made: folders of this machine, which a model would carry elsewhere,
+    and which make two machines' bytes of the same model differ."""
+    program = paddle.static.Program.parse_from_string(file.read_bytes())
+    for block in program.blocks:
+        for op in block.ops:
+            op.desc.remove_attr("op_callstack")
+    file.write_bytes(program.desc.serialize_to_string())
 
 
 @contextmanager

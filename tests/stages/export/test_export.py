@@ -19,6 +19,7 @@ from stages.detection.unlabeled import listed_paths
 from stages.errors import ConfigError
 from stages.export.export import Export, ExportInputs
 from stages.options.export import ExportOptions
+from tests.conftest import ROOT
 from tests.fakes import FakeContext
 from tests.stages.detectors import LABELS, SIZE, checkpoint, images, inference, model
 from tests.stages.workers import Worker
@@ -48,6 +49,8 @@ def outputs(model: ExportedModel, pictures: ImageList, scale: bool = True) -> li
 def test_a_checkpoint_becomes_the_contracts_form(exported: tuple[ExportedModel, Worker]) -> None:
     made, worker = exported
     assert set(made.files) == {"model.pdmodel", "model.pdiparams", "model.onnx", "infer_cfg.yml", "layers.json"}
+    program = made.path("model.pdmodel").read_bytes()
+    assert b"op_callstack" not in program and str(ROOT).encode() not in program, "it names folders of this machine"
     graph = onnx.load(str(made.path("model.onnx")))
     assert graph.opset_import[0].version == 13
     shapes = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from stages.options.model import ModelOptions
 from tests.stages.workers import probed
 
 CONF = Path(__file__).resolve().parents[4] / "conf" / "model"
@@ -55,7 +57,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", NAMES)
 def test_file(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
-    options = compose(name)
+    options = dataclasses.asdict(ModelOptions()) | compose(name)
     assert text.startswith(f"# detpress compress model={name} "), "the first line is a command to copy"
     assert options["name"] == name
     assert len(options["input_size"]) == 2
