@@ -36,7 +36,9 @@ class CocoSource(Source):
         """In the order of the file."""
         return self._read(split).categories
 
-    def read(self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> CocoSet:
+    def read(
+        self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None, *, scored: bool | None = None
+    ) -> CocoSet:
         """The checked file."""
         return self._read(split)
 

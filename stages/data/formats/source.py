@@ -58,12 +58,15 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> CocoSet:
+    def read(
+        self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None, *, scored: bool | None = None
+    ) -> CocoSet:
         """The labels of a split as COCO; file names are relative to the split's ``root``.
 
         Args:
             sizes: image -> width, height in pixels, 0 for one that cannot be read. ``None``: only classes and numbers
                 of boxes are wanted, and boxes may have any scale.
+            scored: what the split is for, where that is not what it is called: scoring or training.
 
         Raises:
             DataError: what is wrong, with file and line, several at once.

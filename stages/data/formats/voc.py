@@ -72,7 +72,9 @@ class VocSource(Source):
         """In the order of label_list.txt, as PaddleDetection numbers them; without it, by the alphabet."""
         return as_categories(self._names())
 
-    def read(self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> CocoSet:
+    def read(
+        self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None, *, scored: bool | None = None
+    ) -> CocoSet:
         """The boxes of a split; see `Source.read`."""
         names, cases = self._names(), Cases(self.root)
         built = CocoBuilder(self.splits[split], names)
@@ -93,7 +95,7 @@ class VocSource(Source):
                     if name not in index:
                         listed = self._label_list.name if self._label_list else "the list of classes"
                         raise ValueError(f"class {name!r} is not in {listed}")
-                    difficult = split == VAL and _flag(entry)
+                    difficult = _flag(entry) and (split == VAL if scored is None else scored)
                 except ValueError as error:
                     cases.add(path, str(error), line)
                     continue

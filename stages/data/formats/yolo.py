@@ -90,7 +90,9 @@ class YoloSource(Source):
         """From ``names`` of data.yaml, or the lines of classes.txt."""
         return as_categories(self._names)
 
-    def read(self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None) -> CocoSet:
+    def read(
+        self, split: str, sizes: Mapping[Path, tuple[int, int]] | None = None, *, scored: bool | None = None
+    ) -> CocoSet:
         """The boxes in pixels; see `Source.read`."""
         part, cases = self.splits[split], Cases(self.root)
         labels = self._labels[split]
