@@ -49,15 +49,14 @@ def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | 
     """
     splits = {} if config.data.kind == "shapes" else _splits(config)
     files = Labels(config.data) if splits else None
-    own = {"unlabeled"} if config.data.unlabeled_images is not None else set()
     known: Mapping[str, Any] = (before or {}).get("images", {})
-    labelled = [name for name, (_, labels) in splits.items() if labels]
+    images: dict[str, Any] = {}
+    for name, (folder, _) in splits.items():
+        own = name == "unlabeled" and config.data.unlabeled_images is not None
+        images[name] = _files(*_images_of(name, folder, None if own else files), known.get(name, {}))
     return {
-        "images": {
-            name: _files(*_images_of(name, splits[name][0], None if name in own else files), known.get(name, {}))
-            for name in splits
-        },
-        "labels": {name: _labels_of(name, Path(str(splits[name][1])), files) for name in labelled},
+        "images": images,
+        "labels": {name: _labels_of(name, Path(labels), files) for name, (_, labels) in splits.items() if labels},
         "checkpoint": model.digest if model else None,
         "packages": _packages(config, model),
         "driver": {"driver": provenance.driver(), "hardware": provenance.hardware()},

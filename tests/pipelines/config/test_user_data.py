@@ -88,9 +88,7 @@ def test_the_seed_counts_only_where_images_are_held_out(coco: Path, tmp_path: Pa
     config = resolved("yolo", root, "data.val_fraction=0.5")
     (node, *_) = compress_graph(with_labels(config), None, threads=1)
     assert node.seeded
-    assert [line for line in described(config.data)] == [
-        f"YOLO, 3 images, 50% of them held out for validation, under {root}"
-    ]
+    assert list(described(config.data)) == [f"YOLO, 3 images, 50% of them held out for validation, under {root}"]
 
 
 def test_one_split_alone_suggests_to_hold_some_out(coco: Path, tmp_path: Path) -> None:
