@@ -23,7 +23,7 @@ class ShapesOptions:
 
 @dataclass
 class DataOptions:
-    """Where images and labels are. The layouts `coco` and `coco_folder` derive every path from `root`."""
+    """Where images and labels are. The layouts derive every path from `root`."""
 
     name: str = option("", doc="short name for titles and experiments; empty: the name of the folder `root`, or `kind`")
     kind: str = option(
@@ -57,7 +57,7 @@ class DataOptions:
 class CollectOptions:
     """Which labelled images, or which unlabeled sample (stage ``collect``)."""
 
-    annotations: str | None = option(None, doc="COCO JSON; null for an unlabeled folder")
+    annotations: str | None = option(None, doc="COCO JSON of the images; null for all images of an unlabeled folder")
     images: str = option("", doc="folder of images")
     sample: int | None = option(None, POSITIVE, "how many images to sample with the run's seed; null: all")
     max_unreadable: float = like(DataOptions, "max_unreadable")

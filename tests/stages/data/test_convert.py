@@ -41,7 +41,16 @@ def listed(made: ConvertedSet, split: str) -> list[str]:
 
 
 def test_a_set_is_collected_alike_in_every_layout(tmp_path: Path) -> None:
-    coco = writers.coco_folder(tmp_path / "coco")
+    assert_collected_alike(writers.coco_folder(tmp_path / "coco"), tmp_path)
+
+
+@pytest.mark.slow
+def test_real_photographs_are_collected_alike_in_every_layout(bccd: Path, tmp_path: Path) -> None:
+    assert_collected_alike(bccd, tmp_path)
+
+
+def assert_collected_alike(coco: Path, tmp_path: Path) -> None:
+    """The same images, classes and boxes, to the last digit."""
     for split in writers.SPLITS:
         wanted = collected(coco, "coco", tmp_path / f"coco-{split}", split)
         for kind, write in WRITERS.items():
