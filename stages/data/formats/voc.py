@@ -12,13 +12,13 @@ where COCO's metric treats them so.
 
 from __future__ import annotations
 
-import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stages.data.formats import voc_xml
 from stages.data.formats.source import (
     TRAIN,
     VAL,
@@ -36,7 +36,6 @@ from stages.detection.images import SUFFIXES
 from stages.errors import DataError
 
 NAMES = ("label_list.txt", "labels.txt")  # PaddleDetection's, PaddleX's
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _PAIRS = (("train", "val"), ("trainval", "test"), ("train", "test"), ("trainval", "val"))
 """Lists that are training and validation, best first."""
 
@@ -82,20 +81,20 @@ class VocSource(Source):
         cut: list[str] = []
         for image, path in self._pairs[split]:
             try:
-                annotation, lines = self._parse(path), _object_lines(path)
+                annotation, lines = self._parse(path), voc_xml.object_lines(path)
             except DataError as error:
                 cases.add(path, str(error))
                 continue
-            width, height = (_size(annotation, side) for side in ("width", "height"))
+            width, height = (voc_xml.size(annotation, side) for side in ("width", "height"))
             built.image(image, width, height)
             for number, entry in enumerate(annotation.findall("object")):
                 line = lines[number] if number < len(lines) else None
                 try:
-                    name, corners = _name(entry), _box(entry)
+                    name, corners = voc_xml.class_name(entry), voc_xml.box(entry)
                     if name not in index:
                         listed = self._label_list.name if self._label_list else "the list of classes"
                         raise ValueError(f"class {name!r} is not in {listed}")
-                    difficult = _flag(entry) and (split == VAL if scored is None else scored)
+                    difficult = voc_xml.flag(entry) and (split == VAL if scored is None else scored)
                 except ValueError as error:
                     cases.add(path, str(error), line)
                     continue
@@ -133,7 +132,7 @@ class VocSource(Source):
         cases = Cases(self.root)
         for path in dict.fromkeys(xml for pairs in self._pairs.values() for _, xml in pairs):
             try:
-                found |= {_name(entry) for entry in self._parse(path).findall("object")}
+                found |= {voc_xml.class_name(entry) for entry in self._parse(path).findall("object")}
             except (DataError, ValueError) as error:
                 cases.add(path, str(error))
         cases.stop()
@@ -260,45 +259,3 @@ def _root_of(pairs: list[tuple[Path, Path]], root: Path) -> Path:
     """The folder of the images if it is one, else the data set's."""
     folders = {image.parent for image, _ in pairs}
     return folders.pop() if len(folders) == 1 else root
-
-
-def _name(entry: ET.Element) -> str:
-    if not (name := (entry.findtext("name") or "").strip()):
-        raise ValueError("object without a name")
-    return name
-
-
-def _box(entry: ET.Element) -> tuple[float, float, float, float]:
-    """xmin, ymin, xmax, ymax as the file has them."""
-    corners: list[float] = []
-    for side in _CORNERS:
-        text = entry.findtext(f"bndbox/{side}")
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise ValueError(f"object without {side}" if text is None else f"{side} {text.strip()[:20]!r} is no number")
-        corners.append(value)
-    return corners[0], corners[1], corners[2], corners[3]
-
-
-def _flag(entry: ET.Element) -> bool:
-    text = (entry.findtext("difficult") or "0").strip()
-    if text not in ("0", "1"):
-        raise ValueError(f"difficult is {text[:20]!r}; it has to be 0 or 1")
-    return text == "1"
-
-
-def _size(annotation: ET.Element, side: str) -> int:
-    """Stated width or height; 0 if there is none that makes sense."""
-    try:
-        return max(0, int(float(annotation.findtext(f"size/{side}") or "")))
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _object_lines(path: Path) -> list[int]:
-    """The line of each ``<object>``, from 1."""
-    text = path.read_bytes()
-    return [text.count(b"\n", 0, match.start()) + 1 for match in re.finditer(rb"<object[\s>]", text)]
