@@ -85,6 +85,11 @@ class DrawnSet(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConvertedSet(Artifact):
+    """Labels of the user's as COCO: ``train.json``, ``val.json``, as far as there are splits; the images stay put."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageList(Artifact):
     """Unlabeled images. File ``images.json``: ``[{"path": absolute, "sha256", "width", "height"}, ...]``."""
 

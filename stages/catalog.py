@@ -40,6 +40,7 @@ class StageEntry:
 
 STAGES: dict[str, StageEntry] = {
     "draw": StageEntry("stages.data.draw:Draw", collects=True),
+    "convert": StageEntry("stages.data.convert:Convert", collects=True),
     "collect_labeled": StageEntry("stages.data.collect:CollectLabeled", collects=True, judged=True),
     "collect_unlabeled": StageEntry("stages.data.collect:CollectUnlabeled", collects=True, judged=True),
     "finetune": StageEntry("stages.training.finetune:Finetune", needs=(PADDLE,), trains=True, exact=True, judged=True),

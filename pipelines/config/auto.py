@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
+from stages.options.data import DataOptions
 
 TRAIN, VAL, NONE = "train", "val", "none"
+CONVERTED = ("yolo", "voc", "roboflow")
+"""Kinds of data sets whose labels are converted to COCO."""
+
+
+def converted(data: DataOptions) -> bool:
+    """Whether the stage ``convert`` makes the label files: from another layout, or by dividing one labelled set."""
+    return data.kind in CONVERTED or data.val_fraction is not None
 
 
 def has_set(config: PipelineConfig, split: str) -> bool:

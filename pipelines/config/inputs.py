@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.config.auto import NONE, TRAIN, VAL, block_backend, block_labels, has_set
+from pipelines.config.auto import NONE, TRAIN, VAL, block_backend, block_labels, converted, has_set
 from pipelines.config.keys import Problem
 from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
@@ -27,21 +27,22 @@ _DRAWN = {
 """What the drawn set's files are called; nothing else can be read from it."""
 
 
-def check_inputs(config: PipelineConfig, *, finetune_only: bool = False) -> list[Problem]:
+def check_inputs(config: PipelineConfig, *, finetune_only: bool = False, data: bool = True) -> list[Problem]:
     """Problems of the model and the data, as one list.
 
     Args:
         config: well-formed; its values may still be wrong.
         finetune_only: the run only trains, so random weights are what it starts from by default, and nothing is
             compressed or measured.
+        data: whether the layout of the data set is known; else its paths are not looked at.
     """
     problems = list(_model(config, finetune_only))
     if config.data.kind == "shapes":
         problems += _check_synthetic(config.data)
-    else:
+    elif data:
         problems += _data(config, finetune_only)
     problems += check_schedule(config.schedule)
-    if not finetune_only:
+    if not finetune_only and data:
         problems += _blocks(config)
     if not finetune_only and not config.backend:
         problems.append(Problem("backend", "none is chosen; name at least one, e.g. backend=[onnxruntime]"))
@@ -150,9 +151,11 @@ def _data(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
         yield Problem("data.root", f"there is no folder {data.root}; check the path")
         return  # the paths under it would say the same again
     labels = trains or (not finetune_only and scores_by_labels(config.compression))
-    needed = {"unlabeled_images": not finetune_only, "train_annotations": labels, "train_images": labels}
+    listed = converted(data) and data.train_annotations is not None  # the training images, without their labels
+    needed = {"unlabeled_images": not (finetune_only or listed), "train_annotations": labels, "train_images": labels}
     needed |= {"val_annotations": data.val_images is not None, "val_images": data.val_annotations is not None}
-    read = [key for key, need in needed.items() if need or key.startswith("val")]
+    given = {"unlabeled_images"} if listed and data.unlabeled_images is not None else set()
+    read = [key for key, need in needed.items() if need or key.startswith("val") or key in given]
     without_root = [key for key in read if _hangs_on_root(getattr(data, key)) and data.root is None]
     if without_root:
         yield Problem("data.root", "is not given; name the folder of your data set, e.g. data.root=/data/mine")

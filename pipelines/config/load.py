@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pipelines.config.inputs import check_inputs
 from pipelines.config.keys import Problem, close_to, compare, suggestion
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.user_data import resolve
 from pipelines.config.values import check_values
 from stages import backends
 from stages.errors import ConfigError
@@ -79,7 +80,12 @@ def examine(
     loaded.data.name = loaded.data.name or (Path(loaded.data.root).name if loaded.data.root else loaded.data.kind)
     if inputs:
         wrong = {problem.key for problem in problems}
-        later = check_values(loaded) + check_inputs(loaded, finetune_only=finetune_only)
+        later = check_values(loaded)
+        resolved = not {"data.kind", "data.val_fraction"} & {*wrong, *(problem.key for problem in later)}
+        if resolved:
+            found = resolve(loaded.data, finetune_only=finetune_only)
+            later, resolved = later + found, not found
+        later += check_inputs(loaded, finetune_only=finetune_only, data=resolved)
         problems += [problem for problem in later if problem.key not in wrong]
     return loaded, problems
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 DRAW = "draw"
+CONVERT = "convert"
 IMAGES = "images.unlabeled"
 FINETUNE = "finetune"
 DISTILL = "distill"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, VAL, block_labels, has_labels
+from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
+from pipelines.config.user_data import open_source, source_of
 from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
@@ -18,7 +19,7 @@ from pipelines.graph.engines import agreement_nodes, backend_nodes
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
 from stages.options.compression import DistillOptions
-from stages.options.data import CollectOptions, ShapesOptions
+from stages.options.data import CollectOptions, ConvertOptions, ShapesOptions
 from stages.options.export import ExportOptions
 from stages.options.finetune import FinetuneOptions
 
@@ -99,15 +100,21 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
     if config.data.kind == "shapes":
         shapes, origins = stage_options(ShapesOptions, config, "data.shapes")
         nodes.append(Node(id=ids.DRAW, stage="draw", options=shapes, origins=origins))
+    if converted(config.data):
+        nodes.append(convert_node(config))
     if has_labels(config):
         nodes.append(_labeled(config, VAL))
+    # Without a folder of its own, the compression sees the training images, without their labels.
+    listed = converted(config.data) and config.data.unlabeled_images is None
+    more = {"annotations": Setting("data.train_annotations", f"{TRAIN}.json")} if listed else {}
     options, origins = stage_options(
         CollectOptions,
         config,
         "data",
-        images=_images(config, "unlabeled"),
+        images=_images(config, TRAIN if listed else "unlabeled"),
         sample=Setting("compression.images"),
-        listing=_listing(config, config.data.unlabeled_images),
+        listing=_listing(config, config.data.train_images if listed else config.data.unlabeled_images),
+        **more,
     )
     nodes.append(
         Node(
@@ -115,7 +122,11 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
             stage="collect_unlabeled",
             options=options,
             origins=origins,
-            inputs={"drawn": _synthetic(config), "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None},
+            inputs={
+                "drawn": _synthetic(config),
+                "converted": Ref(ids.CONVERT) if listed else None,
+                "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None,
+            },
             seeded=True,
         )
     )
@@ -139,26 +150,49 @@ def finetune_nodes(config: PipelineConfig, source: Input, *, threads: int) -> li
     ]
 
 
+def convert_node(config: PipelineConfig) -> Node:
+    """The conversion of the user's labels; the seed counts where it decides which images are held out."""
+    from stages.data.collect import listing_digest
+
+    kind, root, annotations = source_of(config.data)
+    splits = open_source(config.data).splits.values()
+    options, origins = stage_options(
+        ConvertOptions,
+        config,
+        "data",
+        kind=Setting("data.kind", kind),
+        root=Setting("data.root", root),
+        annotations=Setting("data.train_annotations", annotations),
+        listing=listing_digest(*(path for part in splits for path in (*part.labels, *part.images))),
+    )
+    seeded = config.data.val_fraction is not None
+    return Node(id=ids.CONVERT, stage="convert", options=options, origins=origins, seeded=seeded)
+
+
 def _labeled(config: PipelineConfig, split: str) -> Node:
-    drawn = config.data.kind == "shapes"
-    annotations = f"{split}.json" if drawn else getattr(config.data, f"{split}_annotations")
+    made = config.data.kind == "shapes" or converted(config.data)  # by a stage
+    annotations = f"{split}.json" if made else getattr(config.data, f"{split}_annotations")
     validation = Ref(ids.LABELS_VAL) if split == TRAIN and has_labels(config) else None
     options, origins = stage_options(
         CollectOptions,
         config,
         "data",
         annotations=Setting(
-            f"data.{split}_annotations", str(annotations) if drawn else str(Path(annotations).resolve())
+            f"data.{split}_annotations", str(annotations) if made else str(Path(annotations).resolve())
         ),
         images=_images(config, split),
-        listing=_listing(config, getattr(config.data, f"{split}_images"), annotations),
+        listing=_listing(config, getattr(config.data, f"{split}_images"), None if made else annotations),
     )
     return Node(
         id=ids.labels(split),
         stage="collect_labeled",
         options=options,
         origins=origins,
-        inputs={"drawn": _synthetic(config), "validation": validation},
+        inputs={
+            "drawn": _synthetic(config),
+            "converted": Ref(ids.CONVERT) if converted(config.data) else None,
+            "validation": validation,
+        },
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, has_set
+from pipelines.config.auto import TRAIN, VAL, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stated import with_stated
+from pipelines.config.user_data import Labels
 from pipelines.system import provenance
 from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
@@ -51,7 +52,7 @@ def with_labels(config: PipelineConfig) -> PipelineConfig:
     config = with_stated(config)
     labels = config.model.labels or model_order(config)
     if config.data.kind != "shapes" and config.data.val_annotations:
-        _require_known_classes(labels, Path(config.data.val_annotations))
+        _require_known_classes(labels, Labels(config.data))
     return dataclasses.replace(config, model=dataclasses.replace(config.model, labels=labels))
 
 
@@ -70,8 +71,8 @@ def model_order(config: PipelineConfig) -> list[str]:
     data = config.data
     if data.kind == "shapes":
         return list(shapes.LABELS)
-    train_file = data.train_annotations if has_set(config, TRAIN) else None
-    train, val = (coco.read_labels(Path(file)) if file else None for file in (train_file, data.val_annotations))
+    files = Labels(data)
+    train, val = files.names(TRAIN) if has_set(config, TRAIN) else None, files.names(VAL)
     if train is None or val is None:
         return train or val or list(coco.COCO_LABELS)
     brought = config.model.weights is not None or config.model.inference_dir is not None
@@ -80,21 +81,22 @@ def model_order(config: PipelineConfig) -> list[str]:
         raise ConfigError(
             [
                 "model.labels: the model's classes are numbers, and the label files number them differently: "
-                f"{data.train_annotations} lists {', '.join(train)}; {data.val_annotations} lists {', '.join(val)}. "
+                f"{files.place(TRAIN)} lists {', '.join(train)}; {files.place(VAL)} lists {', '.join(val)}. "
                 "Name them in the order that the model was trained with: model.labels=[...]"
             ]
         )
     return train
 
 
-def _require_known_classes(labels: list[str], path: Path) -> None:
+def _require_known_classes(labels: list[str], files: Labels) -> None:
     """ConfigError if the validation labels have boxes of classes that the model does not have."""
-    from stages.detection import classes, coco
+    from stages.detection import classes
 
     try:
-        matched = classes.match_classes(labels, coco.read_categories(path))
+        matched = classes.match_classes(labels, files.categories(VAL) or [])
         if matched.unknown:
-            classes.require_known(coco.read_coco(path).as_dict(), matched, f"the validation labels {path}")
+            what = f"the validation labels {files.place(VAL)}"
+            classes.require_known(files.content(VAL).as_dict(), matched, what)
     except DataError as error:
         raise ConfigError([f"model.labels: {error}"]) from error
 

@@ -70,7 +70,7 @@ def _unreadable(before: Snapshot, now: Snapshot, config: PipelineConfig) -> Iter
     """New or changed unlabeled images that cannot be read: among many old ones they would not be noticed."""
     from stages.data.collect import check_image
 
-    files, folder = now["images"].get("unlabeled", {}), config.data.unlabeled_images
+    files, folder = now["images"].get("unlabeled", {}), config.data.unlabeled_images or config.data.train_images
     if folder is None or not files:
         return
     came, _, other = image_changes(before["images"].get("unlabeled", {}), files)

@@ -14,21 +14,26 @@ A file of the same size and time as in the snapshot before is not read again.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipelines.config.auto import TRAIN, converted
 from pipelines.config.digest import NOT_RESULTS
 from pipelines.config.options.retrain import RetrainOptions
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.user_data import Labels
 from pipelines.graph.compress import compress_graph, finetune_nodes
 from pipelines.system import provenance
 from pipelines.system.redact import redact
-from stages.artifacts import Artifact, sha256_of
+from stages.artifacts import Artifact, digest_of, sha256_of
 from stages.catalog import stage_class
 from stages.codec import to_json
+from stages.errors import DataError
 
 Snapshot = dict[str, Any]
 _SHOWN = 4  # names in one sentence
@@ -43,10 +48,15 @@ def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | 
         before: an earlier snapshot, whose hashes are taken where size and time are the same.
     """
     splits = {} if config.data.kind == "shapes" else _splits(config)
+    files = Labels(config.data) if splits else None
     known: Mapping[str, Any] = (before or {}).get("images", {})
+    images: dict[str, Any] = {}
+    for name, (folder, _) in splits.items():
+        own = name == "unlabeled" and config.data.unlabeled_images is not None
+        images[name] = _files(*_images_of(name, folder, None if own else files), known.get(name, {}))
     return {
-        "images": {name: _files(Path(folder), known.get(name, {})) for name, (folder, _) in splits.items()},
-        "labels": {name: label_summary(Path(labels)) for name, (_, labels) in splits.items() if labels},
+        "images": images,
+        "labels": {name: _labels_of(name, Path(labels), files) for name, (_, labels) in splits.items() if labels},
         "checkpoint": model.digest if model else None,
         "packages": _packages(config, model),
         "driver": {"driver": provenance.driver(), "hardware": provenance.hardware()},
@@ -92,20 +102,45 @@ def label_summary(path: Path) -> dict[str, Any]:
     return summary
 
 
+def converted_summary(files: Labels, split: str) -> dict[str, Any]:
+    """The same of a split that is converted: the digest is that of its label files, whatever their times are."""
+    root, _, labels = files.files(split) or (Path(), [], [])
+    told: list[list[str]] = [[Path(os.path.relpath(p, root)).as_posix(), sha256_of(p)] for p in labels if p.is_file()]
+    found: dict[str, Any] = {"sha256": digest_of(told), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
+    with contextlib.suppress(DataError):
+        content = files.content(split)
+        found |= {"classes": content.labels, "images": len(content.images), "boxes": len(content.annotations)}
+        found["boxed"] = len({a["image_id"] for a in content.annotations})
+    return found
+
+
+def _labels_of(split: str, path: Path, files: Labels | None) -> dict[str, Any]:
+    if files is not None and files.files(split) is not None:
+        return converted_summary(files, split)
+    return label_summary(path)
+
+
+def _images_of(split: str, folder: str, files: Labels | None) -> tuple[Path, list[Path]]:
+    """Folder and images of a split; of a converted one those that its lists name."""
+    from stages.detection.images import list_images
+
+    found = files.files(TRAIN if split == "unlabeled" else split) if files is not None else None
+    return (found[0], found[1]) if found is not None else (Path(folder), list_images(Path(folder)))
+
+
 def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
     """Split -> its folder of images and its label file, as far as a retraining reads them."""
     data = config.data
-    splits = {"unlabeled": (data.unlabeled_images, None), "val": (data.val_images, data.val_annotations)}
+    unlabeled = data.train_images if converted(data) and data.unlabeled_images is None else data.unlabeled_images
+    splits = {"unlabeled": (unlabeled, None), "val": (data.val_images, data.val_annotations)}
     if config.finetune.enabled or config.retrain.finetune:
         splits["train"] = (data.train_images, data.train_annotations)
     return {name: (folder, labels) for name, (folder, labels) in splits.items() if folder}
 
 
-def _files(folder: Path, known: Mapping[str, Any]) -> dict[str, list[Any]]:
-    from stages.detection.images import list_images
-
+def _files(folder: Path, images: Sequence[Path], known: Mapping[str, Any]) -> dict[str, list[Any]]:
     files: dict[str, list[Any]] = {}
-    for path in list_images(folder):
+    for path in images:
         stat, name = path.stat(), path.relative_to(folder).as_posix()
         old = known.get(name, [None, None, ""])
         same = old[:2] == [stat.st_size, stat.st_mtime_ns]

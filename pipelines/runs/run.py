@@ -22,6 +22,7 @@ from rich.markup import escape
 
 from pipelines.config.digest import config_digest
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.user_data import described
 from pipelines.execution.events import NullObserver, Observer, Observers, RunInfo, StageInfo
 from pipelines.execution.runner import Results
 from pipelines.runs import history
@@ -154,6 +155,8 @@ def open_run(
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
+            for line in described(config.data):
+                Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
             yield run
         except BaseException as stop:
             status = "FAILED" if isinstance(stop, Exception) else "KILLED"

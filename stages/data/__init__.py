@@ -1,5 +1,5 @@
 """The user's images and labels, checked and listed (stages ``collect_labeled``, ``collect_unlabeled``), the demo's
-drawn ones (stage ``draw``), and weights by path or URL.
+drawn ones (stage ``draw``), other layouts converted to ours (stage ``convert``), and weights by path or URL.
 
-Face: `collect.CollectLabeled`, `collect.CollectUnlabeled`, `draw.Draw`, `weights.resolve_weights`.
+Face: `collect.CollectLabeled`, `collect.CollectUnlabeled`, `convert.Convert`, `draw.Draw`, `weights.resolve_weights`.
 """

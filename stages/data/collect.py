@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stages.artifacts import DrawnSet, ImageList, LabeledSet, digest_of, hash_files
+from stages.artifacts import ConvertedSet, DrawnSet, ImageList, LabeledSet, digest_of, hash_files
 from stages.contract import StageContext
 from stages.data.damage import damaged_images
 from stages.detection.coco import missing_files, read_coco, some, with_native_separators
@@ -77,9 +77,13 @@ class CollectLabeled:
 
     @dataclass(frozen=True)
     class Inputs:
-        """``drawn``: paths are relative to it. ``validation``: images that must not occur (for a training set)."""
+        """``drawn``: paths are relative to it. ``validation``: images that must not occur (for a training set).
+
+        ``converted``: the label file is relative to it.
+        """
 
         drawn: DrawnSet | None = None
+        converted: ConvertedSet | None = None
         validation: LabeledSet | None = None
 
     def __init__(self, options: CollectOptions) -> None:
@@ -92,7 +96,7 @@ class CollectLabeled:
             raise DataError("a labelled set needs an annotation file and an image folder; set data.root, or "
                             "data.val_annotations and data.val_images (data.train_... for training)")  # fmt: skip
         root = _resolve(o.images, inputs.drawn)
-        coco = read_coco(_resolve(o.annotations, inputs.drawn))
+        coco = read_coco(_resolve(o.annotations, inputs.drawn or inputs.converted))
         if o.sample is not None and o.sample < len(coco.images):
             order = np.random.default_rng(context.seed).permutation(len(coco.images))[: o.sample]
             coco = coco.subset([coco.images[i] for i in sorted(order)])
@@ -146,9 +150,13 @@ class CollectUnlabeled:
 
     @dataclass(frozen=True)
     class Inputs:
-        """``drawn``: the folder is relative to it. ``validation``: images that must not occur."""
+        """``drawn``: the folder is relative to it. ``validation``: images that must not occur.
+
+        ``converted``: the images are those that its label file ``options.annotations`` lists.
+        """
 
         drawn: DrawnSet | None = None
+        converted: ConvertedSet | None = None
         validation: LabeledSet | None = None
 
     def __init__(self, options: CollectOptions) -> None:
@@ -163,7 +171,7 @@ class CollectUnlabeled:
             raise DataError(f"{o.sample} unlabeled images were asked for; set compression.images to 1 or more")
         folder = _resolve(o.images, inputs.drawn)
         _need_folder(folder)
-        found = list_images(folder)
+        found = _listed(inputs.converted, o.annotations, folder) if inputs.converted else list_images(folder)
         if not found:
             raise DataError(f"{folder} holds no images (jpg, png, bmp, webp, tif); set data.unlabeled_images to a "
                             "folder that does")  # fmt: skip
@@ -196,9 +204,15 @@ class CollectUnlabeled:
         return ImageList(root=context.out, files=hash_files(context.out), count=len(chosen), skipped=len(broken))
 
 
-def _resolve(path: str, drawn: DrawnSet | None) -> Path:
-    """Absolute; relative to the drawn set where there is one."""
-    return (drawn.root / path if drawn else Path(path).expanduser()).resolve()
+def _resolve(path: str, inside: DrawnSet | ConvertedSet | None) -> Path:
+    """Absolute; relative to the drawn or converted set where there is one."""
+    return (inside.root / path if inside else Path(path).expanduser()).resolve()
+
+
+def _listed(converted: ConvertedSet, annotations: str | None, folder: Path) -> list[Path]:
+    """The images of a converted label file, in the order of their paths."""
+    content = json.loads(converted.path(annotations or "train.json").read_text(encoding="utf-8"))
+    return sorted((folder / image["file_name"] for image in content["images"]), key=Path.as_posix)
 
 
 def _need_folder(folder: Path) -> None:

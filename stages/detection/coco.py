@@ -106,7 +106,7 @@ def read_categories(path: Path) -> list[dict[str, Any]]:
     list of categories is read.
     """
     entries = _categories_alone(path)
-    return _categories({"categories": entries} if entries is not None else _load(path), path, [])
+    return _categories({"categories": entries} if entries is not None else load_coco(path), path, [])
 
 
 def _categories_alone(path: Path) -> list[Any] | None:
@@ -136,7 +136,11 @@ def read_coco(path: Path) -> CocoSet:
     Raises:
         DataError: no COCO file, or entries that contradict each other or are incomplete.
     """
-    content = _load(path)
+    return check_coco(load_coco(path), path)
+
+
+def check_coco(content: dict[str, Any], path: Path) -> CocoSet:
+    """What `load_coco` gave, checked; ``path`` names the file in messages, and errors are those of `read_coco`."""
     warnings: list[str] = []
     categories = _categories(content, path, warnings)
     images, image_ids = _images(content, path, warnings)
@@ -161,7 +165,12 @@ def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str
     return renamed
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_coco(path: Path) -> dict[str, Any]:
+    """The content of a COCO JSON file, with the lists ``images``, ``annotations`` and ``categories`` of objects.
+
+    Raises:
+        DataError: no such file.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import COUNT, POSITIVE, SHARE, at_least, like, numbers, one_of, option, part
+from stages.options.rules import COUNT, POSITIVE, SHARE, Rule, at_least, like, numbers, one_of, option, part
 
 SYNTHETIC = "shapes"
+PROPER_SHARE = Rule(lambda v: 0 < v < 1, "it must be more than 0 and less than 1")
 
 
 @dataclass
@@ -22,13 +23,13 @@ class ShapesOptions:
 
 @dataclass
 class DataOptions:
-    """Where images and labels are. The layouts `coco` and `coco_folder` derive every path from `root`."""
+    """Where images and labels are. The layouts derive every path from `root`."""
 
     name: str = option("", doc="short name for titles and experiments; empty: the name of the folder `root`, or `kind`")
     kind: str = option(
         "coco_folder",
-        one_of("coco", "coco_folder", SYNTHETIC),
-        "`coco`, `coco_folder`: labelled images of your own; `shapes`: the demo's drawn images",
+        one_of("auto", "coco", "coco_folder", "yolo", "voc", "roboflow", SYNTHETIC),
+        "layout of labelled images of your own; `auto`: found by looking; `shapes`: the demo's drawn images",
     )
     root: str | None = option(None, doc="folder of the data set; not used by `shapes`")
     train_annotations: str | None = option(
@@ -39,6 +40,11 @@ class DataOptions:
     val_images: str | None = option(None, doc="folder of the validation images")
     unlabeled_images: str | None = option(
         None, doc="folder of images without labels, searched recursively: what the compression learns from"
+    )
+    val_fraction: float | None = option(
+        None,
+        PROPER_SHARE,
+        "share of the labelled images that is held out for validation by `seed`, where there is no validation set",
     )
     max_unreadable: float = option(
         0.05, SHARE, "largest share of unreadable unlabeled images; with more, the run stops"
@@ -51,11 +57,26 @@ class DataOptions:
 class CollectOptions:
     """Which labelled images, or which unlabeled sample (stage ``collect``)."""
 
-    annotations: str | None = option(None, doc="COCO JSON; null for an unlabeled folder")
+    annotations: str | None = option(None, doc="COCO JSON of the images; null for all images of an unlabeled folder")
     images: str = option("", doc="folder of images")
     sample: int | None = option(None, POSITIVE, "how many images to sample with the run's seed; null: all")
     max_unreadable: float = like(DataOptions, "max_unreadable")
     allow_overlap: bool = like(DataOptions, "allow_overlap")
     listing: str = option(
         "", doc="digest of names, sizes and times under `images`: makes a changed folder a changed key"
+    )
+
+
+@dataclass
+class ConvertOptions:
+    """Which labels are converted to COCO JSON, or divided (stage ``convert``)."""
+
+    kind: str = option(
+        "yolo", one_of("yolo", "voc", "roboflow", "coco"), "layout; `coco`: one COCO file that is divided"
+    )
+    root: str = option("", doc="folder that the layout starts at; of a COCO file the folder of its images")
+    annotations: str | None = option(None, doc="COCO JSON, for `coco`")
+    val_fraction: float | None = like(DataOptions, "val_fraction")
+    listing: str = option(
+        "", doc="digest of names, sizes and times of labels and images: makes changed files a changed key"
     )

@@ -51,7 +51,8 @@ def test_a_good_config_has_none() -> None:
             "model=ppyoloe_k: there is no such choice; did you mean ppyoloe_l, ppyoloe_m or ppyoloe_s? "
             f"(there are {MODELS})",
         ),
-        ("data=coc", "data=coc: there is no such choice; did you mean coco? (there are coco, coco_folder, shapes)"),
+        ("data=coc", "data=coc: there is no such choice; did you mean coco? "
+         "(there are auto, coco, coco_folder, roboflow, shapes, voc, yolo)"),
         ("model=_ppyoloe", "model=_ppyoloe: there is no such choice; did you mean ppyoloe_l, ppyoloe_m or ppyoloe_s? "
          f"(there are {MODELS})"),
         ("compresion.steps=3", "compresion.steps: there is no such key; did you mean compression.steps?"),

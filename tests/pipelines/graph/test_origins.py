@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipelines.execution import ids
 from pipelines.execution.key_changes import changes
 from pipelines.execution.node import Node, Ref
 from pipelines.graph.bundle import bundle_node
-from pipelines.graph.compress import compress_graph, finetune_nodes, sensitivity_graph
+from pipelines.graph.compress import compress_graph, convert_node, finetune_nodes, sensitivity_graph
 from pipelines.registry.register import drift_node
 from pipelines.retraining.head_to_head import duel_nodes
 from pipelines.runs import reporting
@@ -26,8 +27,10 @@ from stages.artifacts import Engine, Precision
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.catalog import STAGES
 from stages.codec import to_json
+from stages.options.data import DataOptions
 
 NOT_CONFIG = {
+    "convert": {"listing"},
     "collect_labeled": {"sample", "listing"},
     "collect_unlabeled": {"annotations", "listing"},
     "export": {"precision"},
@@ -50,11 +53,19 @@ def all_nodes(folder: Path) -> list[Node]:
     nodes = compress_graph(config, None, threads=1)
     nodes += sensitivity_graph(config, None, threads=1)[-1:]
     nodes += finetune_nodes(config, None, threads=1)
+    divided = dataclasses.replace(config, data=coco_data(folder / "images"))
+    nodes.append(convert_node(divided))
     nodes += duel_nodes(config, run, "r", champion)
     nodes.append(drift_node(config, ids.DRIFT, Ref(ids.CHAMPION_ENGINE), None))
     nodes.append(reporting._report_node(run, config, nodes, run.results))
     nodes.append(bundled(folder))
     return nodes
+
+
+def coco_data(folder: Path) -> DataOptions:
+    """A labelled folder without images, which is to be divided."""
+    folder.mkdir(exist_ok=True)
+    return DataOptions(train_annotations=str(folder / "train.json"), train_images=str(folder), val_fraction=0.5)
 
 
 def bundled(folder: Path) -> Node:

@@ -159,7 +159,7 @@ def test_flags_and_areas_mean_what_they_say(tmp_path: Path) -> None:
 
 def test_of_a_large_file_only_the_categories_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.detection.coco.LARGE", 100)
-    monkeypatch.setattr("stages.detection.coco._load", lambda path: pytest.fail("the whole file was read"))
+    monkeypatch.setattr("stages.detection.coco.load_coco", lambda path: pytest.fail("the whole file was read"))
     assert read_labels(write(tmp_path, GOOD)) == ["zebra", "ant", "bee"]
 
 
