@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,12 +18,13 @@ THROUGH = {
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
     "pipelines/config/test_schema": """
-        pipelines.config.compose pipelines.config.keys pipelines.config.resolvers pipelines.config.values
-        pipelines.config.options.finetune pipelines.config.options.registry pipelines.config.options.retrain
-        pipelines.config.options.run pipelines.config.options.schedule pipelines.config.options.tracking
-        stages.options.agreement stages.options.backend stages.options.export stages.options.latency
+        pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
+        pipelines.config.options.registry pipelines.config.options.retrain pipelines.config.options.run
+        pipelines.config.options.schedule pipelines.config.options.tracking pipelines.config.resolvers
+        pipelines.config.stage_options stages.options.agreement stages.options.backend stages.options.export
+        stages.options.latency
     """,
-    "pipelines/execution/test_plan": "pipelines.commands.plan pipelines.execution.key_changes pipelines.system.units",
+    "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
     "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
     "pipelines/graph/test_blocks": """
         pipelines.config.auto pipelines.graph.compress pipelines.graph.engines pipelines.graph.user_inputs
@@ -30,7 +32,9 @@ THROUGH = {
     """,
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
-    "pipelines/retraining/test_journal": "pipelines.retraining.refused pipelines.system.files",
+    "pipelines/retraining/test_journal": """
+        pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
+    """,
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
     "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
     "pipelines/scheduling/test_tick": """
@@ -39,16 +43,16 @@ THROUGH = {
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
-        pipelines.commands.report pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
+        pipelines.commands.compress pipelines.commands.finetune pipelines.commands.report pipelines.commands.sensitivity
+        pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
     """,
-    "pipelines/test_interruptions": """
-        pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock
-    """,
+    "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
-        pipelines.commands.champion pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
+        pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
+        pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
         pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
-        pipelines.retraining.head_to_head pipelines.retraining.state pipelines.retraining.trend
-        pipelines.runs.observers stages.champion.promotion stages.report.trend
+        pipelines.retraining.head_to_head pipelines.retraining.reasons pipelines.retraining.state
+        pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
     """,
     "pipelines/tracking/test_observer": """
         pipelines.system.process_identity pipelines.tracking.client pipelines.tracking.datasets
@@ -60,25 +64,29 @@ THROUGH = {
     "stages/accuracy/test_compare": "stages.accuracy.per_image stages.accuracy.pictures",
     "stages/agreement/test_agreement": "stages.agreement.detect stages.agreement.likeness stages.options.gate",
     "stages/backends/fastdeploy/test_backend": "stages.backends.fastdeploy.options",
-    "stages/backends/openvino/test_backend": "stages.backends.openvino.options stages.numerics.audit",
+    "stages/backends/openvino/test_backend": "stages.backends.openvino.recipe",
     "stages/backends/paddle_tensorrt/test_backend": """
-        stages.backends.paddle_tensorrt.options stages.paddle.inference.engine stages.paddle.inference.tensorrt
+        stages.backends.paddle_tensorrt.options stages.backends.paddle_tensorrt.recipe stages.paddle.inference.engine
+        stages.paddle.inference.tensorrt
     """,
     "stages/backends/tensorrt/test_backend": """
         stages.backends.tensorrt.building stages.backends.tensorrt.cuda stages.backends.tensorrt.options
-        stages.backends.tensorrt.session
+        stages.backends.tensorrt.recipe stages.backends.tensorrt.session stages.lowering.names
     """,
     "stages/backends/test_base": """
         stages.backends.audit stages.backends.onnxruntime.backend stages.backends.onnxruntime.options
-        stages.backends.paddle_inference.backend stages.backends.paddle_inference.options stages.build.build
+        stages.backends.onnxruntime.recipe stages.backends.openvino.options stages.backends.paddle_inference.backend
+        stages.backends.paddle_inference.options stages.backends.paddle_inference.recipe stages.backends.recipes
+        stages.build.build stages.detection.inference stages.numerics.audit
     """,
     "stages/bundle/test_bundle": """
-        pipelines.commands.bundle pipelines.runs.bundles stages.bundle.contents stages.bundle.predict
-        stages.bundle.verify stages.options.bundle
+        pipelines.commands.bundle pipelines.commands.predict pipelines.commands.verify pipelines.runs.bundles
+        stages.bundle.contents stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/champion/test_judge": "stages.options.champion",
-    "stages/data/test_collect": "stages.options.data",
+    "stages/data/test_collect": "stages.data.damage stages.options.data",
     "stages/detection/test_bootstrap": "stages.detection.average_precision",
+    "stages/detection/test_coco": "stages.detection.coco_values",
     "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",
     "stages/detection/test_shapes": "stages.data.draw",
     "stages/distillation/test_distill": """
@@ -93,14 +101,14 @@ THROUGH = {
         stages.artifacts stages.errors stages.paddle.models.freeze stages.paddle.models.layer_names
         stages.paddle.models.onnx_export
     """,
-    "stages/export/test_models_in": "stages.backends.detector stages.paddle.runtime.infer",
-    "stages/latency/test_latency": "stages.latency.engine_process stages.latency.timed_engine stages.processes.pipes",
+    "stages/export/test_models_in": "stages.paddle.runtime.infer",
+    "stages/latency/test_latency": "stages.latency.engine_process stages.latency.timed_engine",
     "stages/latency/test_timing": "stages.numerics.student_t",
     "stages/latency/test_validity": "stages.latency.machine",
     "stages/lowering/test_kernels": "stages.backends.onnxruntime.tuning",
     "stages/lowering/test_passes": """
-        stages.lowering.activations stages.lowering.cleanup stages.lowering.graph stages.lowering.recipes
-        stages.lowering.toposort stages.lowering.weights
+        stages.lowering.activations stages.lowering.cleanup stages.lowering.graph stages.lowering.toposort
+        stages.lowering.weights
     """,
     "stages/lowering/test_propagation": "stages.lowering.qdq",
     "stages/mixed_precision/test_blocks": "stages.mixed_precision.distance",
@@ -111,8 +119,11 @@ THROUGH = {
     "stages/mixed_precision/test_float_blocks_demo": """
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
+    "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
+    "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
+    "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
@@ -121,26 +132,27 @@ THROUGH = {
         stages.report.tables
     """,
     "stages/training/test_finetune": "stages.options.finetune stages.paddle.models.training",
-    "test_imports": "stages.catalog",
 }
 """Test -> the modules that it tests beside (or in place of) its own: parts of what it looks at as a whole."""
 
-CHOSEN = ("stages.backends.paddle_inference.backend", "stages.backends.paddle_inference.options")
-"""Of these, `test_base` has only the backend's name."""
+LOADED = {"pipelines.cli": "pipelines/commands/*.py", "stages.backends": "stages/backends/*/*.py"}
+"""Who loads modules by a name -> which."""
 
 OTHERS = {
     "benchmarks/": "of the programs that `make bench-...` runs, not of a module",
     "pipelines/commands/test_ui_browser": "what a person sees of `detpress ui`, in a browser",
     "pipelines/scheduling/test_kills": "the scheduler, its child and a server, killed in the middle",
+    "pipelines/graph/test_origins": "the config keys that the options of all stages come from",
     "pipelines/test_interruptions": "runs that are killed, stopped, denied the disk; on stub stages",
     "pipelines/test_real_interruptions": "the real pipeline, killed",
     "pipelines/test_third_party": "a backend of another distribution",
     "stages/distillation/test_together": "one distillation in several processes",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",
-    "stages/lowering/test_passes": "the small passes of several modules",
     "stages/mixed_precision/test_float_blocks_demo": "float blocks on the demo's own detector",
+    "stages/paddle/test_paddle3": "what Paddle 3 exports, from an environment of its own",
     "stages/report/test_hostile_names": "what names of the users' own may not do to a page, over all reports",
     "stages/paddle/test_door": "the package itself: what importing it does",
+    "stages/test_versions": "the versions of all stages",
     "test_": "of the repository as a whole: its files, its rules, what is installed of it",
 }
 """Tests that mirror no module (a folder or the beginning of a name stands for all of it) -> what they are of."""
@@ -149,7 +161,7 @@ OTHERS = {
 def modules() -> set[str]:
     """All modules with code, dotted."""
     found = [path for package in ("pipelines", "stages") for path in (ROOT / package).rglob("*.py")]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in found if path.name != "__init__.py"}
+    return {dotted(path) for path in found if path.name != "__init__.py"}
 
 
 def own(module: str) -> str:
@@ -184,23 +196,33 @@ def test_every_test_mirrors_a_module_or_says_what_it_is_of() -> None:
 @pytest.mark.parametrize("test", THROUGH)
 def test_what_tests_a_module_comes_to_it(test: str) -> None:
     """By imports, or by a name that is started or written in a string."""
-    seen, ahead = set(CHOSEN), [f"tests/{test}.py"]
+    seen, ahead = set[str](), [f"tests.{test.replace('/', '.')}"]
     while ahead:
-        for name in named(ahead.pop()):
-            if name not in seen:
-                seen.add(name)
-                ahead.append(f"{name.replace('.', '/')}.py")
+        new = named(ahead.pop()) - seen
+        seen |= new
+        ahead += new
     assert sorted(set(THROUGH[test].split()) - seen) == []
 
 
 @functools.cache
-def named(file: str) -> list[str]:
-    """The modules that ``file`` imports, anywhere in it, or names in a string."""
-    return [name for name in _names(file) if " " not in name and (ROOT / f"{name.replace('.', '/')}.py").is_file()]
+def named(module: str) -> set[str]:
+    """The modules that one imports, anywhere in it, names in a string, or loads by a name."""
+    loaded = {dotted(path) for path in ROOT.glob(LOADED[module])} if module in LOADED else set()
+    return {name for name in _names(file_of(module)) if " " not in name and file_of(name).is_file()} | loaded
 
 
-def _names(file: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+def file_of(module: str) -> Path:
+    """Of a module or a package; it need not be there."""
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def _names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
