@@ -84,7 +84,9 @@ THROUGH = {
         stages.bundle.contents stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/champion/test_judge": "stages.options.champion",
-    "stages/data/formats/test_readers": "stages.data.formats.coco stages.data.formats.detect stages.data.formats.source",
+    "stages/data/formats/test_readers": """
+        stages.data.formats.coco stages.data.formats.detect stages.data.formats.source
+    """,
     "stages/data/formats/test_voc": "stages.data.formats.voc_xml",
     "stages/data/formats/test_yolo": "stages.data.formats.yolo_files",
     "stages/data/test_convert": "stages.data.hold_out",
