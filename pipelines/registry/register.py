@@ -19,6 +19,7 @@ from pipelines.registry.names import backend_of, model_name, precision_of
 from pipelines.registry.registry import BUNDLE, CHECKPOINT, IMAGES, Registry, Version
 from pipelines.runs.bundles import write_zip
 from pipelines.runs.run import Run
+from pipelines.system.slug import slug
 from stages import backends
 from stages.artifacts import Artifact, Bundle, Checkpoint, sha256_of
 from stages.champion import promotion
@@ -37,12 +38,12 @@ def registry_of(config: PipelineConfig) -> Registry:
 
 def folder_of(config: PipelineConfig) -> Path:
     """What is remembered here of that registered model."""
-    return Path(config.run.artifacts).resolve() / "retrain" / model_name(config)
+    return Path(config.run.artifacts).resolve() / "retrain" / slug(model_name(config))
 
 
 def home_of(registry: Registry, version: Version, artifacts: Path) -> Path:
     """Where a version's files are kept here while it is the champion."""
-    return artifacts / "registry" / registry.name / version.tags["bundle_sha256"][:20]
+    return artifacts / "registry" / slug(registry.name) / version.tags["bundle_sha256"][:20]
 
 
 @dataclass(frozen=True)

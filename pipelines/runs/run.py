@@ -31,6 +31,7 @@ from pipelines.system import provenance
 from pipelines.system.files import write_text
 from pipelines.system.redact import redact
 from pipelines.system.run_lock import alive
+from pipelines.system.slug import slug
 from stages.artifacts import Artifact, digest_of
 from stages.codec import to_json
 from stages.errors import StoreError
@@ -121,7 +122,7 @@ def open_run(
     artifacts = Path(config.run.artifacts).resolve()
     data = config.data.name or config.data.kind
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    run_id = f"{stamp}-{config.model.name}-{data}-{secrets.token_hex(2)}"
+    run_id = f"{stamp}-{slug(config.model.name)}-{slug(data)}-{secrets.token_hex(2)}"
     folder = artifacts / "runs" / run_id
     plain = redact(to_json(config))
     plain.pop("schedule")  # it says when a run is started, not what it does

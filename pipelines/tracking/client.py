@@ -12,6 +12,7 @@ from pipelines.system import telemetry
 from pipelines.system.locks import exclusive
 from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
+from pipelines.system.slug import quoted
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -84,5 +85,5 @@ def _over(run_dir: str | None) -> bool:
 def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:
     """Let the interrupted run (by its ``run_id``) name the one that continued it."""
     experiments = [e.experiment_id for e in client.search_experiments()]
-    for run in client.search_runs(experiments, f"tags.run_id = '{interrupted}' and tags.node = 'pipeline'"):
+    for run in client.search_runs(experiments, f"tags.run_id = {quoted(interrupted)} and tags.node = 'pipeline'"):
         client.set_tag(run.info.run_id, "continued_by", successor)

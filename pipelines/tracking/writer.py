@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution import ids
+from pipelines.system.slug import quoted
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.models import Engines
@@ -77,7 +78,7 @@ class MlflowWriter:
         self._process = dict(record["process"])
         experiment = self._experiment(self._options.experiment or f"{run['model']} on {run['data']}")
         found = self._client.search_runs(
-            [experiment], f"tags.run_id = '{run['run_id']}' and tags.node = 'pipeline'", max_results=1
+            [experiment], f"tags.run_id = {quoted(run['run_id'])} and tags.node = 'pipeline'", max_results=1
         )
         if found:
             self._parent = found[0].info.run_id

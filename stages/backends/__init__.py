@@ -1,4 +1,10 @@
-"""The backends by name. Other distributions add one with an entry point in the group ``detpress.backends``."""
+"""The runtimes that engines are built for, by name.
+
+A backend is a folder with `options.py` (its options, light to import), `backend.py` (the class that `base.Backend`
+describes) and, if it builds from ONNX, `recipe.py` (the graph passes that its INT8 engines want), and a row in the
+table below. Other distributions add one with an entry point in the group ``detpress.backends``. `detector.py` runs the engine
+of any backend on images.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import COUNT, POSITIVE, SHARE, Rule, at_least, like, numbers, one_of, option, part
+from stages.options.rules import COUNT, NAME, POSITIVE, SHARE, Rule, at_least, like, numbers, one_of, option, part
 
 SYNTHETIC = "shapes"
 PROPER_SHARE = Rule(lambda v: 0 < v < 1, "it must be more than 0 and less than 1")
@@ -25,7 +25,9 @@ class ShapesOptions:
 class DataOptions:
     """Where images and labels are. The layouts derive every path from `root`."""
 
-    name: str = option("", doc="short name for titles and experiments; empty: the name of the folder `root`, or `kind`")
+    name: str = option(
+        "", NAME, "short name for titles and experiments; empty: the name of the folder `root`, or `kind`"
+    )
     kind: str = option(
         "coco_folder",
         one_of("auto", "coco", "coco_folder", "yolo", "voc", "roboflow", SYNTHETIC),

@@ -8,6 +8,7 @@ from typing import Any
 from stages.options.rules import (
     ALL_DIFFERENT,
     COUNT,
+    NAME,
     SHARE,
     above,
     matches,
@@ -28,7 +29,7 @@ STRIDE = 32
 class ModelOptions:
     """The detector's architecture and where its weights come from."""
 
-    name: str = option("", doc="short name, e.g. `ppyoloe_l`")
+    name: str = option("", NAME, "short name, e.g. `ppyoloe_l`")
     architecture: dict[str, Any] = option(
         {},
         doc="entries of PaddleDetection's registry: `{architecture: YOLOv3, YOLOv3: {...}, CSPResNet: {...}, ...}`",

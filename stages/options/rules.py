@@ -114,6 +114,7 @@ def matches(pattern: str, text: str, *, quiet: bool = False) -> Rule:
 
 POSITIVE, COUNT, SHARE = at_least(1), at_least(0), between(0, 1)
 NOT_EMPTY = Rule(len, "it must not be empty")
+NAME = matches(r"[^\x00-\x1f\x7f]{0,200}", "it must be one line of at most 200 characters")
 ALL_DIFFERENT = Rule(lambda v: v and len(set(v)) == len(v), "it must name each class once")
 
 
