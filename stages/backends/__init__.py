@@ -2,8 +2,8 @@
 
 A backend is a folder with `options.py` (its options, light to import), `backend.py` (the class that `base.Backend`
 describes) and, if it builds from ONNX, `recipe.py` (the graph passes that its INT8 engines want), and a row in the
-table below. Other distributions add one with an entry point in the group ``detpress.backends``. `detector.py` runs the engine
-of any backend on images.
+table below. Other distributions add one with an entry point in the group ``detpress.backends``. `detector.py` runs
+the engine of any backend on images.
 """
 
 from __future__ import annotations
