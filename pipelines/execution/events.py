@@ -37,7 +37,7 @@ class RunInfo:
     run_dir: Path
     """Where the run writes its report; ``tracking.jsonl`` goes there when the tracking store cannot be reached."""
     resumed_from: str | None = None
-    """``run_id`` of the interrupted run that this one goes on with."""
+    """``run_id`` of the interrupted run that this one continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class NullObserver:
 
 
 class Observers:
-    """Hands each event to every observer. One that raises is dropped with a warning; the run goes on."""
+    """Hands each event to every observer. One that raises is dropped with a warning; the run continues."""
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._all: list[Observer] = list(observers)

@@ -1,4 +1,4 @@
-"""Whether new images and labels look like a poisoned drop beside those that were accepted last.
+"""Checks new training data against the last accepted data set: sizes, classes, labels, readability.
 
 Cheap, and before anything is trained. That images and labels can be read at all is checked by the stages that collect
 them (`stages/data/collect.py`), which come first in every run.

@@ -105,8 +105,10 @@ def label_summary(path: Path) -> dict[str, Any]:
 def converted_summary(files: Labels, split: str) -> dict[str, Any]:
     """The same of a split that is converted: the digest is that of its label files, whatever their times are."""
     root, _, labels = files.files(split) or (Path(), [], [])
-    told: list[list[str]] = [[Path(os.path.relpath(p, root)).as_posix(), sha256_of(p)] for p in labels if p.is_file()]
-    found: dict[str, Any] = {"sha256": digest_of(told), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
+    label_digests: list[list[str]] = [
+        [Path(os.path.relpath(p, root)).as_posix(), sha256_of(p)] for p in labels if p.is_file()
+    ]
+    found: dict[str, Any] = {"sha256": digest_of(label_digests), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     with contextlib.suppress(DataError):
         content = files.content(split)
         found |= {"classes": content.labels, "images": len(content.images), "boxes": len(content.annotations)}

@@ -48,7 +48,7 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     _clock: float = field(default_factory=time.monotonic)
-    """Durations are not read off the wall clock, which may be set while a run goes on."""
+    """Durations are not read off the wall clock, which may be set during a run."""
 
     @property
     def logs(self) -> Path:
@@ -184,7 +184,7 @@ def _told_of_a_full_disk(artifacts: Path) -> Iterator[None]:
 
 
 class _StateWriter(NullObserver):
-    """Keeps ``run.json`` up to date, for whoever looks while the run goes on or after it was killed."""
+    """Keeps ``run.json`` up to date, for readers during the run or after it was killed."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()

@@ -243,9 +243,9 @@ class RemoteStore(Store):
         except (FileNotFoundError, StoreError):
             raise
         except Exception as error:
-            told = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise StoreError(
-                f"the store {self.uri} cannot be used: {told}; check run.store, access and network"
+                f"the store {self.uri} cannot be used: {reason}; check run.store, access and network"
             ) from error
 
 

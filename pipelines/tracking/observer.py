@@ -2,7 +2,7 @@
 
 The runner's calls become plain records: a line in ``RUN_DIR/tracking.jsonl`` and an entry in a queue, which one
 thread empties into MLflow (see ``pipelines/tracking/writer.py``). MLflow is imported in that thread, so the first
-stage does not wait for it. If the store cannot be reached the run goes on; its records stay on disk and are sent when
+stage does not wait for it. If the store cannot be reached the run continues; its records stay on disk and are sent when
 it ends, or else by the next run that reaches the store.
 """
 

@@ -103,10 +103,12 @@ class Compare:
         }
         (context.out / "compare.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         np.savez(context.out / "draws.npz", **draws)  # type: ignore[arg-type]
-        told = content["difference"]["map"]
-        for suffix, value in () if told is None else (("", "value"), (".low", "low"), (".high", "high")):
-            if told[value] is not None:
-                context.metric(f"map_difference.{inputs.base.backend}.{inputs.other.precision}{suffix}", told[value])
+        difference = content["difference"]["map"]
+        for suffix, value in () if difference is None else (("", "value"), (".low", "low"), (".high", "high")):
+            if difference[value] is not None:
+                context.metric(
+                    f"map_difference.{inputs.base.backend}.{inputs.other.precision}{suffix}", difference[value]
+                )
         context.progress(2, 2)
         return Comparison(
             root=context.out,

@@ -60,11 +60,11 @@ class AgreementStage:
     def run(self, inputs: AgreementInputs, context: StageContext) -> Agreement:
         """Metrics: ``agreement.<backend>.<precision>.share``, ``.iou`` and ``.score_difference``."""
         o = self.options
-        told = [json.loads(d.path("detected.json").read_text()) for d in (inputs.reference, *inputs.engines)]
-        if any(content["images"] != told[0]["images"] for content in told):
+        contents = [json.loads(d.path("detected.json").read_text()) for d in (inputs.reference, *inputs.engines)]
+        if any(content["images"] != contents[0]["images"] for content in contents):
             raise StageError("the engines saw different images; run again with one data set")
         named = [(d.backend, p, load_detections(d, p), content["precisions"][p]["finite"])
-                 for d, content in zip((inputs.reference, *inputs.engines), told, strict=True)
+                 for d, content in zip((inputs.reference, *inputs.engines), contents, strict=True)
                  for p in d.precisions]  # fmt: skip
         named.sort(key=lambda each: each[1])  # stable: the reference stays first of its precision
         references = {p: found for backend, p, found, _ in named if not backend}
@@ -79,7 +79,7 @@ class AgreementStage:
                 f1[i, j] = f1[j, i] = likeness(one, other, o.score, o.score_slack).share
         content = {
             "schema_version": SCHEMA_VERSION,
-            "images": len(told[0]["images"]),
+            "images": len(contents[0]["images"]),
             "score": o.score,
             "names": [f"{backend or REFERENCE_NAME} {precision.upper()}" for backend, precision, _, _ in named],
             "f1": f1.round(6).tolist(),
@@ -115,16 +115,16 @@ class AgreementStage:
         }
 
     def _tell(self, engines: list[dict[str, Any]], context: StageContext) -> None:
-        for told in engines:
-            name = f"{told['backend']} {told['precision']}"
+        for engine in engines:
+            name = f"{engine['backend']} {engine['precision']}"
             for key in ("share", "iou", "score_difference"):
-                if told[key] is not None:
-                    context.metric(f"agreement.{told['backend']}.{told['precision']}.{key}", told[key])
-            if told["verdict"] == DISAGREES:
-                context.warn(f"{name} disagrees with the reference: {told['reason']}")
-            elif told["boxes"] < FEW_BOXES:
+                if engine[key] is not None:
+                    context.metric(f"agreement.{engine['backend']}.{engine['precision']}.{key}", engine[key])
+            if engine["verdict"] == DISAGREES:
+                context.warn(f"{name} disagrees with the reference: {engine['reason']}")
+            elif engine["boxes"] < FEW_BOXES:
                 context.warn(
-                    f"{name}: only {told['boxes']} boxes from score {self.options.score:g} on to compare, which says "
+                    f"{name}: only {engine['boxes']} boxes from score {self.options.score:g} on to compare, which says "
                     "little; set agreement.score lower or agreement.images higher"
                 )
 

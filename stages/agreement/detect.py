@@ -69,16 +69,16 @@ class Detect:
         """Raises UnavailableError if the backend cannot run here."""
         paths = listed_paths(inputs.images)[: self.options.images]
         given: Sequence[Engine | ExportedModel] = [*inputs.engines, *inputs.models]
-        told: dict[str, dict[str, bool]] = {}
+        precisions: dict[str, dict[str, bool]] = {}
         for number, model in enumerate(given):
             with self._opened(model) as runner:
                 found, finite = self._detect(runner, paths, context, number, len(given))
             np.savez(context.out / f"{model.precision}.npz", **found.__dict__)
-            told[str(model.precision)] = {"finite": finite}
-        content = {"schema_version": SCHEMA_VERSION, "images": [path.name for path in paths], "precisions": told}
+            precisions[str(model.precision)] = {"finite": finite}
+        content = {"schema_version": SCHEMA_VERSION, "images": [path.name for path in paths], "precisions": precisions}
         (context.out / "detected.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         backend = inputs.engines[0].backend if inputs.engines else ""
-        return Detected(root=context.out, files=hash_files(context.out), backend=backend, precisions=list(told))
+        return Detected(root=context.out, files=hash_files(context.out), backend=backend, precisions=list(precisions))
 
     @contextmanager
     def _opened(self, model: Engine | ExportedModel) -> Iterator[ImageRunner]:

@@ -118,10 +118,10 @@ def compare(before: dict[str, Floats], now: dict[str, Floats]) -> dict[str, Any]
         features[name] = {"before": medians[0], "now": medians[1], "distance": distance, "p": p}
     worst = 0.0
     for rank, name in enumerate(sorted(FEATURES, key=lambda f: float(features[f]["p"]))):  # step down
-        told = features[name]
-        worst = max(worst, min(1.0, (len(FEATURES) - rank) * told["p"]))
-        told["p"] = worst
-        told["drifted"] = told["distance"] >= MIN_DISTANCE and worst < MAX_P
+        feature = features[name]
+        worst = max(worst, min(1.0, (len(FEATURES) - rank) * feature["p"]))
+        feature["p"] = worst
+        feature["drifted"] = feature["distance"] >= MIN_DISTANCE and worst < MAX_P
     drifted = [name for name in FEATURES if features[name]["drifted"]]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -156,17 +156,18 @@ def kolmogorov_smirnov(a: Floats, b: Floats) -> tuple[float, float]:
 def sentence(content: dict[str, Any]) -> str:
     """What has drifted, in words."""
     parts = [
-        f"{name} (median {told['before']:.3g} -> {told['now']:.3g}, distance {told['distance']:.2f}, p {told['p']:.1g})"
-        for name, told in content["features"].items()
-        if told["drifted"]
+        f"{name} (median {feature['before']:.3g} -> {feature['now']:.3g}, distance {feature['distance']:.2f}, "
+        f"p {feature['p']:.1g})"
+        for name, feature in content["features"].items()
+        if feature["drifted"]
     ]
     return f"the {content['new_images']} new images are not like those of the champion: {'; '.join(parts)}"
 
 
 def _emit(content: dict[str, Any], context: StageContext) -> None:
     context.metric("drift.new_images", content["new_images"])
-    for name, told in content["features"].items():
-        context.metric(f"drift.{name}.distance", told["distance"])
-        context.metric(f"drift.{name}.p", told["p"])
+    for name, feature in content["features"].items():
+        context.metric(f"drift.{name}.distance", feature["distance"])
+        context.metric(f"drift.{name}.p", feature["p"])
     if content["drifted"]:
         context.warn(f"{sentence(content)}; look at them before you trust what was made with them")

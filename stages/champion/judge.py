@@ -143,7 +143,7 @@ def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Seq
         "class_differences": classes,
         "speedup": {mode: against[mode]["median"] for mode in MODES},
         "speedup_interval": {mode: _interval(against[mode]) for mode in MODES},
-        "validity": {mode: next((v for v in told if v != "valid"), "valid") for mode, told in verdicts.items()},
+        "validity": {mode: next((v for v in of_mode if v != "valid"), "valid") for mode, of_mode in verdicts.items()},
         "size_ratio": _size(challenger) / _size(champion),
         "ratio": {
             mode: {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}

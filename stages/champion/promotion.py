@@ -117,11 +117,11 @@ def _gates(content: PromotionContent) -> Table:
 def _beside(beside: Beside) -> str:
     lines = []
     if scores := beside.get("map"):
-        told = _ranged(scores["value"], scores["low"], scores["high"], "+.2f")
-        lines.append(f"- mAP: {told} points against the champion")
+        text = _ranged(scores["value"], scores["low"], scores["high"], "+.2f")
+        lines.append(f"- mAP: {text} points against the champion")
     for name, times in (("Runtime", beside["runtime"]), ("End2End", beside["end2end"])):
-        told = _ranged(times["median"], times["low"], times["high"], ".3f")
-        lines.append(f"- {name}: {told} times as fast as the champion")
+        text = _ranged(times["median"], times["low"], times["high"], ".3f")
+        lines.append(f"- {name}: {text} times as fast as the champion")
     lines.append(f"- Size: {beside['size']:.3f} times the champion's")
     return "\n".join(lines)
 

@@ -135,7 +135,7 @@ def _download(url: str, part: Path, target: Path, progress: Progress | None) -> 
         ) from error
     except (OSError, HTTPException) as error:
         have = part.stat().st_size if part.is_file() else 0
-        kept = f" {have} bytes are kept; the next run goes on from there." if have else ""
+        kept = f" {have} bytes are kept; the next run continues from there." if have else ""
         raise WeightsError(
             f"{url} cannot be fetched ({_reason(error)}).{kept} "
             f"On a machine without network put the file at {target}, or give its path as model.weights."

@@ -48,7 +48,7 @@ class Distill:
         Raises:
             ConfigError: settings that cannot be used, all of them named.
             DataError: no images.
-            StageError: the student comes apart again and again (with step and rate), or nothing could be quantized.
+            StageError: the student diverges again and again (with step and rate), or nothing could be quantized.
         """
         o = self.options
         require_valid(o, "compression")

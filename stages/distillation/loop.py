@@ -2,7 +2,7 @@
 an `Evaluator`, as which those of ``stages.paddle.compression`` serve without knowing the loop.
 
 The student is scored before the first step, every ``eval_every`` steps and after the last; the best state is what the
-loop ends with. Where a loss is not a finite number, or a score says that the student has come apart, the loop goes back
+loop ends with. Where a loss is not a finite number, or a score says that the student has diverged, the loop goes back
 to the best state and tries again with half the learning rate, twice.
 
 Beside the checkpoint ``checkpoint.npz`` (the last state and the curve so far) lies ``best-STEP.npz``. Both are written
@@ -76,7 +76,7 @@ class Progress:
 
 
 class _Failed(Exception):
-    """The student has come apart; the text says how, ``rate`` was the learning rate."""
+    """The student has diverged; the text says how, ``rate`` was the learning rate."""
 
     def __init__(self, text: str, rate: float) -> None:
         super().__init__(text)
@@ -105,7 +105,7 @@ class Loop:
         """Train to the end, from the last checkpoint if there is one; the trainee is left in its best state.
 
         Raises:
-            StageError: it came apart a third time.
+            StageError: it diverged a third time.
             SystemExit: the process was asked to stop; the work is saved.
         """
         if not self._resume():

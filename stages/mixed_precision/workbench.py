@@ -188,7 +188,7 @@ class MixedPrecisionBench:
 
 @dataclass
 class _Quiet:
-    """A context for stages that are run by the way: their numbers and remarks are nobody's."""
+    """A StageContext that discards metrics, progress and messages."""
 
     out: Path
     work: Path

@@ -106,11 +106,11 @@ def table(changes: Sequence[Change]) -> Table:
 
 def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLatency) -> Change:
     rounds = [latency.get("rounds_ms") or [] for latency in (first, second)]
-    told = ratio(first["median_ms"], rounds[0], second["median_ms"], rounds[1])
-    verdict = _verdict(told, 1.0, "slower", "faster")
+    interval = ratio(first["median_ms"], rounds[0], second["median_ms"], rounds[1])
+    verdict = _verdict(interval, 1.0, "slower", "faster")
     return {
         **_named(row, mode, first["median_ms"], second["median_ms"]),
-        **told,
+        **interval,
         "verdict": verdict,
         "valid": _valid(row, other, mode),
     }
@@ -118,15 +118,18 @@ def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLa
 
 def _speedup(row: Row, other: Row, first: float, second: float) -> Change:
     """From the two intervals: their half-widths on a log scale add like independent errors (in squares)."""
-    told: Interval = {"change": second / first, "low": None, "high": None}
+    interval: Interval = {"change": second / first, "low": None, "high": None}
     bounds = [each for r in (row, other) if (each := r["speedup_interval"]["runtime"])]
     if len(bounds) == 2:
         spread = math.hypot(*(math.log(high / low) / 2 for low, high in bounds))
-        told["low"], told["high"] = told["change"] * math.exp(-spread), told["change"] * math.exp(spread)
-    verdict = _verdict(told, 1.0, "higher", "lower")
+        interval["low"], interval["high"] = (
+            interval["change"] * math.exp(-spread),
+            interval["change"] * math.exp(spread),
+        )
+    verdict = _verdict(interval, 1.0, "higher", "lower")
     return {
         **_named(row, "speedup", first, second),
-        **told,
+        **interval,
         "verdict": verdict,
         "valid": _valid(row, other, "runtime"),
     }
@@ -134,16 +137,16 @@ def _speedup(row: Row, other: Row, first: float, second: float) -> Change:
 
 def _map(row: Row, other: Row, first: float, second: float, load: Load) -> Change:
     """Paired over the images if both runs scored the same ones and their matches are still there."""
-    told: Interval = {"change": second - first, "low": None, "high": None}
+    interval: Interval = {"change": second - first, "low": None, "high": None}
     a, b = load(row), load(other)
     if a is not None and b is not None and _same_images(a, b):
         from stages.detection.differences import differ
 
         found = differ(a, b, DRAWS, seed=0, threads=1)[0]["map"]
         if found is not None:
-            told["low"], told["high"] = found["low"], found["high"]
-    verdict = _verdict(told, 0.0, "higher", "lower")
-    return {**_named(row, "map", first, second), **told, "verdict": verdict, "valid": None}
+            interval["low"], interval["high"] = found["low"], found["high"]
+    verdict = _verdict(interval, 0.0, "higher", "lower")
+    return {**_named(row, "map", first, second), **interval, "verdict": verdict, "valid": None}
 
 
 class _Named(TypedDict):
@@ -168,9 +171,9 @@ def ratio(first: float, first_rounds: Sequence[float], second: float, second_rou
     Source: B. L. Welch, "The generalization of 'Student's' problem when several different population variances are
     involved", Biometrika 34 (1947), 28-35.
     """
-    told: Interval = {"change": second / first, "low": None, "high": None}
+    interval: Interval = {"change": second / first, "low": None, "high": None}
     if min(len(first_rounds), len(second_rounds)) < 2:
-        return told
+        return interval
     parts = [float(np.var(np.log(r), ddof=1)) / len(r) for r in (first_rounds, second_rounds)]
     total = sum(parts)
     spread = 0.0
@@ -179,18 +182,18 @@ def ratio(first: float, first_rounds: Sequence[float], second: float, second_rou
         freedom = total**2 / sum(part**2 / count for part, count in zip(parts, counts, strict=True))
         spread = student(max(1, int(freedom))) * math.sqrt(total)
     return {
-        "change": told["change"],
-        "low": told["change"] * math.exp(-spread),
-        "high": told["change"] * math.exp(spread),
+        "change": interval["change"],
+        "low": interval["change"] * math.exp(-spread),
+        "high": interval["change"] * math.exp(spread),
     }
 
 
-def _verdict(told: Interval, nothing: float, above: str, below: str) -> str | None:
-    if told["low"] is None or told["high"] is None:
+def _verdict(interval: Interval, nothing: float, above: str, below: str) -> str | None:
+    if interval["low"] is None or interval["high"] is None:
         return None
-    if told["low"] > nothing:
+    if interval["low"] > nothing:
         return above
-    return below if told["high"] < nothing else "no difference shown"
+    return below if interval["high"] < nothing else "no difference shown"
 
 
 def _valid(row: Row, other: Row, mode: str) -> bool:

@@ -92,10 +92,10 @@ def _pareto(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
             best = y
     axes.plot(*zip(*front, strict=True), color="#9ca3af", linewidth=1, linestyle="--", zorder=1)
     for row, x, y in points:
-        told = row["difference"].get("map")
+        difference = row["difference"].get("map")
         # The uncertainty of the difference to FP32, drawn at the point.
-        if told and told["low"] is not None and told["high"] is not None:
-            down, up = told["value"] - told["low"], told["high"] - told["value"]
+        if difference and difference["low"] is not None and difference["high"] is not None:
+            down, up = difference["value"] - difference["low"], difference["high"] - difference["value"]
             errors = [[max(down, 0)], [max(up, 0)]]
             axes.errorbar(x, y, yerr=errors, color=colours[row_name(row)], capsize=3, linewidth=1)
         marker = "o" if row["precision"] == BASE else "D"
@@ -148,10 +148,10 @@ def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figur
     bars.set_yticks(y, [label(c["name"]) for c in chosen])
     bars.set_xlabel("AP", fontsize=9)
     bars.legend(fontsize=7.5, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    for place, told in zip(y, chosen, strict=True):
-        if told["low"] is not None:
-            differences.plot([told["low"], told["high"]], [place, place], color="#6b7280", linewidth=1.4)
-        differences.plot([told["value"]], [place], "o", markersize=4, color=colours[row_name(row)])
+    for place, interval in zip(y, chosen, strict=True):
+        if interval["low"] is not None:
+            differences.plot([interval["low"], interval["high"]], [place, place], color="#6b7280", linewidth=1.4)
+        differences.plot([interval["value"]], [place], "o", markersize=4, color=colours[row_name(row)])
     differences.axvline(0, color="#9ca3af", linewidth=0.8)
     differences.set_xlabel("difference, 95 %", fontsize=9)
     for axes in (bars, differences):

@@ -19,16 +19,16 @@ def headline(report: ReportContent) -> str:
 def explained(content: FloatBlocksContent) -> str:
     """How it was decided: on which images, on which engine."""
     same = content["labels"] == "val"
-    told = (
+    sentence = (
         f"Decided on {content['images']} {SETS[content['labels']]}, by the {content['backend']} engine against its "
         f"FP32 ({content['fp32_map']:.1f} mAP there)."
     )
     if same:
-        return told + (
+        return sentence + (
             " The report's mAP is of these same images, so it is flattered by the choice; with labelled training "
             "images (data.train_annotations) they would be another set."
         )
-    return told + (
+    return sentence + (
         " The report's mAP is of the validation set, which took no part in the choice; the model may have been trained "
         "on the images that did."
     )

@@ -103,10 +103,10 @@ def _size_drop(row: Row) -> Reading:
 def _largest(candidates: Sequence[tuple[str, Difference | ClassDifference | None]]) -> Reading:
     """The largest drop, by the worse bound: the lower one of the difference."""
     found = [
-        Reading(-(told["value"] if told["low"] is None else told["low"]),
-                f"{name}, {'no interval' if told['low'] is None else 'upper bound of the drop'}")
-        for name, told in candidates
-        if told is not None and told["value"] is not None
+        Reading(-(interval["value"] if interval["low"] is None else interval["low"]),
+                f"{name}, {'no interval' if interval['low'] is None else 'upper bound of the drop'}")
+        for name, interval in candidates
+        if interval is not None and interval["value"] is not None
     ]  # fmt: skip
     return max(found, key=lambda reading: reading.value or 0.0, default=Reading(None, "drop of mAP"))
 

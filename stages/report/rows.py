@@ -144,15 +144,15 @@ def _add_latency(row: Row, content: LatencyContent, precision: str) -> None:
 def _add_accuracy(row: Row, content: AccuracyContent, key: str) -> None:
     row["matches"] = key or None
     row["map"], row["map50"], row["map75"] = content["map"], content["map50"], content["map75"]
-    told = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
-    row["accuracy"] = cast(Scores, {k: v for k, v in content.items() if k not in told})
+    shown_elsewhere = ("schema_version", "backend", "precision", "map", "map50", "map75", "nms", "model_labels")
+    row["accuracy"] = cast(Scores, {k: v for k, v in content.items() if k not in shown_elsewhere})
 
 
 def add_agreement(rows: Iterable[Row], content: AgreementContent) -> None:
     """Note at each row how it agrees with the reference; one that does not has failed."""
-    told = {(each["backend"], each["precision"]): each for each in content["engines"]}
+    by_engine = {(each["backend"], each["precision"]): each for each in content["engines"]}
     for row in rows:
-        row["agreement"] = found = told.get((row["backend"], row["precision"]))
+        row["agreement"] = found = by_engine.get((row["backend"], row["precision"]))
         if found is not None and found["verdict"] == "disagrees":
             error = f"it disagrees with the reference: {found['reason']}; see agreement.* and the stage's log"
             _add_failure(row, {"stage": "agreement", "status": "failed", "error": error})

@@ -175,8 +175,8 @@ def earlier_timings(report: ReportContent) -> str:
     timed_in = report.get("timed_in")
     if not timed_in:
         return ""
-    told = "; ".join(f"{node.partition('.')[2]} in run {run}" for node, run in timed_in.items())
-    return f"Timings were taken earlier, on this machine since it started: {told}."
+    origins = "; ".join(f"{node.partition('.')[2]} in run {run}" for node, run in timed_in.items())
+    return f"Timings were taken earlier, on this machine since it started: {origins}."
 
 
 def _star(row: Row | None, mode: str) -> str:
@@ -195,8 +195,12 @@ def _ranged(value: float | None, bounds: list[float] | None, count: int) -> str:
 
 
 def _drop_interval(row: Row) -> list[float] | None:
-    told = row["difference"].get("map")
-    return None if told is None or told["low"] is None or told["high"] is None else [-told["high"], -told["low"]]
+    difference = row["difference"].get("map")
+    return (
+        None
+        if difference is None or difference["low"] is None or difference["high"] is None
+        else [-difference["high"], -difference["low"]]
+    )
 
 
 def _median(row: Row | None, mode: str) -> float | None:

@@ -93,15 +93,15 @@ def draw(points: Sequence[Point]) -> Figure:
     for axis, title, numbers in zip(axes, PANELS, zip(*map(_numbers, points), strict=True), strict=True):
         known = [(i, number) for i, number in enumerate(numbers) if number is not None]
         at = [i for i, _ in known]
-        values = [told["value"] for _, told in known]
-        banded = [(i, told) for i, told in known if told["low"] is not None]
+        values = [number["value"] for _, number in known]
+        banded = [(i, number) for i, number in known if number["low"] is not None]
         if banded:
             places, bounds = [i for i, _ in banded], [(t["low"], t["high"]) for _, t in banded]
             axis.fill_between(places, *zip(*bounds, strict=True), alpha=0.2, color="#2563eb", linewidth=0)
             for place, (low, high) in zip(places, bounds, strict=True):
                 axis.plot([place, place], [low, high], color="#2563eb", linewidth=1, alpha=0.6)
         axis.plot(at, values, color="#2563eb", marker="o", markersize=4)
-        crowned = [(i, told["value"]) for i, told in known if points[i]["champion"]]
+        crowned = [(i, number["value"]) for i, number in known if points[i]["champion"]]
         if crowned:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
         axis.set_ylabel(title)
@@ -134,15 +134,15 @@ def _map(row: Row, load: Load) -> Number | None:
 
 def _runtime(row: Row) -> Number | None:
     """The median, with Student's interval (`stages/numerics/student_t.py`) on the logarithms of the rounds' medians."""
-    told = row["latency"]["runtime"]
-    if told is None:
+    runtime = row["latency"]["runtime"]
+    if runtime is None:
         return None
-    rounds = np.log(told.get("rounds_ms") or [1.0])
+    rounds = np.log(runtime.get("rounds_ms") or [1.0])
     low = high = None
     if len(rounds) > 1:
         spread = math.exp(student(len(rounds) - 1) * float(np.std(rounds, ddof=1)) / math.sqrt(len(rounds)))
-        low, high = told["median_ms"] / spread, told["median_ms"] * spread
-    return {"value": told["median_ms"], "low": low, "high": high}
+        low, high = runtime["median_ms"] / spread, runtime["median_ms"] * spread
+    return {"value": runtime["median_ms"], "low": low, "high": high}
 
 
 def _exact(size: int | None) -> Number | None:

@@ -1,7 +1,7 @@
 """Stage ``finetune``: trains an FP32 PP-YOLOE on labelled images, from a checkpoint or from nothing.
 
 The model and its loss are PaddleDetection's; images are read, augmented and batched by ``stages.detection.loader``.
-A checkpoint is written every N steps and on SIGTERM or SIGINT; the next run of the same work goes on from it.
+A checkpoint is written every N steps and on SIGTERM or SIGINT; the next run of the same work continues from it.
 """
 
 from __future__ import annotations

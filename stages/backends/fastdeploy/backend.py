@@ -58,8 +58,8 @@ class FastDeploy:
         real = {name: version for name, version in found.items() if version.startswith("1.")}
         if not real:
             name, version = next(iter(found.items()))
-            told = PLACEHOLDER if version.startswith("0.") else "has another interface than FastDeploy 1.0"
-            return Unavailable(f"the installed {name} {version} {told}", INSTALL)
+            problem = PLACEHOLDER if version.startswith("0.") else "has another interface than FastDeploy 1.0"
+            return Unavailable(f"the installed {name} {version} {problem}", INSTALL)
         name, version = next(iter(real.items()))
         if chosen.device == "gpu" and "gpu" not in name:
             return Unavailable(f"{name} {version} runs on the CPU only", INSTALL)

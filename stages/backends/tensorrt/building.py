@@ -17,7 +17,7 @@ class Messages:
     """What TensorRT says while it works: a logger's base class differs by module, so one is made per module."""
 
     def __init__(self, trt: Any) -> None:
-        told: list[str] = []
+        errors: list[str] = []
 
         class Log(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Messages:
 
             def log(self, severity: Any, message: str) -> None:
                 if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                    told.append(message)
+                    errors.append(message)
 
-        self.logger, self.errors = Log(), told
+        self.logger, self.errors = Log(), errors
 
     def first(self) -> str:
         """The first error, which is the cause of the others."""

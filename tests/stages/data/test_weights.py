@@ -103,7 +103,7 @@ def test_a_download_is_made_once(server: Server) -> None:
 
 def test_a_broken_download_goes_on_where_it_ended(server: Server) -> None:
     server.cut = 300_000
-    with pytest.raises(WeightsError, match="the next run goes on from there"):
+    with pytest.raises(WeightsError, match="the next run continues from there"):
         resolve_weights(server.url, DIGEST)
     assert not cached_path(server.url).exists()
     assert resolve_weights(server.url, DIGEST).read_bytes() == BODY
