@@ -50,6 +50,18 @@ def test_only_the_door_to_paddle_imports_paddle() -> None:
     assert offenders("stages", PADDLE, but="stages/paddle") == []
 
 
+def test_no_test_loads_paddle_into_the_process_of_all_tests() -> None:
+    """Its threads would spoil what is timed there; programs that may load it are `probe_*` and started by the tests."""
+    loading = []
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] in PADDLE or f"{name}.".startswith("stages.paddle.") for name in names):
+                loading.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert loading == []
+
+
 def test_the_pipelines_touch_no_tensor() -> None:
     assert offenders("pipelines", TENSORS | {"numpy"}) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages.paddle.pir.operators import BUILTIN, ROWS
 from tests.conftest import ROOT
 from tests.stages.paddle.models.test_models import compose
 from tests.stages.programs.writing import operator, parameter, typed, write_export
@@ -222,7 +222,17 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 
 
 def test_every_row_has_a_case() -> None:
-    assert CASES.keys() == ROWS.keys() and not CASES.keys() & set(BUILTIN)
+    """The table is read from its source: the module lies behind the door, and importing it would load Paddle here."""
+    tree = ast.parse((ROOT / "stages" / "paddle" / "pir" / "operators.py").read_text())
+    tables: dict[str, list[str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(node.value, ast.Dict):
+            tables[node.target.id] = [ast.literal_eval(key) for key in node.value.keys if key is not None]
+        elif (
+            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Tuple)
+        ):
+            tables[node.targets[0].id] = ast.literal_eval(node.value)
+    assert CASES.keys() == set(tables["ROWS"]) and not CASES.keys() & set(tables["BUILTIN"])
 
 
 @pytest.mark.slow
