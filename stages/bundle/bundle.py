@@ -20,7 +20,7 @@ from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSIO
 from stages.bundle.verify import golden_map
 from stages.codec import to_json
 from stages.contract import StageContext
-from stages.detection.images import read_image
+from stages.detection.images import evenly_spaced, read_image
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import DataError
 from stages.options.bundle import BundleOptions
@@ -143,12 +143,12 @@ def _golden_images(inputs: BundleStage.Inputs, count: int, folder: Path) -> dict
     if inputs.labeled is not None:
         source = json.loads(inputs.labeled.path("annotations.json").read_text(encoding="utf-8"))
         root = Path(inputs.labeled.images_root)
-        chosen = [(root / image["file_name"], image) for image in _spread(source["images"], count)]
+        chosen = [(root / image["file_name"], image) for image in evenly_spaced(source["images"], count)]
         ids = {image["id"] for _, image in chosen}
         coco["annotations"] = [a for a in source["annotations"] if a["image_id"] in ids]
         coco["categories"] = source["categories"]
     elif inputs.images is not None:
-        listed = _spread(json.loads(inputs.images.path("images.json").read_text()), count)
+        listed = evenly_spaced(json.loads(inputs.images.path("images.json").read_text()), count)
         chosen = [(Path(image["path"]), {"id": i, **image}) for i, image in enumerate(listed)]
     else:
         chosen = []
@@ -164,11 +164,6 @@ def _golden_images(inputs: BundleStage.Inputs, count: int, folder: Path) -> dict
     if coco["categories"]:
         (folder / "annotations.json").write_text(json.dumps(coco), encoding="utf-8")
     return coco
-
-
-def _spread(items: list[Any], count: int) -> list[Any]:
-    count = min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _expect(detector: Detector, folder: Path, coco: dict[str, Any], context: StageContext) -> float | None:

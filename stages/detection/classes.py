@@ -100,7 +100,7 @@ def require_known(coco: Mapping[str, Any], matched: Matched, what: str) -> str |
     return f"{what} list {listed(matched.unknown)}, which the model does not know; no box is of them"
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def listed(names: Sequence[str], shown: int = SHOWN) -> str:
+    """The first ``shown`` names, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

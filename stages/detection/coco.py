@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.detection import coco_values as values
-from stages.detection.classes import match_classes
+from stages.detection.classes import listed, match_classes
 from stages.errors import DataError
 
 SHOWN = 5  # how many cases an error message shows
@@ -85,9 +85,7 @@ class CocoSet:
 
 def some(cases: Iterable[object]) -> str:
     """The first few cases, and how many more there are."""
-    listed = [str(c) for c in cases]
-    more = len(listed) - SHOWN
-    return ", ".join(listed[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return listed([str(case) for case in cases], SHOWN)
 
 
 def read_labels(path: Path) -> list[str]:
@@ -126,8 +124,8 @@ def _categories_alone(path: Path) -> list[Any] | None:
         found, _ = json.JSONDecoder().raw_decode(rest.lstrip())
     except ValueError:
         return None
-    listed = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
-    return found if colon and not head.strip() and listed else None
+    is_list = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
+    return found if colon and not head.strip() and is_list else None
 
 
 def read_coco(path: Path) -> CocoSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from stages.backends.detector import open_detector
 from stages.build.build import Build, BuildInputs
 from stages.contract import StageContext
 from stages.detection.average_precision import summarize
+from stages.detection.images import evenly_spaced
 from stages.detection.matching import Matches, Truth, match
 from stages.detection.results import class_to_category, gather
 from stages.detection.sidecar import FILE_NAME
@@ -80,13 +81,6 @@ def unlabelled(images: ImageList, count: int) -> ImageSet:
     if not paths:
         raise DataError("there are no unlabeled images to judge blocks on; check data.unlabeled_images.")
     return ImageSet(paths)
-
-
-def evenly_spaced(items: Sequence[Any], count: int | None) -> list[Any]:
-    """``count`` of the items at even distances; all, if there are not more."""
-    if count is None or count >= len(items):
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 class MixedPrecisionBench:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.detection.images import evenly_spaced
 from stages.mixed_precision.blocks import block_of, group
 from stages.mixed_precision.distance import output_distance
 from stages.mixed_precision.ranking import Damage, ordered
-from stages.mixed_precision.workbench import evenly_spaced
 
 
 @pytest.mark.parametrize(
