@@ -145,6 +145,7 @@ LOADED = {"pipelines.cli": "pipelines/commands/*.py", "stages.backends": "stages
 """Who loads modules by a name -> which."""
 
 OTHERS = {
+    "stages/paddle/runtime/test_devices": "which place each stage's programs are made for",
     "benchmarks/": "of the programs that `make bench-...` runs, not of a module",
     "pipelines/commands/test_ui_browser": "what a person sees of `detpress ui`, in a browser",
     "pipelines/scheduling/test_kills": "the scheduler, its child and a server, killed in the middle",

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.system import provenance
+from pipelines.system import gpu_stack, provenance
 from stages import backends
 from stages.backends.base import Available, version_of
 from stages.errors import ExitCode
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where results will go (run.artifacts)")
     options = parser.parse_args(arguments)
-    checks = [*machine(Path(options.artifacts)), *paddle(), *engines(), *tracking()]
+    checks = [*machine(Path(options.artifacts)), *gpu(), *paddle(), *engines(), *tracking()]
     able = can_compress(checks)
     if options.json:
         rows = [asdict(check) for check in checks]
@@ -114,6 +114,23 @@ def machine(artifacts: Path) -> list[Check]:
     checks.append(_amount("disk", disk, f"{disk:.1f} GiB free under {folder}", _MIN_DISK_GB))
     if driver := provenance.driver():
         checks.append(Check("machine", "gpu", OK, driver))
+    return checks
+
+
+def gpu() -> list[Check]:
+    """What the installed parts want of CUDA, what does not fit, and what to install where there is a GPU."""
+    driver = provenance.driver()
+    found = gpu_stack.parts()
+    checks = [Check("gpu", part.distribution, OK, f"{part.version}, wants CUDA {part.cuda}") for part in found]
+    checks += [Check("gpu", "does not fit", MISSING, problem) for problem in gpu_stack.problems(found, driver)]
+    computes = gpu_stack.predicted_device("auto", driver)
+    if driver:
+        status = OK if computes.startswith("GPU") else WARNING
+        checks.append(Check("gpu", "training", status, f"run.device=auto computes on {computes}"))
+    stack = gpu_stack.fitting(driver)
+    if stack is not None and not found:
+        for line in stack.lines:
+            checks.append(Check("gpu", f"for CUDA {stack.cuda}", WARNING, f"{line}; {stack.gpus}"))
     return checks
 
 

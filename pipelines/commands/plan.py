@@ -22,6 +22,8 @@ from pipelines.graph.user_inputs import threads_of, user_model, with_labels
 from pipelines.runs.reporting import timings_policy
 from pipelines.runs.tables import stdout_console
 from pipelines.store.remote import open_store
+from pipelines.system.gpu_stack import predicted_device
+from pipelines.system.provenance import driver
 from pipelines.system.units import duration, size
 from stages import backends
 from stages.backends.base import Unavailable
@@ -61,6 +63,8 @@ def plan_compress(config: PipelineConfig) -> Plan:
     config = with_labels(config)
     notes: list[str] = []
     nodes = compress_graph(config, _source(config, notes), threads=threads_of(config))
+    if any(PADDLE in stage_entry(node.stage).needs for node in nodes):
+        notes.append(f"training, compression and scores take {predicted_device(config.run.device, driver())}")
     store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
     steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
     return Plan(steps, _missing(config, nodes, steps), notes)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.execution import plan
 from pipelines.execution.events import Observer, StageInfo
 from pipelines.execution.node import Input, Node, Ref
-from pipelines.execution.plan import ANY, AUTO, FRESH, survey, timings_stand
+from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
 from pipelines.execution.worker import run_worker
 from pipelines.store.local import Entry, Key, Pending, Store
 from pipelines.system.devices import DeviceLocks
@@ -20,6 +21,7 @@ from stages.artifacts import Artifact
 from stages.codec import to_json
 from stages.contract import input_digests
 from stages.errors import AgreementError, DetpressError, StageError, StoreError
+from stages.processes.device import AUTO
 
 __all__ = ["Input", "Node", "Ref", "Results", "Runner", "RunnerSettings"]
 
@@ -48,8 +50,10 @@ class RunnerSettings:
     """Seconds that a stage may take."""
     retries: int = 0
     """How often a stage that failed while working is tried again."""
+    device: str = AUTO
+    """Where training, compression and scoring compute (``stages.processes.device``)."""
     timings: str = FRESH
-    """When timings are taken from the store: ``FRESH``, ``AUTO`` or ``ANY`` (`execution/plan.py`)."""
+    """When timings are taken from the store: ``FRESH``, ``plan.AUTO`` or ``ANY`` (`execution/plan.py`)."""
 
 
 class Runner:
@@ -99,7 +103,7 @@ class Runner:
 
     def _retimed(self, nodes: Sequence[Node], results: Results) -> bool:
         """Whether timings in the store are left there and taken anew."""
-        if self.settings.timings != AUTO or not any(node.timed for node in nodes):
+        if self.settings.timings != plan.AUTO or not any(node.timed for node in nodes):
             return self.settings.timings == FRESH
         return not timings_stand(survey(nodes, self.store, self.settings.seed, timings=ANY, known=results.artifacts))
 
@@ -261,6 +265,7 @@ class Runner:
             "work": str(pending.work),
             "seed": self.settings.seed,
             "threads": node.threads,
+            "device": self.settings.device,
         }
 
 

@@ -81,6 +81,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
             seed=config.seed,
             timeout=config.run.stage_timeout,
             retries=config.run.stage_retries,
+            device=config.run.device,
             timings=timings_policy(config),
         ),
         logs=run.logs,

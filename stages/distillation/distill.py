@@ -75,18 +75,26 @@ class Distill:
 
     def _quantize(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
         from stages.paddle.compression.ptq import quantize
+        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
 
-        quantize(inputs.model, self._images(inputs, paths, context), self.options, context)
+        with out_of_memory_explained("compression.batch", 1):
+            quantize(inputs.model, self._images(inputs, paths, context), self.options, context)
+        report_memory(context)
         return Progress()
 
     def _distill(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> Progress:
         from stages.paddle.compression.qat import finish, prepare
+        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
 
         paths, scored_on = self._set_apart(inputs, paths, context)
         images = self._images(inputs, paths, context)
-        with prepare(inputs.model, images, scored_on, self.options, context) as training:
+        with (
+            out_of_memory_explained("compression.batch", self.options.batch),
+            prepare(inputs.model, images, scored_on, self.options, context) as training,
+        ):
             done = Loop(training.trainee, training.batch, training.evaluator, self.options, context).run()
             finish(training)
+        report_memory(context)
         return done
 
     def _set_apart(

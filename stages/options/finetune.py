@@ -23,6 +23,10 @@ class FinetuneSettings:
         "steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL)",
     )
     ema_decay: float = option(0.998, from_to_below(0, 1), "decay of the moving average of the weights, which is kept")
+    amp: bool = option(
+        False,
+        doc="mixed precision on a GPU: FP16 where it is safe, about half the memory; no effect on the CPU (said aloud)",
+    )
     flip: float = option(0.5, SHARE, "probability of a horizontal flip")
     color_jitter: float = option(0.4, SHARE, "probability of a change of colours")
     crop: float = option(0.5, SHARE, "probability of a random crop")

@@ -1,8 +1,8 @@
 """Run one stage in a process of its own: ``python -m stages.processes.worker REQUEST``.
 
-``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads"}``. Standard output
-carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to standard error,
-which the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or
+``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads", "device"}``.
+Standard output carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to
+standard error, which the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or
 ``{"event": "error", ...}``.
 """
 
@@ -20,6 +20,7 @@ from typing import IO, Any
 from stages.catalog import stage_class
 from stages.codec import dataclass_from_json, inputs_from_json, to_json
 from stages.errors import DetpressError, ExitCode
+from stages.processes.device import CPU, request_device
 from stages.processes.pipes import claim_stdout, die_with_parent, error_to_json, exit_at_once, send
 
 
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         threads=request["threads"],
         events=events,
     )
+    request_device(request.get("device", CPU), context.info, context.warn)
     try:
         stage_type = stage_class(request["stage"])
         options = dataclass_from_json(stage_type.Options, request["options"])

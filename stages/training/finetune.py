@@ -58,16 +58,23 @@ class Finetune:
         import stages.paddle  # noqa: F401, I001  (the door, before anything else that is native)
         import cv2
 
-        from stages.paddle.models.training import Trainer, fresh_start
+        from stages.paddle.models.training import FullPrecision, MixedPrecision, Trainer, fresh_start
+        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
+        from stages.paddle.runtime.place import on_gpu
         from stages.data.weights import write_pdparams
 
         cv2.setNumThreads(1)  # images are made beside the training, not against it
         source, labels = self._images(inputs.train, context)
         with fresh_start(context.seed):
             layer, static_steps = self._layer(inputs.start, labels, context)
-            trainer = Trainer(layer, self.options, static_steps)
+            mixed = self.options.amp and on_gpu()
+            if self.options.amp and not mixed:
+                context.warn("finetune.amp=true does nothing here: this training runs on the CPU, in FP32")
+            trainer = Trainer(layer, self.options, static_steps, MixedPrecision() if mixed else FullPrecision())
             curve = _restore(trainer, context)
-            _train(trainer, source, self.options, curve, context)
+            with out_of_memory_explained("finetune.batch", self.options.batch):
+                _train(trainer, source, self.options, curve, context)
+            report_memory(context)
         write_pdparams(context.out / "model.pdparams", trainer.averaged())
         (context.out / "history.json").write_text(json.dumps(curve.points), encoding="utf-8")
         return Checkpoint(root=context.out, files=hash_files(context.out), weights="model.pdparams")

@@ -30,8 +30,17 @@ class Worker:
     """
 
     def __init__(
-        self, folder: Path, stage: str, options: object, inputs: object, seed: int = 3, fresh: bool = False
+        self,
+        folder: Path,
+        stage: str,
+        options: object,
+        inputs: object,
+        seed: int = 3,
+        fresh: bool = False,
+        device: str = "cpu",
+        gpus: int | None = None,
     ) -> None:
+        """``gpus``: so many stand-ins for GPUs (tests/stages/paddle/gpu_standin.py); ``None``: Paddle as it is."""
         self.out, self.work = folder / "out", folder / "work"
         for path in (self.out, self.work):
             path.mkdir(parents=True, exist_ok=True)
@@ -43,6 +52,7 @@ class Worker:
             "work": str(self.work),
             "seed": seed,
             "threads": 1,
+            "device": device,
         }
         file = folder / "request.json"
         file.write_text(json.dumps(request))
@@ -50,6 +60,8 @@ class Worker:
         self.log_file = folder / "log.txt"
         self._log = self.log_file.open("a")
         module, environment = "stages.processes.worker", {**os.environ, "OMP_NUM_THREADS": "1"}
+        if gpus is not None:
+            module, environment["STANDIN_GPUS"] = "tests.stages.paddle.gpu_standin", str(gpus)
         self._process: subprocess.Popen[str] | forks.Forked
         if fresh:
             self._process = subprocess.Popen(

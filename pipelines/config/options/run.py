@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import COUNT, above, one_of, option
+from stages.options.rules import COUNT, Rule, above, one_of, option
+from stages.processes.device import AUTO, is_device
+
+DEVICE = Rule(is_device, "it must be auto, cpu, gpu or gpu:N", names=lambda: (AUTO, "cpu", "gpu"))
 
 
 @dataclass
@@ -16,6 +19,12 @@ class RunOptions:
         None,
         doc="URI of a store that machines share, e.g. `s3://BUCKET/PREFIX`: results are looked for in `artifacts` "
         "first, then there, and what is computed goes to both; null: `artifacts` only",
+    )
+    device: str = option(
+        AUTO,
+        DEVICE,
+        "where finetuning, distillation, ranges and scores are computed: `cpu`, `gpu` (the first), `gpu:N`, or `auto`: "
+        "a GPU if there is one and Paddle was built for it. Engines run where their backend says",
     )
     stage_timeout: float | None = option(
         None, above(0), "seconds after which a stage is stopped and counts as failed; null: no limit"

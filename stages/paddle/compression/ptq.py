@@ -16,6 +16,7 @@ from stages.options.compression import DistillOptions
 from stages.paddle.compression import anatomy, slim
 from stages.paddle.compression.calibrate import find_ranges
 from stages.paddle.compression.graph_patches import fast_graph_passes
+from stages.paddle.runtime.place import move_here
 from stages.paddle.runtime.program import fresh_scope, load_program
 from stages.paddle.runtime.quiet import silent_bars
 
@@ -30,6 +31,7 @@ def quantize(model: ExportedModel, images: UnlabeledImages, options: DistillOpti
         loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
         program = anatomy.fold_batch_norm(loaded, scope)
         program.set_shapes(anatomy.open_batch(model))
+        move_here(program.desc, scope)
         with fast_graph_passes(context.warn):
             inference = slim.build_inference(program, options, scope)
         outputs = anatomy.observed_outputs(program, options.quantize_op_types)

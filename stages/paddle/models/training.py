@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import paddle
 from stages.detection.loader import Batch
 from stages.errors import StageError
 from stages.options.finetune import FinetuneSettings
+from stages.paddle.runtime.place import settle
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -35,6 +36,7 @@ def fresh_start(seed: int) -> Iterator[None]:
 
     Optimizer states are named after parameters, and those are numbered per process.
     """
+    settle()
     with paddle.utils.unique_name.guard():
         paddle.seed(seed)
         yield
@@ -56,6 +58,48 @@ class Schedule:
         return self.peak * (FINAL_LR + (1 - FINAL_LR) * (1 + math.cos(math.pi * done)) / 2)
 
 
+class MixedPrecision:
+    """FP16 where Paddle's lists call it safe, FP32 elsewhere, with a loss scale against gradients that become zero.
+
+    P. Micikevicius et al., "Mixed precision training", ICLR 2018; lists and growth of the scale are Paddle's level O1.
+    """
+
+    def __init__(self) -> None:
+        self._scaler = paddle.amp.GradScaler(init_loss_scaling=1024)
+
+    def cast(self) -> AbstractContextManager[None]:
+        """Where the loss is computed."""
+        return paddle.amp.auto_cast(level="O1")  # type: ignore[no-any-return]
+
+    def descend(self, loss: Any, optimizer: Any) -> None:
+        """Gradients of ``loss`` and one step; it is left out, and the scale halved, where gradients overflow."""
+        self._scaler.scale(loss).backward()
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+    def state(self) -> dict[str, Any]:
+        return {name: np.asarray(value) for name, value in self._scaler.state_dict().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._scaler.load_state_dict({name: value if value.ndim else value.item() for name, value in state.items()})
+
+
+class FullPrecision:
+    """FP32 throughout."""
+
+    def cast(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def descend(self, loss: Any, optimizer: Any) -> None:
+        loss.backward()
+        optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
 class Trainer:
     """One layer being trained.
 
@@ -68,11 +112,18 @@ class Trainer:
             TAL: C. Feng et al., "TOOD: Task-aligned one-stage object detection", ICCV 2021.
     """
 
-    def __init__(self, layer: Any, options: FinetuneSettings, static_steps: int) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        options: FinetuneSettings,
+        static_steps: int,
+        arithmetic: MixedPrecision | FullPrecision | None = None,
+    ) -> None:
         self.layer = layer
         self.step = 0
         self._schedule = Schedule(options.lr, options.steps, min(options.warmup_steps, options.steps))
         self._ema_decay = options.ema_decay
+        self._arithmetic = arithmetic or FullPrecision()
         layer.train()
         layer.yolo_head.static_assigner_epoch = static_steps
         if hasattr(layer, "detach_epoch"):
@@ -111,7 +162,8 @@ class Trainer:
             "epoch_id": self.step,
         }
         try:
-            outputs = self.layer(inputs)
+            with self._arithmetic.cast():
+                outputs = self.layer(inputs)
         except ValueError as error:
             # The loss refuses predictions that are no numbers before it could become one itself.
             if all(bool(paddle.isfinite(p).all()) for p in self.layer.parameters()):
@@ -120,8 +172,7 @@ class Trainer:
         losses = {name: float(outputs[name]) for name in LOSSES}
         if not math.isfinite(losses["loss"]):
             raise self._diverged(rate)
-        outputs["loss"].backward()
-        self._optimizer.step()
+        self._arithmetic.descend(outputs["loss"], self._optimizer)
         self._optimizer.clear_grad()
         self.step += 1
         self._average()
@@ -155,6 +206,7 @@ class Trainer:
             "optimizer": {
                 name: value.numpy() for name, value in self._optimizer.state_dict().items() if hasattr(value, "numpy")
             },
+            "arithmetic": self._arithmetic.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -171,4 +223,5 @@ class Trainer:
         self.layer.set_state_dict({name: paddle.to_tensor(state["model"][name]) for name in own})
         self._averaged = {name: paddle.to_tensor(state["averaged"][name]) for name in own}
         self._optimizer.set_state_dict({name: paddle.to_tensor(v) for name, v in state["optimizer"].items()})
+        self._arithmetic.restore(state.get("arithmetic", {}))
         self.step = int(state["step"])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle.inference as inference
 
-from stages.paddle.runtime.place import on_gpu
+from stages.paddle.runtime.place import gpu_index, on_gpu
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +23,7 @@ class Predictor:
     def __init__(self, program: Path, params: Path, *, threads: int = 1, onednn: bool = False) -> None:
         config = inference.Config(str(program), str(params))
         if on_gpu():
-            config.enable_use_gpu(GPU_MEMORY_MB, 0)
+            config.enable_use_gpu(GPU_MEMORY_MB, gpu_index())
         else:
             config.disable_gpu()
         config.disable_glog_info()

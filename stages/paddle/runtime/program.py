@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 
 from stages.errors import WeightsError
-from stages.paddle.runtime.place import current_place
+from stages.paddle.runtime.place import place_of
 
 EXPORT_HINT = "Export the model again with PaddleDetection's tools/export_model.py."
 _PLUMBING = ("feed", "fetch")
@@ -76,7 +76,7 @@ class Program:
             str(prefix),
             [self.block.var(name) for name in self.feeds],
             [self.block.var(name) for name in self.fetches],
-            paddle.static.Executor(current_place()),
+            paddle.static.Executor(place_of(self.desc, paddle.static.global_scope())),
             program=self.desc,
             clip_extra=True,
         )

@@ -65,8 +65,16 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> LabeledSet:
 class Run(Worker):
     """One finetune worker; its folders stay, so that a second one can go on from the first."""
 
-    def __init__(self, folder: Path, given: FinetuneOptions, inputs: Finetune.Inputs, fresh: bool = False) -> None:
-        super().__init__(folder, "finetune", given, inputs, fresh=fresh)
+    def __init__(
+        self,
+        folder: Path,
+        given: FinetuneOptions,
+        inputs: Finetune.Inputs,
+        fresh: bool = False,
+        device: str = "cpu",
+        gpus: int | None = None,
+    ) -> None:
+        super().__init__(folder, "finetune", given, inputs, fresh=fresh, device=device, gpus=gpus)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -132,6 +140,25 @@ def test_an_interrupted_training_goes_on(how: signal.Signals, train: LabeledSet,
     assert any(f"going on from step {step}" in message for message in second.said("info"))
     assert min(e["done"] for e in second.events if e["event"] == "progress") > step
     assert_same_training(second, whole)
+
+
+@pytest.mark.slow
+def test_a_gpu_is_used_where_there_is_one(train: LabeledSet, whole: Run, tmp_path: Path) -> None:
+    """A stand-in for it, on which Paddle leaves mixed precision out: the training is the same."""
+    run = Run(tmp_path, options(amp=True), Finetune.Inputs(train=train), device="auto", gpus=1)
+    assert run.wait() == 0, run.log_file.read_text()[-2000:]
+    assert json.loads((run.work / "places.json").read_text())["default"] == ["gpu:0"]
+    assert run.said("info") == ["computes on GPU 0: stand-in 0"]
+    assert run.said("warning") == whole.said("warning")
+    assert run.metrics("gpu_memory_gib") == [3.0]
+    assert_same_training(run, whole)
+
+
+@pytest.mark.slow
+def test_mixed_precision_on_the_cpu_is_said_to_do_nothing(train: LabeledSet, tmp_path: Path) -> None:
+    run = Run(tmp_path, options(steps=1, amp=True), Finetune.Inputs(train=train))
+    assert run.wait() == 0
+    assert "finetune.amp=true does nothing here: this training runs on the CPU, in FP32" in run.said("warning")
 
 
 @pytest.mark.slow
