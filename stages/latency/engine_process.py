@@ -22,6 +22,7 @@ from typing import Any
 from stages.artifacts import Engine
 from stages.codec import artifact_from_json, to_json
 from stages.errors import ExitCode, StageCrashed
+from stages.latency.gpu import GpuUsage
 from stages.latency.machine import Usage
 from stages.latency.timed_engine import Setup, open_timed_engine
 from stages.latency.timing import ProgressCallback, Round, Warmup
@@ -124,7 +125,12 @@ class RemoteTask:
             "do": "take", "mode": self.name, "runs": runs, "least": least, "budget": _finite(budget), "first": first,
         }  # fmt: skip
         answer = self._process.ask(request, tell)
-        return Round(answer["samples"], Usage(**answer["usage"]))
+        return Round(answer["samples"], _usage(answer["usage"]))
+
+
+def _usage(given: Mapping[str, Any]) -> Usage:
+    gpu = given.get("gpu")
+    return Usage(**{**given, "gpu": None if gpu is None else GpuUsage(**gpu)})
 
 
 @contextmanager

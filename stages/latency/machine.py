@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.latency.gpu import GpuProbe, GpuUsage
+
 PROC, SYS = Path("/proc"), Path("/sys")
 _PROBE_LOOPS, _PROBE_TRIES = 8_000, 5
 
@@ -30,6 +32,7 @@ class Usage:
         probe_s: shortest time of a fixed piece of work: it grows when the CPU's clock falls.
         energy_j: what the processor packages consumed, everything that ran on them included.
         gpu_energy_j: what the GPU consumed, likewise; ``None`` for an engine that runs on the CPU.
+        gpu: what else the GPU did, likewise.
     """
 
     wall_s: float
@@ -40,6 +43,7 @@ class Usage:
     probe_s: float | None = None
     energy_j: float | None = None
     gpu_energy_j: float | None = None
+    gpu: GpuUsage | None = None
 
 
 Meter = Callable[[], float]
@@ -49,20 +53,30 @@ Meter = Callable[[], float]
 class UsageMeter:
     """Measures `Usage` from ``start`` to ``stop``, with the readings of this process and of some CPUs."""
 
-    def __init__(self, cpus: Sequence[int], proc: Path = PROC, sys: Path = SYS, meter: Meter | None = None) -> None:
-        self._proc, self._sys, self._meter = proc, sys, meter
+    def __init__(
+        self,
+        cpus: Sequence[int],
+        proc: Path = PROC,
+        sys: Path = SYS,
+        meter: Meter | None = None,
+        gpu: GpuProbe | None = None,
+    ) -> None:
+        self._proc, self._sys, self._meter, self._gpu = proc, sys, meter, gpu
         self._cpus = sorted({sibling for cpu in cpus for sibling in siblings(cpu, sys)})
         self._before: tuple[float, float, float | None, float | None, int, float | None, float | None] | None = None
         self._probe = 0.0
 
     def start(self) -> None:
         self._probe = probe()
+        if self._gpu:
+            self._gpu.start()
         self._before = self._read()
 
     def stop(self) -> Usage:
         if self._before is None:
             raise ValueError("the watch was not started")
         before, after = self._before, self._read()
+        gpu = self._gpu.stop() if self._gpu else None  # before its clocks fall
         wall, cpu = after[0] - before[0], after[1] - before[1]
         foreign = None
         if before[2] is not None and after[2] is not None:
@@ -77,6 +91,7 @@ class UsageMeter:
             # A counter that has turned over is no reading.
             None if before[5] is None or after[5] is None or after[5] < before[5] else after[5] - before[5],
             None if before[6] is None or after[6] is None or after[6] < before[6] else after[6] - before[6],
+            gpu,
         )
 
     def _read(self) -> tuple[float, float, float | None, float | None, int, float | None, float | None]:

@@ -21,6 +21,7 @@ from stages.detection.inference import ImageRunner
 from stages.detection.nms import multiclass_nms
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError
+from stages.latency.gpu import gpu_probe
 from stages.latency.machine import UsageMeter, gpu_meter, memory_mb
 from stages.latency.timing import Clock, Task
 from stages.options.accuracy import NmsOptions
@@ -102,9 +103,10 @@ def open_timed_engine(
             raise StageError(
                 "Paddle was imported in the process that times; its threads spoil the timings: report this"
             )
-        meter = gpu_meter() if isinstance(session, GpuSession) else None
+        on_gpu = isinstance(session, GpuSession)
+        meter, probe = (gpu_meter(), gpu_probe()) if on_gpu else (None, None)
         tasks = {
-            mode: Task(mode, run, clock, UsageMeter(setup.cpus, meter=meter) if watched else None)
+            mode: Task(mode, run, clock, UsageMeter(setup.cpus, meter=meter, gpu=probe) if watched else None)
             for mode, run in ((RUNTIME, pair.runtime), (END2END, pair.end2end))
         }
         yield TimedEngine(tasks, cold, pair, before)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.latency import gpu
 from stages.latency.timing import Series
 
 VALID = "valid"
@@ -34,7 +35,8 @@ def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, An
     Returns:
         ``verdict`` (of the median and all that rests on it), ``cells`` (of each percentile), and what they rest on:
         ``foreign_share`` and ``waited_share`` (of the CPU time that was ours to use), ``drift`` (largest difference of
-        two rounds' medians, relative), ``clock_drop`` (ratio), ``involuntary_switches``; ``None`` where unknown.
+        two rounds' medians, relative), ``clock_drop`` (ratio), ``involuntary_switches``, ``gpu`` (see
+        `stages.latency.gpu`); ``None`` where unknown.
     """
     count = series.all().size
     evidence = _evidence(series, max(1, len(cpus)))
@@ -48,6 +50,8 @@ def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, An
         reasons.append(f"throttling (the CPU slowed down by {1 - 1 / evidence['clock_drop']:.0%} at times)")
     if evidence["drift"] is not None and evidence["drift"] > limits.drift:
         reasons.append(f"drift between rounds ({evidence['drift']:.0%})")
+    if evidence["gpu"] is not None:
+        reasons += gpu.reasons(evidence["gpu"], limits.foreign, SLOWER_CLOCK)
     cells = {}
     for name, share in PERCENTILES.items():
         needed = round(BEYOND / (1 - share))
@@ -80,4 +84,5 @@ def _evidence(series: Series, cpus: int) -> dict[str, Any]:
         "involuntary_switches": sum(switches) if switches else None,
         "energy_mj": 1e3 * sum(energy) / runs if energy and len(energy) == len(series.blocks) else None,
         "gpu_energy_mj": 1e3 * sum(gpu_energy) / runs if gpu_energy and len(gpu_energy) == len(series.blocks) else None,
+        "gpu": gpu.evidence(seen) if (seen := [u.gpu for u in usages if u.gpu is not None]) else None,
     }

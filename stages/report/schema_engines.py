@@ -34,6 +34,7 @@ class TimingValidity(TypedDict):
     involuntary_switches: int | None
     energy_mj: float | None
     gpu_energy_mj: float | None
+    gpu: NotRequired[dict[str, object] | None]
 
 
 class Warmup(TypedDict):
