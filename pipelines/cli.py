@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import signal
 import sys
+
+if __name__ == "__main__" and "detpress" not in sys.modules:  # python -m pipelines.cli: begin where `detpress` begins
+    _first = sys.path[0]
+    sys.path.insert(0, __file__.rsplit(os.sep, 2)[0])
+    from detpress import main as _begin
+
+    del sys.path[0]
+    sys.exit(_begin(_first))
+
+import importlib
+import signal
 import textwrap
 from collections.abc import Callable, Sequence
 from importlib import metadata

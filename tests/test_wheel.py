@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
+from tests.poison import NAMES, poison, ran
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +115,7 @@ def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> No
         for p in (ROOT / package).rglob("*")
         if p.suffix in (".py", ".yaml", ".j2", ".css")
     }
-    expected |= {f"{package}/py.typed" for package in TYPED}
+    expected |= {"detpress.py", *(f"{package}/py.typed" for package in TYPED)}
     expected |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "artifacts" / "demo").rglob("*") if p.is_file()}
     names = zipfile.ZipFile(wheel).namelist()
     assert len(names) == len(set(names))
@@ -168,6 +169,11 @@ def test_the_console_script_works_from_the_wheel(environment: Path, tmp_path: Pa
     wrong = run("compress", "modle=x")
     assert wrong.returncode == 2 and "did you mean model?" in wrong.stderr
     assert list(tmp_path.iterdir()) == []
+    foreign = poison(tmp_path / "foreign", *(name for name in NAMES if name != "sitecustomize"))
+    clean["PYTHONPATH"] = str(foreign)
+    assert run("--version").stdout == f"detpress {metadata.version('detpress')}\n"
+    assert ran(foreign) == ""
+    del clean["PYTHONPATH"]
     assert run("doctor").returncode == 2  # no Paddle here, and it says so instead of failing to start
 
 

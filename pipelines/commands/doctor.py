@@ -24,6 +24,7 @@ from pipelines.system import gpu_stack, provenance
 from stages import backends
 from stages.backends.base import Available, version_of
 from stages.errors import ExitCode
+from stages.processes import python
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
@@ -98,6 +99,9 @@ def machine(artifacts: Path) -> list[Check]:
         Check("machine", "python", OK if fits else MISSING, version + ("" if fits else "; 3.10 to 3.12 is needed")),
         Check("machine", "cpu", OK, provenance.hardware()),
     ]
+    if ignored := python.ignored_path():
+        detail = f"{ignored} is not searched for modules; install with pip what is needed from there"
+        checks.append(Check("machine", "PYTHONPATH", WARNING, detail))
     int8 = [name for flag, name in _INT8_FLAGS.items() if flag in _cpu_flags()]
     checks.append(
         Check("machine", "int8 instructions", OK, ", ".join(int8))

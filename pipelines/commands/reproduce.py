@@ -19,6 +19,7 @@ from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.catalog import StageEntry, stage_entry
 from stages.errors import ExitCode, InputError, StoreError
+from stages.processes import python
 
 _SHOWN = 8
 """Changed packages that are named before the rest is counted."""
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if not (options.execute or options.fresh):
         return ExitCode.DONE
     sys.stdout.flush()
-    done = subprocess.run([sys.executable, "-m", "pipelines.cli", *words[1:]], cwd=state.get("folder"), check=False)
+    done = subprocess.run(
+        python.command("pipelines.cli", *words[1:]), cwd=state.get("folder"), env=python.environment(), check=False
+    )
     if done.returncode == 0 and options.fresh:
         return _compare(state, folder.resolve().parents[1], Path(options.fresh).resolve())
     return done.returncode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from pipelines.scheduling import records
 from pipelines.system.redact import redact_text
 from stages.codec import to_json
 from stages.errors import ConfigError, ExitCode, InputError
+from stages.processes import python
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -71,7 +71,7 @@ def _register(config: PipelineConfig, arguments: Sequence[str], *, serve: bool) 
     if problems:
         raise ConfigError(problems)
     artifacts = Path(config.run.artifacts).resolve()
-    started = options.command or [sys.executable, "-m", "pipelines.cli", "retrain"]
+    started = options.command or python.portable("pipelines.cli", "retrain")
     tracking = {**to_json(config.tracking), "folder": str(Path(config.tracking.folder).resolve())}
     spec = Spec(options, [*started, *passed], str(Path.cwd()), str(artifacts), tracking)
     url = store_url(options, artifacts)

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -27,6 +26,7 @@ from pipelines.system.redact import redact_text
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
 from stages.errors import DetpressError, ExitCode, InputError
+from stages.processes import python
 
 START_SECONDS = 120.0  # it takes about 8 on an idle machine
 STOP_SECONDS = 20.0  # and more than 4 to stop
@@ -120,19 +120,19 @@ def _start(
     location = artifact_location(options)
     assert location is not None, "only a server's own store has no location"
     Path(options.folder).mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    command = python.command("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1")
     command += ["--default-artifact-root", location, "--uvicorn-opts", "--log-level warning"]
-    env = telemetry.off(dict(os.environ))
+    env = telemetry.off(python.environment())
     if names is not None:
         command += ["--allowed-hosts", names]
     if who is not None:
         command += ["--app-name", "basic-auth"]
         env |= prepare(Path(options.folder), who)
-    env["MLFLOW_BACKEND_STORE_URI"] = store_uri(options)  # not an argument: a password would show in `ps`
+    env["MLFLOW_BACKEND_STORE_URI"] = _absolute(store_uri(options))  # not an argument: `ps` would show a password
     env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # language model jobs: eight processes nobody needs here
-    env["PYTHONSAFEPATH"] = "1"
     return subprocess.Popen(
         command,
+        cwd=options.folder,  # MLflow's web server searches the current folder for modules
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -140,6 +140,13 @@ def _start(
         text=True,
         start_new_session=True,  # Ctrl-C is ours to pass on, once, to the whole group
     )
+
+
+def _absolute(uri: str) -> str:
+    """The address of a store, whatever folder it is read in."""
+    scheme, separator, path = uri.rpartition(":///") if ":///" in uri else uri.rpartition("file:")
+    is_file = scheme.startswith("sqlite") or "://" not in uri
+    return f"{scheme}{separator}{Path(path).resolve()}" if is_file else uri
 
 
 def _await(process: subprocess.Popen[str], host: str, port: int, log: IO[str]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
+from stages.processes import python
 
 USER, PASSWORD = "DETPRESS_UI_USER", "DETPRESS_UI_PASSWORD"
 MIN_LENGTH = 12  # MLflow's own bound
@@ -77,8 +78,8 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.commands.ui_auth", f"sqlite:///{database.resolve()}"],
-        env={**os.environ, **more, "PYTHONSAFEPATH": "1"},
+        python.command("pipelines.commands.ui_auth", f"sqlite:///{database.resolve()}"),
+        env=python.environment(**more),
         capture_output=True,
         text=True,
         timeout=_SECONDS,

@@ -13,6 +13,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,12 @@ from typing import Any
 
 from pipelines.system import telemetry
 from stages.errors import ExitCode, InputError, StageError, UnavailableError
+from stages.processes import python
 
 LOST = ExitCode.STAGE_FAILED
 """Exit code of a job whose node died more often than it may be started again."""
 _TAIL = 15  # lines of a failed job's log that are shown
 _STORE_BYTES = 80_000_000  # Ray's smallest: nothing large passes through its object store
-_GRACE_SECONDS = 5.0
 
 
 @dataclass
@@ -97,8 +98,11 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
         task = ray.remote(
             num_cpus=options.cpus, num_gpus=options.gpus, resources=options.resources, max_retries=options.retries
         )(run_job)
-        here = str(Path.cwd())
-        pending = {task.remote(mine.module, [*mine.command, *overrides], here): i for i, overrides in enumerate(jobs)}
+        pending = {}
+        for i, overrides in enumerate(jobs):
+            words = ("pipelines.execution.ray_sweep", mine.module, *mine.command, *overrides)
+            ways = [python.command(*words)[1:], python.elsewhere(*words)]
+            pending[task.remote(ways, python.STARTER, str(Path.cwd()), telemetry.off({}))] = i
         _to_stderr(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
@@ -114,13 +118,24 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
     return codes
 
 
-def run_job(module: str, arguments: Sequence[str], folder: str) -> tuple[int, str, str]:
-    """In Ray's worker: one command in ``folder``; returns its exit code and what it printed."""
-    env = telemetry.off(dict(os.environ))
-    # Ray sets this to what a task reserved, which says nothing of how many threads a stage should use.
-    env.pop("OMP_NUM_THREADS", None)
+def run_job(
+    ways: Sequence[Sequence[str]], starter: str, folder: str, switches: Mapping[str, str]
+) -> tuple[int, str, str]:
+    """In Ray's worker: one command in ``folder``; returns its exit code and what it printed.
+
+    It uses the standard library alone, and travels to the worker as code: a worker searches folders of its own, where
+    packages named as ours may lie.
+
+    Args:
+        ways: arguments of the interpreter where ``starter`` is there as here, and where it is not.
+        switches: added to the environment.
+    """
+    env = {**os.environ, **switches, "PYTHONSAFEPATH": "1"}
+    # Ray sets the first to what a task reserved, which says nothing of how many threads a stage should use.
+    for name in ("OMP_NUM_THREADS", "PYTHONPATH"):
+        env.pop(name, None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.execution.ray_sweep", module, *arguments],
+        [sys.executable, *ways[0 if Path(starter).is_file() else 1]],
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -134,7 +149,7 @@ def run_job(module: str, arguments: Sequence[str], folder: str) -> tuple[int, st
     except BaseException:  # Ray stops the task
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
+            process.wait(5.0)
         process.kill()
         raise
     return process.returncode if process.returncode >= 0 else 128 - process.returncode, out, err
@@ -149,6 +164,7 @@ def _ray() -> Any:
         raise UnavailableError(
             "hydra/launcher=ray needs Ray, which is not installed; pip install 'detpress[ray]', or leave it out"
         ) from error
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # see `run_job`
     return ray
 
 
@@ -158,24 +174,37 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
     address = options.address or os.environ.get("RAY_ADDRESS")
     own: Mapping[str, Any] = {"num_cpus": options.local_cpus, "object_store_memory": _STORE_BYTES}
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with tempfile.TemporaryDirectory(prefix="detpress-ray-") as empty:
+        try:
+            with _inside(empty):  # Ray's workers search the folder that it starts in for modules, before all others
+                ray.init(
+                    address=address or "local",
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level="error",
+                    **({} if address else own),
+                )
+        except Exception as error:  # whatever Ray or the network can raise
+            where = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot start here"
+            raise StageError(f"{where}: {error}; see `ray status`, and hydra.launcher.address") from error
+        for number, handler in before.items():  # Ray puts its own in their place, and our exit codes would be lost
+            signal.signal(number, handler)
+        try:
+            _require_room(ray, options)
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """``folder`` as the current one."""
+    before = Path.cwd()
+    os.chdir(folder)
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="error",
-            **({} if address else own),
-        )
-    except Exception as error:  # whatever Ray or the network can raise
-        where = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot start here"
-        raise StageError(f"{where}: {error}; see `ray status`, and hydra.launcher.address") from error
-    for number, handler in before.items():  # Ray puts its own in their place, and our exit codes would be lost
-        signal.signal(number, handler)
-    try:
-        _require_room(ray, options)
         yield
     finally:
-        ray.shutdown()
+        os.chdir(before)
 
 
 def _require_room(ray: Any, options: RayOptions) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipelines.system import telemetry
 from stages.artifacts import Artifact
 from stages.codec import artifact_from_json
 from stages.errors import StageCrashed, StageError
+from stages.processes import python
 from stages.processes.pipes import error_from_json, receive
 
 _GRACE_SECONDS = 3.5  # to write a checkpoint in; a stopped run ends within five seconds as a whole
@@ -50,7 +50,7 @@ def run_worker(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stages.processes.worker", str(path)],
+            python.command("stages.processes.worker", str(path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -89,13 +89,7 @@ def run_worker(
 
 
 def _environment(threads: int) -> dict[str, str]:
-    env = dict(os.environ)
-    telemetry.off(env)
-    # Safe path: a folder named like one of our packages in the user's working directory must not win.
-    env["PYTHONSAFEPATH"] = "1"
-    env["OMP_NUM_THREADS"] = str(threads)
-    env["PYTHONUNBUFFERED"] = "1"
-    return env
+    return telemetry.off(python.environment(OMP_NUM_THREADS=str(threads), PYTHONUNBUFFERED="1"))
 
 
 def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:

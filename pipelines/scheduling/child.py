@@ -14,6 +14,7 @@ import psutil
 
 from pipelines.system import telemetry
 from pipelines.system.locks import INHERITED
+from stages.processes import python
 
 _POLL_SECONDS = 0.1
 
@@ -39,13 +40,13 @@ class Child:
         Raises:
             OSError: the program cannot be started.
         """
-        env = telemetry.off(dict(os.environ))
-        env[INHERITED] = str(lock)
-        env["PYTHONSAFEPATH"] = "1"  # a folder named like one of our packages must not win
-        env["PYTHONUNBUFFERED"] = "1"
+        ours = python.revived(list(command))
+        env = python.outer_environment() if ours is None else python.environment()
+        env |= {INHERITED: str(lock), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+        telemetry.off(env)
         with out.open("wb") as stdout, log.open("wb") as stderr:
             process = subprocess.Popen(
-                list(command),
+                ours or list(command),
                 cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,

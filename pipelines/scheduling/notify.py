@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pipelines.config.options.schedule import NotifyOptions, expand
 from pipelines.system.redact import redact, redact_text
+from stages.processes import python
 
 _TRIES, _PAUSE_SECONDS = 3, 1.0
 
@@ -85,7 +86,14 @@ def _post(options: NotifyOptions, body: bytes) -> None:
 
 def _start(options: NotifyOptions, body: bytes) -> None:
     command = [expand(part) for part in options.command]
-    done = subprocess.run(command, input=body, capture_output=True, timeout=options.timeout, check=False)
+    done = subprocess.run(
+        command,
+        input=body,
+        capture_output=True,
+        timeout=options.timeout,
+        check=False,
+        env=python.outer_environment(),
+    )
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
         raise ValueError(f"exit code {done.returncode}: {last[0][:200]}")

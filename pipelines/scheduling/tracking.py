@@ -1,4 +1,4 @@
-"""What MLflow is told by the scheduler: each tick's outcome, and which runs were killed. ``python -m`` this.
+"""What MLflow is told by the scheduler: each tick's outcome, and which runs were killed.
 
 A process of its own, so that a scheduler that runs for months does not carry MLflow around.
 """
@@ -6,7 +6,6 @@ A process of its own, so that a scheduler that runs for months does not carry ML
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pipelines.runs import history
 from pipelines.system.redact import redact_text
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
+from stages.processes import python
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -47,18 +47,16 @@ def track_tick(entry: Mapping[str, Any], tracking: Mapping[str, Any], folder: Pa
 def _child(request: Mapping[str, Any], folder: Path) -> str:
     if not request["tracking"].get("enabled") and "tick" in request:
         return ""
-    command = [sys.executable, "-m", "pipelines.scheduling.tracking"]
-    env = {**os.environ, "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(
-            command,
+            python.command("pipelines.scheduling.tracking"),
             input=json.dumps(request),
             capture_output=True,
             text=True,
             timeout=_SECONDS,
             check=False,
             cwd=folder,
-            env=env,
+            env=python.environment(),
         )
     except (OSError, subprocess.SubprocessError) as error:
         return redact_text(str(error)).splitlines()[0]

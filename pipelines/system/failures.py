@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stages.errors import DetpressError, ExitCode
+from stages.processes import python
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
@@ -20,6 +21,9 @@ def tell(error: BaseException, *, debug: bool) -> int:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
         _print("error", str(error))
         return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
+        _print("error", reason)
+        return ExitCode.WRONG_INPUT
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {first}{hint}")

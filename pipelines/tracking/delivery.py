@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,20 +18,19 @@ from pipelines.tracking.client import connect
 from pipelines.tracking.spool import Spool
 from pipelines.tracking.writer import MlflowWriter
 from stages.errors import ExitCode
+from stages.processes import python
 
 
 def send_in_background(spool: Path, options: TrackingOptions, log: Path) -> None:
     """Start the process and leave it alone; what it has to say goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    env = telemetry.off(dict(os.environ))
-    env["PYTHONSAFEPATH"] = "1"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.tracking.delivery", str(spool)],
+            python.command("pipelines.tracking.delivery", str(spool)),
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env=env,
+            env=telemetry.off(python.environment()),
             start_new_session=True,  # it outlives the command, and Ctrl-C at the next one is not for it
         )
     # Not an argument: the store's address may hold a password, which `ps` would show.

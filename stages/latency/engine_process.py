@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from stages.latency.machine import Usage
 from stages.latency.timed_engine import Setup, open_timed_engine
 from stages.latency.timing import ProgressCallback, Round, Warmup
 from stages.options.accuracy import NmsOptions
+from stages.processes import python
 from stages.processes.pipes import (
     claim_stdout,
     die_with_parent,
@@ -46,13 +46,12 @@ class EngineProcess:
     def __init__(self, setup: Setup, folder: Path) -> None:
         path = folder / f"{setup.engine.precision}.json"
         path.write_text(json.dumps(to_json(setup)))
-        environment = dict(os.environ, OMP_NUM_THREADS=str(setup.threads), PYTHONSAFEPATH="1")
         self._name = f"{setup.engine.backend} {setup.engine.precision}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stages.latency.engine_process", str(path)],
+            python.command("stages.latency.engine_process", str(path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=python.environment(OMP_NUM_THREADS=str(setup.threads)),
             text=True,
             encoding="utf-8",
         )

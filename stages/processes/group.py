@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.errors import StageError
+from stages.processes import python
 from stages.processes.pipes import receive, send
 
 T = TypeVar("T")
@@ -59,10 +58,10 @@ class ProcessGroup:
             file.write_text(json.dumps(request), encoding="utf-8")
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", module, str(file)],
+                    python.command(module, str(file)),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    env={**os.environ, **own},
+                    env=python.environment(**own),
                     text=True,
                     encoding="utf-8",
                 )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -39,19 +40,24 @@ shade: dark
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """A folder on the path with an installed distribution, and one with its config."""
-    site = tmp_path / "site"
+    """An environment with an installed distribution, beside all that this one has; and a folder with its config.
+
+    On PYTHONPATH it would not be found (`stages.processes.python`).
+    """
+    venv.create(tmp_path / "venv", with_pip=False)
+    (site,) = (tmp_path / "venv" / "lib").glob("python3.*/site-packages")
+    (site / "ours.pth").write_text("".join(f"{path}\n" for path in sys.path if path))
     (site / "theirs-1.0.dist-info").mkdir(parents=True)
     (site / "theirs-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (site / "theirs-1.0.dist-info" / "entry_points.txt").write_text("[detpress.backends]\ntheirs = theirs:Theirs\n")
     (site / "theirs.py").write_text(CODE)
     (tmp_path / "conf" / "backend").mkdir(parents=True)
     (tmp_path / "conf" / "backend" / "theirs.yaml").write_text(YAML)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
 
 def detpress(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
+    command = [str(folder / "venv" / "bin" / "python"), str(ROOT / "detpress.py"), "pipelines.cli", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 

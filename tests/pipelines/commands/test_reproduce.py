@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from pipelines.store.local import Key, Store
 from pipelines.system import provenance
 from stages.artifacts import ExportedModel, Precision, digest_of, hash_files
 from stages.errors import InputError
+from stages.processes import python
 from tests.conftest import ROOT
 from tests.pipelines.stored_runs import remembered
 
@@ -57,14 +57,8 @@ def test_reproduce_runs_it_and_compares_the_weights(
         (again / "run.json").write_text(json.dumps({"stages": other}))
         assert reproduce.main(["r", "--fresh", str(fresh), "--artifacts", str(tmp_path / "a")]) == code
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["same"] is (code == 0)
-    assert told[0] == [
-        sys.executable,
-        "-m",
-        "pipelines.cli",
-        *command.split()[1:],
-        f"run.artifacts={fresh}",
-        "run.store=null",
-    ]
+    words = [*command.split()[1:], f"run.artifacts={fresh}", "run.store=null"]
+    assert told[0] == python.command("pipelines.cli", *words)
 
 
 def test_reproduce_compares_the_model_with_float_blocks_but_not_what_was_timed_for_it(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import IO
@@ -13,11 +12,13 @@ from typing import IO
 import psutil
 import pytest
 
-from pipelines.commands.ui import _post, run_ui
+from pipelines.commands.ui import _absolute, _post, run_ui
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.tracking.observer import MlflowObserver
 from stages.errors import InputError
+from stages.processes import python
 from tests.pipelines.tracking.test_observer import closed_port, tell_small_run
+from tests.poison import poison, ran
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
@@ -36,10 +37,9 @@ def test_the_server_shows_the_runs_and_ends_cleanly(tmp_path: Path, how: signal.
     options = TrackingOptions(folder=str(tmp_path / "mlflow"))
     tell_small_run(MlflowObserver(options), tmp_path, "shown")
     port = closed_port()
-    code = "import sys; from pipelines.commands.ui import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "--artifacts", str(tmp_path), "--port", str(port)]
-    root = Path(__file__).parents[3]
-    ui = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    foreign = poison(tmp_path / "foreign")
+    command = python.command("pipelines.cli", "ui", "--artifacts", str(tmp_path), "--port", str(port))
+    ui = subprocess.Popen(command, cwd=foreign, env=python.environment(), stdout=subprocess.PIPE, text=True)
     assert ui.stdout is not None
     watchdog = threading.Timer(120, ui.kill)
     watchdog.start()
@@ -61,6 +61,7 @@ def test_the_server_shows_the_runs_and_ends_cleanly(tmp_path: Path, how: signal.
         assert ui.wait(30) == 0
         _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
+        assert ran(foreign) == ""
     finally:
         watchdog.cancel()
         if ui.poll() is None:
@@ -82,3 +83,21 @@ def test_a_server_of_someone_else_is_named_and_not_started(capsys: pytest.Captur
     said = capsys.readouterr().out
     assert "http://***@10.0.0.1:5000/#/" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("uri", "absolute"),
+    [
+        ("sqlite:///runs.db", "sqlite:///{here}/runs.db"),
+        ("sqlite:////data/runs.db", "sqlite:////data/runs.db"),
+        ("./mlruns", "{here}/mlruns"),
+        ("file:mlruns", "file:{here}/mlruns"),
+        ("file:///data/mlruns", "file:///data/mlruns"),
+        ("postgresql://user@host/db", "postgresql://user@host/db"),
+    ],
+)
+def test_the_server_finds_a_store_wherever_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, absolute: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _absolute(uri) == absolute.format(here=tmp_path)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,7 +18,9 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution import ray_sweep
 from pipelines.tracking.client import connect
 from stages.errors import InputError, StageError
+from stages.processes import python
 from tests.conftest import ROOT
+from tests.poison import poison, ran
 
 STUB = "tests.pipelines.stub_pipeline"
 
@@ -56,17 +57,19 @@ def kill_a_worker(artifacts: Path, done: list[str]) -> None:
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 def test_a_sweep_of_four_on_two_ray_workers_one_of_which_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
+    foreign = poison(tmp_path / "foreign")
     killed: list[str] = []
     killer = threading.Thread(target=kill_a_worker, args=(tmp_path, killed))
     killer.start()
     driver = subprocess.run(
-        [sys.executable, "-m", STUB, str(tmp_path), "--sweep", "b1", "b2", "b3", "b4"],
-        capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
+        python.command(STUB, str(tmp_path), "--sweep", "b1", "b2", "b3", "b4"),
+        capture_output=True, text=True, timeout=300, check=False, cwd=foreign, env=python.environment(),
     )  # fmt: skip
     killer.join()
     told = [json.loads(line) for line in driver.stdout.splitlines() if line.startswith("{")]
     assert driver.returncode == 0 and told[-1] == {"codes": [0, 0, 0, 0]}, driver.stderr
     assert len(killed) == 1
+    assert ran(foreign) == ""  # neither in Ray's workers nor in the jobs
     assert sorted(parents(tmp_path)) == ["FINISHED"] * 4 + ["KILLED"]
     del told[-1]
     assert sorted(t["texts"]["b"] for t in told) == [f"b{i}+a" for i in range(1, 5)]

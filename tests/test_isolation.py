@@ -1,0 +1,165 @@
+"""No process of ours runs a module that lies on the user's PYTHONPATH or in a folder that it works in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipelines.commands import reproduce
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.execution.ray_sweep import run_job
+from pipelines.execution.worker import run_worker
+from pipelines.scheduling import tracking
+from pipelines.scheduling.child import Child
+from pipelines.tracking.delivery import send_in_background
+from pipelines.tracking.spool import Spool
+from stages.artifacts import Engine, Precision
+from stages.errors import DetpressError
+from stages.latency.engine_process import started
+from stages.latency.timed_engine import Setup
+from stages.options.accuracy import NmsOptions
+from stages.processes import python
+from stages.processes.group import ProcessGroup
+from tests.conftest import ROOT
+from tests.pipelines.scheduling.helpers import wait_for
+from tests.pipelines.stored_runs import remembered
+from tests.poison import NAMES, poison, ran
+from tests.test_safety import calls
+
+FOLDERS = ("pipelines", "stages", "conf", "hydra_plugins")
+SOURCES = [ROOT / "detpress.py", *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+THE_DOOR = "stages/processes/python.py"
+SHOWN = f"detpress {metadata.version('detpress')}\n"
+CONSOLE_SCRIPT = "import sys\nfrom detpress import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = poison(tmp_path / "foreign")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}")
+    return folder
+
+
+def worker(folder: Path) -> None:
+    """A stage that imports NumPy and OpenCV."""
+    for name in ("out", "work"):
+        (folder / name).mkdir()
+    options = {"train": 1, "unlabeled": 1, "val": 1, "size": [64, 64], "seed": 7}
+    request = {"stage": "draw", "options": options, "inputs": {}, "out": str(folder / "out"),
+               "work": str(folder / "work"), "seed": 0, "threads": 1}  # fmt: skip
+    made = run_worker(request, folder=folder, log=folder / "log.txt", on_event=lambda event: None)
+    assert len(made.files) == 5
+
+
+def engine(folder: Path) -> None:
+    """Its backend imports ONNX Runtime, then misses the file."""
+    (folder / "model.onnx").write_bytes(b"no model")
+    files = {"model.onnx": "0"}
+    broken = Engine(root=folder, files=files, backend="onnxruntime", precision=Precision.FP32, main="model.onnx",
+                    input_size=[64, 64], batch=1, scale_factor=False, image_input="i", scale_input="s",
+                    boxes_output="b", scores_output="p")  # fmt: skip
+    with pytest.raises(DetpressError) as told, started([Setup(broken, [], NmsOptions(), 1)], folder):
+        pass
+    assert "not meant" not in str(told.value)
+
+
+def group(folder: Path) -> None:
+    peers = ProcessGroup([{"says": {"ready": 1}}], [{}], folder, "tests.stages.fake_peer")
+    assert peers.hear() == [{"ready": 1}]
+    peers.close()
+
+
+def delivery(folder: Path) -> None:
+    """Imports MLflow, then misses the store."""
+    Spool(folder / "spool.jsonl").close(delivered=False)
+    send_in_background(folder / "spool.jsonl", TrackingOptions(uri="nonsense://x"), folder / "log.txt")
+    told = wait_for(lambda: (folder / "log.txt").read_text(), "it has failed")
+    assert "nonsense" in told
+
+
+def marking(folder: Path) -> None:
+    assert tracking.mark_interrupted(folder, {"enabled": False}, Path.cwd()) == ""
+
+
+def scheduled(folder: Path) -> None:
+    """The stored command of a schedule, as this and as earlier versions keep it."""
+    command = python.portable("pipelines.cli", "--version")
+    with (folder / "lock").open("w") as lock:
+        child = Child.start(command, folder=Path.cwd(), out=folder / "out", log=folder / "log", lock=lock.fileno())
+        wait_for(lambda: child.poll() is not None, "it ends")
+    assert (folder / "out").read_text() == SHOWN, (folder / "log").read_text()
+
+
+def reproduced(folder: Path) -> None:
+    remembered(folder, "r", command="detpress --version", folder=str(Path.cwd()))
+    assert reproduce.main(["r", "--run", "--artifacts", str(folder)]) == 0
+
+
+def ray_job_here(folder: Path) -> None:
+    words = ("pipelines.execution.ray_sweep", "pipelines.cli", "--version")
+    ways = [python.command(*words)[1:], python.elsewhere(*words)]
+    assert run_job(ways, python.STARTER, str(Path.cwd()), {}) == (0, SHOWN, "")
+
+
+@pytest.mark.parametrize(
+    "way", [worker, engine, group, delivery, marking, scheduled, reproduced, ray_job_here], ids=lambda way: way.__name__
+)
+def test_a_process_runs_nothing_of_the_users(foreign: Path, tmp_path: Path, way: Callable[[Path], None]) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    way(folder)
+    assert ran(foreign) == ""
+
+
+@pytest.mark.parametrize("start", ["detpress", "python -m pipelines.cli"])
+@pytest.mark.parametrize("place", ["PYTHONPATH", "the current folder"])
+def test_a_command_runs_nothing_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, place: str
+) -> None:
+    """What a ``sitecustomize`` does in the first process is out of reach: it runs before any code of ours."""
+    folder = poison(tmp_path / "foreign", *(name for name in NAMES if name != "sitecustomize"))
+    script = tmp_path / "bin" / "detpress"
+    script.parent.mkdir()
+    script.write_text(CONSOLE_SCRIPT)
+    command, path = [sys.executable, str(script)], [folder, ROOT]
+    if start != "detpress":
+        # Python itself looks for the module to start: ours has to be the first of its name.
+        command, path = [sys.executable, "-m", "pipelines.cli"], [ROOT, folder]
+        (folder / "pipelines" / "__init__.py").unlink()
+    if place == "the current folder":
+        path.remove(folder)
+        monkeypatch.chdir(folder)
+    else:
+        monkeypatch.chdir(tmp_path)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "NO_COLOR": "1"}
+    arguments = ["plan", "model.random_weights=true", "data=shapes", "tracking=none", "run.artifacts=made"]
+    done = subprocess.run([*command, *arguments], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "stages run" in done.stdout
+    assert ran(folder) == ""
+
+
+def test_python_processes_are_started_in_one_place_only() -> None:
+    """``sys.executable`` and what else starts a Python: only there, so that no process is forgotten."""
+    names = ("sys.executable", "multiprocessing", "concurrent.futures.process", "ProcessPoolExecutor", "os.fork")
+    found = {path.relative_to(ROOT).as_posix() for path in SOURCES for name in names if name in path.read_text("utf-8")}
+    # A job of a cluster is started by Ray's worker, where our modules cannot be imported.
+    assert found == {THE_DOOR, "pipelines/execution/ray_sweep.py"}
+
+
+def test_every_program_that_is_started_gets_an_environment_that_was_thought_about() -> None:
+    silent = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, call in calls(path)
+        if name in ("subprocess.run", "subprocess.Popen", "subprocess.check_output", "subprocess.call")
+        and "env" not in [k.arg for k in call.keywords]
+    }
+    assert silent == {"pipelines/system/provenance.py"}  # git
