@@ -27,7 +27,7 @@ THROUGH = {
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
     "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
     "pipelines/graph/test_blocks": """
-        pipelines.config.auto pipelines.graph.compress pipelines.graph.engines pipelines.graph.user_inputs
+        pipelines.config.auto pipelines.graph.engines pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",

@@ -189,8 +189,17 @@ class Labels:
         """Folder, images and label files of a split that is converted; ``None`` for other layouts."""
         if self._source is None:
             return None
-        part = self._source.splits[self._split(split)]
-        return part.root, part.images, part.labels
+        name = self._split(split)
+        part = self._source.splits[name]
+        return part.root, self._source.opened(name), part.labels
+
+    def opened(self, split: str) -> list[Path]:
+        """The images that a labelled split names and that are read for it, in whatever layout; some may be missing."""
+        if self._source is not None:
+            return self._source.opened(self._split(split))
+        from stages.detection.coco_parts import named_images
+
+        return named_images(Path(self.place(split)), Path(str(getattr(self._data, f"{split}_images"))))
 
     def _split(self, split: str) -> str:
         assert self._source is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
-from pipelines.config.user_data import open_source, source_of
+from pipelines.config.user_data import Labels, open_source, source_of
 from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
@@ -113,7 +113,7 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
         "data",
         images=_images(config, TRAIN if listed else "unlabeled"),
         sample=Setting("compression.images"),
-        listing=_listing(config, config.data.train_images if listed else config.data.unlabeled_images),
+        listing=_labeled_listing(config, TRAIN) if listed else _folder_listing(config),
         **more,
     )
     nodes.append(
@@ -155,7 +155,8 @@ def convert_node(config: PipelineConfig) -> Node:
     from stages.data.collect import listing_digest
 
     kind, root, annotations = source_of(config.data)
-    splits = open_source(config.data).splits.values()
+    source = open_source(config.data)
+    files = [path for split, part in source.splits.items() for path in (*part.labels, *source.opened(split))]
     options, origins = stage_options(
         ConvertOptions,
         config,
@@ -163,7 +164,7 @@ def convert_node(config: PipelineConfig) -> Node:
         kind=Setting("data.kind", kind),
         root=Setting("data.root", root),
         annotations=Setting("data.train_annotations", annotations),
-        listing=listing_digest(*(path for part in splits for path in (*part.labels, *part.images))),
+        listing=listing_digest(*files),
     )
     seeded = config.data.val_fraction is not None
     return Node(id=ids.CONVERT, stage="convert", options=options, origins=origins, seeded=seeded)
@@ -181,7 +182,7 @@ def _labeled(config: PipelineConfig, split: str) -> Node:
             f"data.{split}_annotations", str(annotations) if made else str(Path(annotations).resolve())
         ),
         images=_images(config, split),
-        listing=_listing(config, getattr(config.data, f"{split}_images"), None if made else annotations),
+        listing=_labeled_listing(config, split),
     )
     return Node(
         id=ids.labels(split),
@@ -208,15 +209,25 @@ def _synthetic(config: PipelineConfig) -> Ref | None:
     return Ref(ids.DRAW) if config.data.kind == "shapes" else None
 
 
-def _listing(config: PipelineConfig, folder: str | None, annotations: str | None = None) -> str:
-    """What tells that the user's files changed: names, sizes and times, without reading the images."""
-    if config.data.kind == "shapes" or folder is None:
-        return ""  # drawn images are a stage's result, known by their digests
+def _folder_listing(config: PipelineConfig) -> str:
+    """What tells that unlabeled images changed: names, sizes and times, without reading them."""
     from stages.data.collect import listing_digest
 
-    digest = listing_digest(Path(folder))
-    if annotations is not None:
-        stat = Path(annotations).stat()
+    folder = config.data.unlabeled_images
+    # Drawn images are a stage's result, known by their digests.
+    return "" if config.data.kind == "shapes" or folder is None else listing_digest(Path(folder))
+
+
+def _labeled_listing(config: PipelineConfig, split: str) -> str:
+    """The same of labelled images: those that the labels name, with any ending and in any folder; and the labels."""
+    from stages.data.collect import listing_digest
+
+    data = config.data
+    if data.kind == "shapes":
+        return ""
+    digest = listing_digest(*Labels(data).opened(split))
+    if not converted(data):  # else they are the result of a stage
+        stat = Path(getattr(data, f"{split}_annotations")).stat()
         digest += f"-{stat.st_size}-{stat.st_mtime_ns}"
     return digest
 

@@ -2,7 +2,7 @@
 
 A snapshot is plain data::
 
-    images        split -> {file, relative to its folder: [size, mtime_ns, sha256]}
+    images        split -> {file, relative to its folder if it lies there: [size, mtime_ns, sha256]}
     labels        split -> {"sha256", "classes": [...], "images", "boxes", "boxed": images with a box}
     checkpoint    digest of the model that the config names; null: random weights
     packages      distribution or part of a backend's fingerprint -> version
@@ -53,7 +53,7 @@ def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | 
     images: dict[str, Any] = {}
     for name, (folder, _) in splits.items():
         own = name == "unlabeled" and config.data.unlabeled_images is not None
-        images[name] = _files(*_images_of(name, folder, None if own else files), known.get(name, {}))
+        images[name] = _files(Path(folder), _images_of(name, folder, None if own else files), known.get(name, {}))
     return {
         "images": images,
         "labels": {name: _labels_of(name, Path(labels), files) for name, (_, labels) in splits.items() if labels},
@@ -122,12 +122,11 @@ def _labels_of(split: str, path: Path, files: Labels | None) -> dict[str, Any]:
     return label_summary(path)
 
 
-def _images_of(split: str, folder: str, files: Labels | None) -> tuple[Path, list[Path]]:
-    """Folder and images of a split; of a converted one those that its lists name."""
+def _images_of(split: str, folder: str, files: Labels | None) -> list[Path]:
+    """The images that are read of a split: those that its labels name, or all in its folder if it has none."""
     from stages.detection.images import list_images
 
-    found = files.files(TRAIN if split == "unlabeled" else split) if files is not None else None
-    return (found[0], found[1]) if found is not None else (Path(folder), list_images(Path(folder)))
+    return list_images(Path(folder)) if files is None else files.opened(TRAIN if split == "unlabeled" else split)
 
 
 def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
@@ -143,7 +142,9 @@ def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
 def _files(folder: Path, images: Sequence[Path], known: Mapping[str, Any]) -> dict[str, list[Any]]:
     files: dict[str, list[Any]] = {}
     for path in images:
-        stat, name = path.stat(), path.relative_to(folder).as_posix()
+        if not path.is_file():
+            continue  # the stage that opens it tells
+        stat, name = path.stat(), (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
         old = known.get(name, [None, None, ""])
         same = old[:2] == [stat.st_size, stat.st_mtime_ns]
         files[name] = [stat.st_size, stat.st_mtime_ns, old[2] if same else sha256_of(path)]

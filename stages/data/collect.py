@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,14 +54,16 @@ def check_image(path: Path) -> Checked:
 def listing_digest(*paths: Path) -> str:
     """Digest of names, sizes and modification times of the images under folders, and of single files.
 
-    Cheap enough to be taken at every start; it is part of the keys, so that a changed folder is looked at again.
+    Cheap enough to be taken at every start; it is part of the keys, so that a changed folder is looked at again. It has
+    to be given what is opened: a folder where all its images are (`list_images`), else the files that labels name.
     """
     entries: list[tuple[str, str, int, int]] = []
     for path in paths:
         for file in list_images(path) if path.is_dir() else [path]:
-            if file.is_file():
-                stat = file.stat()
-                entries.append((str(path), str(file), stat.st_size, stat.st_mtime_ns))
+            with suppress(OSError):  # one that is not there; whoever opens it will tell
+                found = file.stat()
+                if S_ISREG(found.st_mode):
+                    entries.append((str(path), str(file), found.st_size, found.st_mtime_ns))
     return digest_of(entries)
 
 

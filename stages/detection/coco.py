@@ -7,7 +7,6 @@ right, counted, and said: boxes without area are dropped, ids that pycocotools c
 from __future__ import annotations
 
 import json
-import mmap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,10 @@ from typing import Any
 
 from stages.detection import coco_values as values
 from stages.detection.classes import listed, match_classes
+from stages.detection.coco_parts import image_file, list_alone
 from stages.errors import DataError
 
 SHOWN = 5  # how many cases an error message shows
-LARGE = 1 << 24  # bytes; a file from this size on is not read whole for its class names
-_CATEGORIES = b'"categories"'
 
 _COCO_NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
@@ -100,32 +98,10 @@ def read_labels(path: Path) -> list[str]:
 def read_categories(path: Path) -> list[dict[str, Any]]:
     """``{"id", "name"}`` of each category of a COCO JSON file, in its order; errors as of `read_labels`.
 
-    A training set's file may have hundreds of megabytes, and every command asks for its names: of a large file only the
-    list of categories is read.
+    Of a large file only the list of categories is read.
     """
-    entries = _categories_alone(path)
+    entries = list_alone(path, "categories")
     return _categories({"categories": entries} if entries is not None else load_coco(path), path, [])
-
-
-def _categories_alone(path: Path) -> list[Any] | None:
-    """The list behind the one ``"categories"`` of a large file; ``None``: read the whole file."""
-    try:
-        if path.stat().st_size < LARGE:
-            return None
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            at = content.rfind(_CATEGORIES)
-            if at < 0 or content.rfind(_CATEGORIES, 0, at) >= 0:
-                return None
-            text = content[at + len(_CATEGORIES) : at + LARGE].decode("utf-8", "ignore")
-    except (OSError, ValueError):
-        return None
-    head, colon, rest = text.partition(":")
-    try:
-        found, _ = json.JSONDecoder().raw_decode(rest.lstrip())
-    except ValueError:
-        return None
-    is_list = isinstance(found, list) and all(isinstance(entry, dict) for entry in found)
-    return found if colon and not head.strip() and is_list else None
 
 
 def read_coco(path: Path) -> CocoSet:
@@ -156,9 +132,8 @@ def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str
     renamed = []
     for image in images:
         name = image["file_name"]
-        slashed = name.replace("\\", "/")
-        if slashed != name and not (root / name).is_file() and (root / slashed).is_file():
-            image["file_name"] = slashed
+        if image_file(root, name) != root / name:
+            image["file_name"] = name.replace("\\", "/")
             renamed.append(name)
     return renamed
 

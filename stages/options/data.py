@@ -65,7 +65,7 @@ class CollectOptions:
     max_unreadable: float = like(DataOptions, "max_unreadable")
     allow_overlap: bool = like(DataOptions, "allow_overlap")
     listing: str = option(
-        "", doc="digest of names, sizes and times under `images`: makes a changed folder a changed key"
+        "", doc="digest of names, sizes and times of what is opened: makes changed files a changed key"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from stages.data.formats.source import TRAIN, VAL, Source, Split
 from stages.detection.coco import CocoSet, check_coco, load_coco, read_coco
+from stages.detection.coco_parts import named_images
 from stages.detection.images import list_images
 from stages.errors import DataError
 
@@ -41,6 +42,10 @@ class CocoSource(Source):
     ) -> CocoSet:
         """The checked file."""
         return self._read(split)
+
+    def opened(self, split: str) -> list[Path]:
+        """Those of the file, whatever else lies in the folder."""
+        return named_images(self._files[split], self.splits[split].root)
 
     def _read(self, split: str) -> CocoSet:
         if split not in self._sets:

@@ -72,6 +72,10 @@ class Source(ABC):
             DataError: what is wrong, with file and line, several at once.
         """
 
+    def opened(self, split: str) -> list[Path]:
+        """The images that labels of the split name, and that are read for it; some may be missing."""
+        return self.splits[split].images
+
     def names(self, split: str) -> list[str]:
         """Class names in the order of class index; errors as of `categories`."""
         return [str(c["name"]) for c in self.categories(split)]

@@ -158,7 +158,7 @@ def test_flags_and_areas_mean_what_they_say(tmp_path: Path) -> None:
 
 
 def test_of_a_large_file_only_the_categories_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.detection.coco.LARGE", 100)
+    monkeypatch.setattr("stages.detection.coco_parts.LARGE", 100)
     monkeypatch.setattr("stages.detection.coco.load_coco", lambda path: pytest.fail("the whole file was read"))
     assert read_labels(write(tmp_path, GOOD)) == ["zebra", "ant", "bee"]
 
@@ -168,7 +168,7 @@ def test_a_large_file_that_is_not_plain_is_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The word stands in it twice: quotes in a name are escaped in JSON, a second key is not."""
-    monkeypatch.setattr("stages.detection.coco.LARGE", 100)
+    monkeypatch.setattr("stages.detection.coco_parts.LARGE", 100)
     content = json.dumps({**changed("categories", 1, name=name), "info": {"categories": [{"id": 1, "name": "no"}]}})
     assert read_labels(write(tmp_path, content)) == ["zebra", name, "bee"]
 
