@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import reproduce
+from pipelines.commands.doctor import machine
+from pipelines.config.options.schedule import NotifyOptions
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.ray_sweep import run_job
 from pipelines.execution.worker import run_worker
 from pipelines.scheduling import tracking
 from pipelines.scheduling.child import Child
+from pipelines.scheduling.notify import notify
+from pipelines.system.failures import tell
 from pipelines.tracking.delivery import send_in_background
 from pipelines.tracking.spool import Spool
 from stages.artifacts import Engine, Precision
@@ -144,6 +148,30 @@ def test_a_command_runs_nothing_of_the_users(
     assert done.returncode == 0, done.stderr
     assert "stages run" in done.stdout
     assert ran(folder) == ""
+
+
+def test_programs_of_the_users_get_their_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv(python.OUTER, "/theirs")  # as in a command that was started anew
+    with (tmp_path / "lock").open("w") as lock:
+        child = Child.start(["sh", "-c", 'echo "$PYTHONPATH"'], folder=tmp_path, out=tmp_path / "out",
+                            log=tmp_path / "log", lock=lock.fileno())  # fmt: skip
+        wait_for(lambda: child.poll() is not None, "it ends")
+    assert (tmp_path / "out").read_text() == "/theirs\n"
+    hook = NotifyOptions(command=["sh", "-c", "test `printenv PYTHONPATH` = /theirs"], outcomes=["failed"])
+    assert notify(hook, {"outcome": "failed"}) == []
+
+
+def test_what_is_ignored_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(python.OUTER, f"{ROOT}{os.pathsep}/theirs")
+    (row,) = [check for check in machine(tmp_path) if check.name == "PYTHONPATH"]
+    assert row.status == "warning" and row.detail.startswith("/theirs is not searched for modules")
+    assert tell(ModuleNotFoundError("No module named 'mine'", name="mine"), debug=False) == 2
+    assert capsys.readouterr().err.startswith("error: mine is not installed; PYTHONPATH is not searched")
+    monkeypatch.setenv(python.OUTER, str(ROOT))
+    assert "PYTHONPATH" not in [check.name for check in machine(tmp_path)]
 
 
 def test_python_processes_are_started_in_one_place_only() -> None:
