@@ -193,6 +193,12 @@ class Labels:
         part = self._source.splits[name]
         return part.root, self._source.opened(name), part.labels
 
+    def all(self) -> list[Path]:
+        """Label files and images of all splits of a set that is converted."""
+        assert self._source is not None
+        splits = self._source.splits.items()
+        return [path for split, part in splits for path in (*part.labels, *self._source.opened(split))]
+
     def opened(self, split: str) -> list[Path]:
         """The images that a labelled split names and that are read for it, in whatever layout; some may be missing."""
         if self._source is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
-from pipelines.config.user_data import Labels, open_source, source_of
+from pipelines.config.user_data import Labels, source_of
 from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
@@ -100,10 +100,11 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
     if config.data.kind == "shapes":
         shapes, origins = stage_options(ShapesOptions, config, "data.shapes")
         nodes.append(Node(id=ids.DRAW, stage="draw", options=shapes, origins=origins))
+    files = Labels(config.data)
     if converted(config.data):
-        nodes.append(convert_node(config))
+        nodes.append(convert_node(config, files))
     if has_labels(config):
-        nodes.append(_labeled(config, VAL))
+        nodes.append(_labeled(config, VAL, files))
     # Without a folder of its own, the compression sees the training images, without their labels.
     listed = converted(config.data) and config.data.unlabeled_images is None
     more = {"annotations": Setting("data.train_annotations", f"{TRAIN}.json")} if listed else {}
@@ -113,7 +114,7 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
         "data",
         images=_images(config, TRAIN if listed else "unlabeled"),
         sample=Setting("compression.images"),
-        listing=_labeled_listing(config, TRAIN) if listed else _folder_listing(config),
+        listing=_labeled_listing(config, TRAIN, files) if listed else _folder_listing(config),
         **more,
     )
     nodes.append(
@@ -150,13 +151,11 @@ def finetune_nodes(config: PipelineConfig, source: Input, *, threads: int) -> li
     ]
 
 
-def convert_node(config: PipelineConfig) -> Node:
+def convert_node(config: PipelineConfig, files: Labels | None = None) -> Node:
     """The conversion of the user's labels; the seed counts where it decides which images are held out."""
     from stages.data.collect import listing_digest
 
     kind, root, annotations = source_of(config.data)
-    source = open_source(config.data)
-    files = [path for split, part in source.splits.items() for path in (*part.labels, *source.opened(split))]
     options, origins = stage_options(
         ConvertOptions,
         config,
@@ -164,13 +163,13 @@ def convert_node(config: PipelineConfig) -> Node:
         kind=Setting("data.kind", kind),
         root=Setting("data.root", root),
         annotations=Setting("data.train_annotations", annotations),
-        listing=listing_digest(*files),
+        listing=listing_digest(*(files or Labels(config.data)).all()),
     )
     seeded = config.data.val_fraction is not None
     return Node(id=ids.CONVERT, stage="convert", options=options, origins=origins, seeded=seeded)
 
 
-def _labeled(config: PipelineConfig, split: str) -> Node:
+def _labeled(config: PipelineConfig, split: str, files: Labels | None = None) -> Node:
     made = config.data.kind == "shapes" or converted(config.data)  # by a stage
     annotations = f"{split}.json" if made else getattr(config.data, f"{split}_annotations")
     validation = Ref(ids.LABELS_VAL) if split == TRAIN and has_labels(config) else None
@@ -182,7 +181,7 @@ def _labeled(config: PipelineConfig, split: str) -> Node:
             f"data.{split}_annotations", str(annotations) if made else str(Path(annotations).resolve())
         ),
         images=_images(config, split),
-        listing=_labeled_listing(config, split),
+        listing=_labeled_listing(config, split, files or Labels(config.data)),
     )
     return Node(
         id=ids.labels(split),
@@ -218,14 +217,14 @@ def _folder_listing(config: PipelineConfig) -> str:
     return "" if config.data.kind == "shapes" or folder is None else listing_digest(Path(folder))
 
 
-def _labeled_listing(config: PipelineConfig, split: str) -> str:
+def _labeled_listing(config: PipelineConfig, split: str, files: Labels) -> str:
     """The same of labelled images: those that the labels name, with any ending and in any folder; and the labels."""
     from stages.data.collect import listing_digest
 
     data = config.data
     if data.kind == "shapes":
         return ""
-    digest = listing_digest(*Labels(data).opened(split))
+    digest = listing_digest(*files.opened(split))
     if not converted(data):  # else they are the result of a stage
         stat = Path(getattr(data, f"{split}_annotations")).stat()
         digest += f"-{stat.st_size}-{stat.st_mtime_ns}"

@@ -57,7 +57,6 @@ def outer_environment(**own: str) -> dict[str, str]:
     listed = env.pop(OUTER, "")
     if listed:
         env.setdefault("PYTHONPATH", listed)
-        env.pop("PYTHONSAFEPATH", None)
     return {**env, **own}
 
 
@@ -80,14 +79,21 @@ def is_exposed(first: str) -> bool:
         first: ``sys.path[0]`` as the interpreter set it: `python -m` puts the current folder there.
     """
     listed = "" if sys.flags.ignore_environment else os.environ.get("PYTHONPATH", "")
-    here = os.path.realpath(".")
-    return bool(_foreign(listed) or (os.path.realpath(first or ".") == here and _foreign(here)))
+    try:
+        here = os.getcwd()  # noqa: PTH109 (see above)
+    except FileNotFoundError:
+        here = ""  # it was removed, and has no modules
+    in_it = bool(here) and os.path.realpath(first or ".") == os.path.realpath(here)
+    return bool(_foreign(listed) or (in_it and _foreign(here)))
 
 
 def replace_process(module: str, arguments: list[str]) -> None:
     """Go on as ``module`` in this process, isolated; it does not return."""
+    env = environment()
+    if "PYTHONSAFEPATH" not in os.environ:  # programs of the user's get what is in the environment then
+        del env["PYTHONSAFEPATH"]
     sys.stdout.flush()
-    os.execve(sys.executable, command(module, *arguments), environment())
+    os.execve(sys.executable, command(module, *arguments), env)
 
 
 def _foreign(listed: str) -> list[str]:

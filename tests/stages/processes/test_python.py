@@ -77,6 +77,16 @@ def test_what_a_process_is_exposed_to(
     assert python.is_exposed(first) is exposed
 
 
+def test_a_folder_that_was_removed_has_no_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "gone").rmdir()
+    assert not python.is_exposed("/venv/bin") and not python.is_exposed("")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    assert python.is_exposed("/venv/bin")
+
+
 def test_a_command_that_was_kept_is_started_in_the_way_of_today() -> None:
     kept = python.portable("pipelines.cli", "retrain", "seed=1")
     assert kept == [sys.executable, "-m", "pipelines.cli", "retrain", "seed=1"]
