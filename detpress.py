@@ -61,6 +61,8 @@ def _own_packages_first() -> None:
 
 
 if __name__ == "__main__":
+    if __spec__ is not None:  # python -m detpress
+        sys.exit(main())
     if sys.path and os.path.realpath(sys.path[0]) == os.path.realpath(ROOT):
         del sys.path[0]  # the folder of the program, where Python puts it
     start()
