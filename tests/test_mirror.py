@@ -17,6 +17,7 @@ THROUGH = {
     "pipelines/commands/test_runs": "pipelines.runs.history",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
+    "pipelines/config/test_literal": "pipelines.config.quoting",
     "pipelines/config/test_schema": """
         pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
         pipelines.config.options.registry pipelines.config.options.retrain pipelines.config.options.run

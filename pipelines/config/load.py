@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.config.inputs import check_inputs
 from pipelines.config.keys import Problem, close_to, compare, suggestion
+from pipelines.config.quoting import escaped
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import resolve
 from pipelines.config.values import check_values
@@ -44,7 +45,8 @@ def reload(file: Path, overrides: Sequence[str]) -> PipelineConfig:
     Raises:
         ConfigError: with every problem.
     """
-    config = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    written = OmegaConf.create(escaped(OmegaConf.to_container(OmegaConf.load(file))))
+    config = OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides)))
     assert isinstance(config, DictConfig)
     loaded, problems = examine(config, inputs=False)
     problems += check_values(loaded)
@@ -67,7 +69,7 @@ def examine(
     chosen = tree.pop("backend", {}) or {}
     good, found = compare(tree, PipelineConfig)
     problems += found
-    merged = OmegaConf.merge(OmegaConf.structured(PipelineConfig), good)
+    merged = OmegaConf.merge(OmegaConf.structured(PipelineConfig), escaped(good))
     loaded = cast(PipelineConfig, OmegaConf.to_object(merged))
     if isinstance(chosen, Mapping):
         for name, options in chosen.items():
