@@ -55,9 +55,10 @@ THROUGH = {
         pipelines.retraining.head_to_head pipelines.retraining.reasons pipelines.retraining.state
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
     """,
+    "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
         pipelines.system.process_identity pipelines.tracking.client pipelines.tracking.datasets
-        pipelines.tracking.delivery pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
+        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy

@@ -152,10 +152,12 @@ def open_run(
         observers = default_observers(config)
     run = Run(info, Observers(observers), digest, versions=provenance.versions())
     run.observer.add(_StateWriter(run))
+    told: list[str] = []
     with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
+            told = _tell_warnings(run)
             for line in described(config.data):
                 Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
             yield run
@@ -166,7 +168,7 @@ def open_run(
             run.observer.run_finished(status, {"error": str(stop)}, None)
             raise
         finally:
-            _tell_warnings(run)
+            _tell_warnings(run, told)
 
 
 @contextlib.contextmanager
@@ -215,8 +217,14 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_warnings(run: Run) -> None:
-    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it)."""
+def _tell_warnings(run: Run, told: Sequence[str] = ()) -> list[str]:
+    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it).
+
+    Args:
+        told: what was told before.
+    """
     console = Console(stderr=True, highlight=False)
-    for message in run.observer.warnings:
+    warnings = [message for message in run.observer.warnings if message not in told]
+    for message in warnings:
         console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+    return warnings

@@ -74,7 +74,7 @@ def main() -> int:
     if "mark" in request:
         history.mark_killed(Path(request["mark"]))
         if options.enabled:
-            _sweep(options)
+            _tidy(options, Path(request["mark"]))
         return ExitCode.DONE
     from pipelines.tracking.client import connect
 
@@ -82,12 +82,13 @@ def main() -> int:
     return ExitCode.DONE
 
 
-def _sweep(options: TrackingOptions) -> None:
-    from pipelines.tracking.client import connect, store_uri, sweep
+def _tidy(options: TrackingOptions, artifacts: Path) -> None:
+    from pipelines.tracking.client import connect, store_uri
+    from pipelines.tracking.earlier import tidy
 
     local = store_uri(options).removeprefix("sqlite:///")
     if local == store_uri(options) or Path(local).is_file():  # else nothing was ever tracked there
-        sweep(connect(options))
+        tidy(connect(options), options, artifacts / "runs", told=True)
 
 
 def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, Any]) -> None:
