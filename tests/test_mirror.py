@@ -57,7 +57,7 @@ THROUGH = {
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
-        pipelines.system.process_identity pipelines.tracking.client pipelines.tracking.datasets
+        pipelines.system.process_identity pipelines.tracking.datasets
         pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """

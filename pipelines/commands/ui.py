@@ -23,8 +23,9 @@ from typing import IO, Any
 from pipelines.commands.ui_auth import PASSWORD, USER, Login, login, prepare
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
+from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
-from pipelines.tracking.client import artifact_location, store_uri
+from pipelines.tracking.client import artifact_location, connect, half_database, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
 from stages.errors import DetpressError, ExitCode, InputError
 
@@ -80,6 +81,7 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
             "at least 12 characters, or leave --host out and use a tunnel (ssh -L)"
         )
     _require_free(host, port)
+    _require_database(options)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, _interruptible():
         process = _start(options, host, port, log, who=who, names=names)
         try:
@@ -180,6 +182,15 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _require_database(options: TrackingOptions) -> None:
+    """MLflow's server would make a missing database in its place, and leave half of it if it is stopped meanwhile."""
+    if text := half_database(options):
+        print(f"note: {text}", file=sys.stderr, flush=True)
+    path = sqlite_file(store_uri(options))
+    if path is not None and not path.exists():
+        connect(options)
 
 
 def _require_free(host: str, port: int) -> None:

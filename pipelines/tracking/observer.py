@@ -8,6 +8,7 @@ it ends, or else by the next run that reaches the store.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -20,7 +21,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.events import RunInfo, StageInfo
 from pipelines.system.process_identity import this_process
 from pipelines.system.redact import redact, redact_text
-from pipelines.tracking.client import connect, store_uri
+from pipelines.tracking.client import connect, half_database, store_uri
 from pipelines.tracking.delivery import send_in_background
 from pipelines.tracking.earlier import one_line, send, tidy, untold
 from pipelines.tracking.spool import Spool
@@ -73,6 +74,9 @@ class MlflowObserver:
         self._resumed_from = run.resumed_from
         self._spool = Spool(run.run_dir / "tracking.jsonl")
         self.warnings += untold(run.run_dir.parent, self._store)
+        with contextlib.suppress(OSError):  # it is told when the database is opened
+            if text := half_database(self._options):
+                self.warnings.append(text)
         self._put("run_started", run=_plain(run), process=this_process(), store=self._store)
         self._thread.start()
 
