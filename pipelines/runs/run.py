@@ -47,6 +47,8 @@ class Run:
     results: Results = field(default_factory=Results)
     versions: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+    ended: bool = False
+    """How it ended is recorded: nothing that happens afterwards changes that."""
     _clock: float = field(default_factory=time.monotonic)
     """Durations are not read off the wall clock, which may be set during a run."""
 
@@ -65,6 +67,17 @@ class Run:
             "python": platform.python_version(),
             "versions": dict(self.versions),
         }
+
+    def finish(self, status: str, summary: Mapping[str, Any], report_dir: Path | None = None) -> None:
+        """Record the end of the run and tell its observers; what is printed of it comes afterwards.
+
+        Args:
+            summary: plain data for people, e.g. the content of the report.
+            report_dir: the folder of the report.
+        """
+        self.save_state(status)
+        self.ended = True
+        self.observer.run_finished(status, summary, report_dir)
 
     def save_state(self, status: str) -> None:
         """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
@@ -162,6 +175,8 @@ def open_run(
                 Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
             yield run
         except BaseException as stop:
+            if run.ended:
+                raise
             status = "FAILED" if isinstance(stop, Exception) else "KILLED"
             with contextlib.suppress(OSError):  # a full disk must not hide why the run ended
                 run.save_state(status)
