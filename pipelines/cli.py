@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pipelines.system import telemetry
 from pipelines.system.failures import tell
 from pipelines.system.output import lossy
+from pipelines.system.user import named
 from stages.errors import ExitCode, InputError
 
 WIDTH = 80
@@ -97,7 +98,7 @@ def help_text() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    telemetry.off(os.environ)
+    named(telemetry.off(os.environ))
     words = list(sys.argv[1:] if arguments is None else arguments)
     with lossy() as streams:
         return streams.exit_code(_main(words), shows=not words or words[0] in _SHOWS or words[0] not in COMMANDS)

@@ -39,7 +39,7 @@ THROUGH = {
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
     "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
     "pipelines/scheduling/test_tick": """
-        pipelines.scheduling.child pipelines.scheduling.notify pipelines.scheduling.records
+        pipelines.scheduling.child pipelines.scheduling.records
         pipelines.scheduling.tracking pipelines.system.locks
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",

@@ -78,7 +78,7 @@ def examine(
             loaded.backend[str(name)] = value
     else:
         problems.append(Problem("backend", f"{chosen!r} does not fit; name the backends, e.g. backend=[onnxruntime]"))
-    _expand_home(loaded)
+    problems += _expand_home(loaded)
     loaded.data.name = loaded.data.name or (Path(loaded.data.root).name if loaded.data.root else loaded.data.kind)
     if inputs:
         wrong = {problem.key for problem in problems}
@@ -133,10 +133,16 @@ def _backend(name: str, options: Any) -> tuple[Any, list[Problem]]:
     return kind(**good), problems
 
 
-def _expand_home(config: PipelineConfig) -> None:
+def _expand_home(config: PipelineConfig) -> list[Problem]:
+    problems = []
     for section, names in _PATHS.items():
         part = getattr(config, section)
         for name in names:
             value = getattr(part, name)
             if isinstance(value, str) and value.startswith("~"):
-                setattr(part, name, str(Path(value).expanduser()))
+                try:
+                    setattr(part, name, str(Path(value).expanduser()))
+                except RuntimeError:  # a user without an entry and without HOME, or there is no ~NAME
+                    text = f"{value.split('/')[0]} is nobody's home folder here; write the path out"
+                    problems.append(Problem(f"{section}.{name}", text))
+    return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pipelines.retraining.journal import Outcome, run_and_record
 
 def refused(arguments: Sequence[str], error: Exception, *, debug: bool) -> tuple[int, Path]:
     """Tell ``error`` and write it down under the folder that ``arguments`` name, else the usual one."""
-    artifacts = Path(given(arguments, "run.artifacts") or "artifacts").expanduser().resolve()
+    artifacts = Path(os.path.expanduser(given(arguments, "run.artifacts") or "artifacts")).resolve()  # noqa: PTH111
 
     def work(outcome: Outcome) -> None:
         raise error

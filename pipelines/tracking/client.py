@@ -14,6 +14,7 @@ from pipelines.system.database import ensure, locked, set_aside, sqlite_file, un
 from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
 from pipelines.system.slug import quoted
+from pipelines.system.user import named
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -39,7 +40,7 @@ def connect(options: TrackingOptions) -> MlflowClient:
 
     A local database is whole when this returns.
     """
-    telemetry.off(os.environ)
+    named(telemetry.off(os.environ))
     # MLflow's own defaults would let a dead server hold a run for minutes; what the user has set stays.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(options.timeout))))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
