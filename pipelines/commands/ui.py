@@ -25,6 +25,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
+from pipelines.system.slug import matching
 from pipelines.tracking.client import artifact_location, connect, half_database, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
 from stages.errors import DetpressError, ExitCode, InputError
@@ -100,7 +101,8 @@ def link(host: str, port: int, who: Login | None = None) -> str:
     base = f"http://{_browser_host(host)}:{port}"
     experiments = _post(base, "experiments/search", {"max_results": 1000}, who).get("experiments", [])
     ids = [e["experiment_id"] for e in experiments]
-    newest = {"filter": "tags.node = 'pipeline'", "order_by": ["attributes.start_time DESC"], "max_results": 1}
+    wanted = matching({"tags.node": "pipeline"})
+    newest = {"filter": wanted, "order_by": ["attributes.start_time DESC"], "max_results": 1}
     runs = _post(base, "runs/search", {"experiment_ids": ids, **newest}, who).get("runs", [])
     if not runs:
         return f"{base}/#/experiments?{MODE}"

@@ -43,3 +43,16 @@ def named(env: Env) -> Env:
     if home() is None:
         env["HOME"] = "/"
     return env
+
+
+def writable_home(env: Env, instead: Path) -> Env:
+    """Let the home in ``env`` be ``instead``, a new folder, if the user's cannot be written: Paddle writes there.
+
+    Downloads are kept where they would have been, or that is an error of its own.
+    """
+    mine = home()
+    if mine is None or not os.access(mine, os.W_OK):
+        instead.mkdir(parents=True, exist_ok=True)
+        env["HOME"] = str(instead)
+        env.setdefault("DETPRESS_CACHE", str((mine or Path("/")) / ".cache" / "detpress"))
+    return env

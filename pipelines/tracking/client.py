@@ -13,7 +13,7 @@ from pipelines.system import telemetry
 from pipelines.system.database import ensure, locked, set_aside, sqlite_file, unsynced
 from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
-from pipelines.system.slug import quoted
+from pipelines.system.slug import matching
 from pipelines.system.user import named
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def sweep(client: MlflowClient) -> None:
     Of a process of another machine, the lock in the run's folder tells, if that folder is shared with this one.
     """
     experiments = [e.experiment_id for e in client.search_experiments()]
-    running = list(client.search_runs(experiments, "attributes.status = 'RUNNING'"))
+    running = list(client.search_runs(experiments, matching({"attributes.status": "RUNNING"})))
     gone = {run.info.run_id for run in running if is_gone(run.data.tags) or _over(run.data.tags.get("run_dir"))}
     for run in running:
         if run.info.run_id in gone or run.data.tags.get("mlflow.parentRunId") in gone:
@@ -104,5 +104,6 @@ def _over(run_dir: str | None) -> bool:
 def link_successor(client: MlflowClient, interrupted: str, successor: str) -> None:
     """Let the interrupted run (by its ``run_id``) name the one that continued it."""
     experiments = [e.experiment_id for e in client.search_experiments()]
-    for run in client.search_runs(experiments, f"tags.run_id = {quoted(interrupted)} and tags.node = 'pipeline'"):
+    wanted = matching({"tags.run_id": interrupted, "tags.node": "pipeline"})
+    for run in client.search_runs(experiments, wanted):
         client.set_tag(run.info.run_id, "continued_by", successor)

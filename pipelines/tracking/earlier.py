@@ -82,4 +82,4 @@ def tidy(
 def one_line(error: BaseException) -> str:
     """An error in a line, without secrets."""
     text = redact_text(str(error)).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text[:300]}"
+    return f"{type(error).__name__}: {text[:300].rstrip('.')}"

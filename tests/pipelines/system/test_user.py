@@ -93,6 +93,17 @@ def test_a_tilde_without_a_home_is_a_problem_of_its_key(nobody: None, monkeypatc
     assert _expand_home(config) == [] and config.data.root == "/home/anna/photos"
 
 
+def test_a_worker_has_a_home_that_it_can_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user.writable_home({"HOME": "x"}, tmp_path / "new") == {"HOME": "x"} and not (tmp_path / "new").exists()
+    monkeypatch.setenv("HOME", "/proc/none")
+    made = user.writable_home({"HOME": "/proc/none"}, tmp_path / "new")
+    assert made == {"HOME": str(tmp_path / "new"), "DETPRESS_CACHE": "/proc/none/.cache/detpress"}
+    assert (tmp_path / "new").is_dir()
+    made = user.writable_home({"DETPRESS_CACHE": "/kept"}, tmp_path / "new")
+    assert made["DETPRESS_CACHE"] == "/kept"
+
+
 def unprivileged() -> list[str]:
     """A command line that starts another as a user without a name, or the test is skipped."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
@@ -139,3 +150,4 @@ def test_tracking_and_schedules_work_under_a_number(foreign: Path, home: str | N
     }  # fmt: skip
     assert "warning" not in done.stderr
     assert not (folder / "~").exists()
+    assert not any(folder.glob("artifacts/store/*/*/home"))
