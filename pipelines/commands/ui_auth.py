@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.system.database import ensure, set_aside
+from pipelines.system.database import ensure, set_aside, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
 
@@ -64,11 +64,12 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
     database = folder / "users.db"
     if text := set_aside(database, _whole):
         print(f"note: {text}", file=sys.stderr, flush=True)
+    uri = sqlite_url(database.resolve()).replace("%", "%%")  # as such files have it
     settings = folder / "users.ini"  # no secret in it
     settings.write_text(
         "[mlflow]\n"
         "default_permission = READ\n"
-        f"database_uri = sqlite:///{database.resolve()}\n"
+        f"database_uri = {uri}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     more = {
@@ -104,7 +105,7 @@ def _write_user(database: Path) -> None:
 
     name, password = os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
     store = SqlAlchemyStore()
-    store.init_db(f"sqlite:///{database}")
+    store.init_db(sqlite_url(database))
     if store.has_user(name):
         store.update_user(name, password=password, is_admin=True)
     else:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from pipelines.config.cron import trigger_of
 from pipelines.config.options.schedule import NotifyOptions, ScheduleOptions, expand
-from pipelines.system.database import ensure, sqlite_file
+from pipelines.system.database import ensure, sqlite_file, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import InputError, StoreError
 
@@ -63,7 +63,7 @@ class Spec:
 def store_url(options: ScheduleOptions, artifacts: Path) -> str:
     """The URL of the job store. Raises InputError if a variable that it names is not set."""
     if options.store is None:
-        return f"sqlite:///{artifacts.resolve() / 'schedule' / 'jobs.db'}"
+        return sqlite_url(artifacts.resolve() / "schedule" / "jobs.db")
     try:
         return expand(options.store)
     except KeyError as error:
@@ -177,7 +177,7 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
 
 
 def _make(path: Path) -> None:
-    made = SQLAlchemyJobStore(f"sqlite:///{path}", tablename=TABLE)
+    made = SQLAlchemyJobStore(sqlite_url(path), tablename=TABLE)
     made.jobs_t.create(made.engine, True)
     made.engine.dispose()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.runs import history
+from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
@@ -86,8 +87,8 @@ def _tidy(options: TrackingOptions, artifacts: Path) -> None:
     from pipelines.tracking.client import connect, store_uri
     from pipelines.tracking.earlier import tidy
 
-    local = store_uri(options).removeprefix("sqlite:///")
-    if local == store_uri(options) or Path(local).is_file():  # else nothing was ever tracked there
+    local = sqlite_file(store_uri(options))
+    if local is None or local.is_file():  # else nothing was ever tracked there
         tidy(connect(options), options, artifacts / "runs", told=True)
 
 

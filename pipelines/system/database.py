@@ -17,19 +17,44 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.system.locks import exclusive, try_exclusive
+from stages.errors import InputError
 
 Whole = Callable[[sqlite3.Connection, set[str]], bool]
 """Whether a database, given also the names of its tables, came to the end of its making."""
 
+_MEANS_SOMETHING = set("?%")
 _BESIDE = ("", "-journal", "-wal", "-shm")
 """A journal belongs to the file whose name it bears: left behind, SQLite would roll it back into the next one."""
 _PATIENCE = 1.0  # seconds for a database that somebody writes to; it is whole then
 
 
+def sqlite_url(path: Path) -> str:
+    """The URL of a file, for SQLAlchemy, in whose URLs ``?`` and ``%`` mean something.
+
+    Raises:
+        InputError: this SQLAlchemy cannot open such a file.
+    """
+    plain = f"sqlite:///{path}"
+    if not _MEANS_SOMETHING & set(plain):
+        return plain
+    from sqlalchemy.engine import make_url
+
+    for url in (plain, "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")):  # it depends on its version
+        if make_url(url).database == str(path):
+            return url
+    raise InputError(f"a database cannot be kept in {path.parent}; choose a folder without ? and % in its name")
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL; ``None`` for a database elsewhere."""
     file = url.removeprefix("sqlite:///")
-    return Path(file) if file != url and file not in ("", ":memory:") else None
+    if file == url or file in ("", ":memory:"):
+        return None
+    if _MEANS_SOMETHING & set(url):
+        from sqlalchemy.engine import make_url
+
+        file = make_url(url).database or file
+    return Path(file)
 
 
 def ensure(path: Path, make: Callable[[Path], object], whole: Whole, *, mode: int = 0o666) -> None:

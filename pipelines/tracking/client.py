@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
-from pipelines.system.database import ensure, locked, set_aside, sqlite_file, unsynced
+from pipelines.system.database import ensure, locked, set_aside, sqlite_file, sqlite_url, unsynced
 from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
 from pipelines.system.slug import matching
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def store_uri(options: TrackingOptions) -> str:
     """The tracking URI: the one that was given, or SQLite in the local folder."""
-    return options.uri or f"sqlite:///{Path(options.folder).resolve() / 'mlflow.db'}"
+    return options.uri or sqlite_url(Path(options.folder).resolve() / "mlflow.db")
 
 
 def artifact_location(options: TrackingOptions) -> str | None:
@@ -73,7 +73,7 @@ def _make(path: Path, artifacts: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with unsynced(path):
-        SqlAlchemyStore(f"sqlite:///{path}", artifacts).engine.dispose()
+        SqlAlchemyStore(sqlite_url(path), artifacts).engine.dispose()
 
 
 def _whole(connection: sqlite3.Connection, tables: set[str]) -> bool:

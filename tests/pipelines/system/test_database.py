@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from pipelines.system.database import ensure, locked, set_aside, sqlite_file, unsynced
+from pipelines.system.database import ensure, locked, set_aside, sqlite_file, sqlite_url, unsynced
+from stages.errors import InputError
 
 
 def whole(connection: sqlite3.Connection, tables: set[str]) -> bool:
@@ -115,6 +116,23 @@ def test_only_the_new_file_is_not_synced(tmp_path: Path) -> None:
                 found[path] = connection.execute(text("PRAGMA synchronous")).scalar()
             engine.dispose()
     assert found == {new: 0, other: 2}
+
+
+@pytest.mark.parametrize("name", ["a b#(1)数据", "a?b=c", "a%20b", "%3F?%25"])
+def test_a_database_may_lie_in_any_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "a.db"
+    path.parent.mkdir()
+    try:
+        url = sqlite_url(path)
+    except InputError as error:
+        assert "without ? and %" in str(error) and "?" in name
+        return
+    assert sqlite_file(url) == path
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE first (x)"))
+    engine.dispose()
+    assert tables(path) == ["first"] and [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_the_file_of_a_url() -> None:
