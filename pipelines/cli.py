@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 from pipelines.system import telemetry
 from pipelines.system.failures import tell
+from pipelines.system.output import lossy
+from pipelines.system.user import named
 from stages.errors import ExitCode, InputError
 
 WIDTH = 80
@@ -67,6 +69,9 @@ COMMANDS: dict[str, Command] = {
     )
 }  # fmt: skip
 
+_SHOWS = frozenset({"plan", "champion", "runs", "report", "compare", "trend", "verify", "predict", "doctor"})
+"""Commands that are there for their output; how the others ended does not change where it cannot be written."""
+
 _HEAD = """\
 detpress: an FP32 PP-YOLOE and a folder of unlabeled images in, a measured INT8
 detector out.
@@ -102,8 +107,13 @@ def help_text() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
-    telemetry.off(os.environ)
+    named(telemetry.off(os.environ))
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with lossy() as streams:
+        return streams.exit_code(_main(words), shows=not words or words[0] in _SHOWS or words[0] not in COMMANDS)
+
+
+def _main(words: list[str]) -> int:
     debug = "--debug" in words
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
@@ -114,10 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stop.code == ExitCode.TERMINATED:
             return _stopped(signal.SIGTERM)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BrokenPipeError:
-        # The reader of our output has left (`detpress report latest | head`); the rest has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except Exception as error:
         return tell(error, debug=debug)
     finally:

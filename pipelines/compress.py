@@ -43,8 +43,8 @@ def run_compress(
         code = exit_code(run.results, report, require_all=config.run.require_all_backends)
         status = run_status(code)
         candidate = register.candidate(config, run, runner) if registers and status == FINISHED else None
-        run.observer.run_finished(status, report, path.parent)
-        print_tables(report)
+        run.finish(status, report, path.parent)
+    print_tables(report)
     if candidate is not None:  # now that MLflow has the whole run
         register.register(config, register.registry_of(config), run, candidate, model)
     return Outcome(code, path)

@@ -38,11 +38,10 @@ def run_finetune(
     with open_run(config, pipeline="finetune", command=command, observers=observers) as run:
         runner_for(config, run).run(nodes, run.results)
         stop_on_failure(run)
-        run.save_state(FINISHED)
         checkpoint = run.results.artifacts[ids.FINETUNE]
         assert isinstance(checkpoint, Checkpoint)
         target = Path(out) if out else run.info.run_dir / checkpoint.weights
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(checkpoint.path(checkpoint.weights), target)
-        run.observer.run_finished(FINISHED, {"checkpoint": str(target)}, None)
+        run.finish(FINISHED, {"checkpoint": str(target)})
     return Outcome(ExitCode.DONE, target)

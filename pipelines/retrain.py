@@ -20,6 +20,7 @@ from pipelines.retraining.challenge import Verdict, challenge
 from pipelines.retraining.journal import Outcome, run_and_record, to_stderr
 from pipelines.retraining.reasons import look, no_reason, reasons
 from pipelines.retraining.snapshot import describe
+from pipelines.tracking.delivery import send_earlier
 from stages.champion import promotion
 from stages.errors import ConfigError, ExitCode
 
@@ -60,6 +61,8 @@ def _retrain(
     state, current = look(config)
     changes = reasons(config, state, current, champion)
     if not changes:
+        for problem in send_earlier(Path(config.run.artifacts).resolve() / "runs", config.tracking):
+            to_stderr(f"warning: {problem}")
         outcome.end(journal.UNCHANGED, no_reason(state), ExitCode.UNCHANGED)
         return
     to_stderr(f"retraining: {describe(changes)}")

@@ -42,11 +42,10 @@ def run_sensitivity(
     with open_run(config, pipeline="sensitivity", command=command, observers=observers) as run:
         runner_for(config, run).run(nodes, run.results)
         stop_on_failure(run)
-        run.save_state(FINISHED)
         analysis = run.results.artifacts[ids.SENSITIVITY]
         for name in FILES:
             copy_file(analysis.path(name), run.info.run_dir / name)
         content: SensitivityContent = json.loads(analysis.path(CONTENT).read_text(encoding="utf-8"))
-        run.observer.run_finished(FINISHED, content, None)
-        print_sensitivity(content)
+        run.finish(FINISHED, content)
+    print_sensitivity(content)
     return Outcome(ExitCode.DONE, run.info.run_dir / CONTENT)

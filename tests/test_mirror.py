@@ -17,6 +17,7 @@ THROUGH = {
     "pipelines/commands/test_runs": "pipelines.runs.history",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
+    "pipelines/config/test_literal": "pipelines.config.quoting",
     "pipelines/config/test_schema": """
         pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
         pipelines.config.options.registry pipelines.config.options.retrain pipelines.config.options.run
@@ -38,7 +39,7 @@ THROUGH = {
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
     "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
     "pipelines/scheduling/test_tick": """
-        pipelines.scheduling.child pipelines.scheduling.notify pipelines.scheduling.records
+        pipelines.scheduling.child pipelines.scheduling.records
         pipelines.scheduling.tracking pipelines.system.locks
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
@@ -54,9 +55,10 @@ THROUGH = {
         pipelines.retraining.head_to_head pipelines.retraining.reasons pipelines.retraining.state
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
     """,
+    "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
-        pipelines.system.process_identity pipelines.tracking.client pipelines.tracking.datasets
-        pipelines.tracking.delivery pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
+        pipelines.system.process_identity pipelines.tracking.datasets
+        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,33 @@ def test_archives_are_unpacked_in_the_one_place_that_checks_them() -> None:
         if name.rpartition(".")[2] in ("extractall", "extract", "unpack_archive")
     }
     assert found <= {"stages/bundle/contents.py"}
+
+
+def test_filters_of_mlflow_are_written_in_the_one_place_that_quotes_their_values() -> None:
+    fields = r"\b(?:tags?|attributes?|params?|metrics?)\.[\w.`]+\s*(?:=|!=|<|>|i?like\b)"
+    field = re.compile(rf"{fields}|(?<![\w.])name\s*=\s*['\"{{]", re.IGNORECASE)
+    found = []
+    for path in SOURCES:
+        if path == ROOT / "pipelines/system/slug.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            texts = [node] if isinstance(node, ast.JoinedStr) else []
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts = [node]
+            found += [f"{path.relative_to(ROOT)}:{t.lineno}" for t in texts if field.search(ast.unparse(t)[1:])]
+        for name, call in calls(path):
+            given = [k.value for k in call.keywords if k.arg == "filter_string"]
+            asked = name.rpartition(".")[2]
+            if asked in ("search_model_versions", "search_registered_models"):
+                given += call.args[:1]
+            elif asked in ("search_runs", "search_logged_models", "search_traces"):
+                given += call.args[1:2]
+            found += [
+                f"{path.relative_to(ROOT)}:{call.lineno} {ast.unparse(value)}"
+                for value in given
+                if not ast.unparse(value).startswith("matching(") and ast.unparse(value) != "wanted"
+            ]
+    assert found == []
 
 
 def test_what_listens_names_an_interface_and_by_default_this_machine() -> None:

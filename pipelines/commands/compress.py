@@ -21,6 +21,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
             from pipelines.commands import unchanged
 
             if (report := unchanged.repeated(config)) is not None:
+                from pipelines.tracking.delivery import send_earlier
+
+                for problem in send_earlier(report.parents[1], config.tracking):
+                    print(f"warning: {problem}", file=sys.stderr)
                 print(f"nothing changed since {report.parent.name}", file=sys.stderr)
                 return hydra_command.finish(ExitCode.UNCHANGED, report)
         from pipelines.compress import run_compress

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from pipelines.config import resolvers, schema
 from pipelines.config.check import check_command
 from pipelines.config.compose import CONFIG_MODULE, VERSION_BASE, Command, group_choices
+from pipelines.config.literal import as_typed
 from pipelines.config.load import load
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
@@ -65,6 +66,7 @@ def run(
     flags = _parse(name, arguments)
     if flags.topic:
         return _explain(flags.topic, debug=debug)
+    flags.overrides = as_typed(flags.overrides, multirun=flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides)
     command = Command(
         overrides=flags.overrides,
         multirun=flags.multirun,

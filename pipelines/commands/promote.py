@@ -88,18 +88,16 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         if not options.force:
             champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
             evidence = judge(config, run, runner, folder.name, champion_engine)
-        run.save_state("FINISHED")
         summary = {"promotion": evidence or {"passed": True, "gates": []}}
-        run.observer.run_finished("FINISHED", summary, run.info.run_dir)
+        run.finish("FINISHED", summary, run.info.run_dir)
     version = register.register(config, registry, run, candidate, _checkpoint(config), run_id=folder.name)
     if evidence is None:
         return _force(registry, version)
-    to_stderr(promotion.verdict(evidence))
     if evidence["passed"]:
         registry.promote(version, over=champion.number if champion else None)
-        to_stderr(f"{registry.name}: version {version.number} is the champion")
-    else:
-        to_stderr(f"{registry.name}: version {version.number} stays the challenger")
+    to_stderr(promotion.verdict(evidence))
+    becomes = "is the champion" if evidence["passed"] else "stays the challenger"
+    to_stderr(f"{registry.name}: version {version.number} {becomes}")
     print(run.info.run_dir / "promotion.json")
     return ExitCode.DONE if evidence["passed"] else ExitCode.GATE_FAILED
 

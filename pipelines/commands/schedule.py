@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.config.schema import PipelineConfig
 from pipelines.scheduling import records
+from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
 from stages.codec import to_json
 from stages.errors import ConfigError, ExitCode, InputError
@@ -88,7 +89,8 @@ def _register(config: PipelineConfig, arguments: Sequence[str], *, serve: bool) 
 
 def lock_folder(url: str, artifacts: Path) -> Path:
     """Where the locks of a store are: beside its file, or under the artifacts if it is on a server."""
-    return Path(url.removeprefix("sqlite:///")).parent if url.startswith("sqlite:///") else records.root(artifacts)
+    file = sqlite_file(url)
+    return records.root(artifacts) if file is None else file.parent
 
 
 def put(store: JobStore, folder: Path, spec: Spec) -> str:
@@ -143,7 +145,7 @@ def _stored(name: str, arguments: Sequence[str]) -> int:
     artifacts = Path(options.artifacts).resolve()
     url = store_url(ScheduleOptions(store=options.store), artifacts)
     folder = lock_folder(url, artifacts)
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+    if (file := sqlite_file(url)) is not None and not file.is_file():
         raise InputError(f"there are no schedules in {folder}; make one with `detpress schedule schedule.cron=...`")
     if name == "serve":
         from pipelines.scheduling.serving import Service

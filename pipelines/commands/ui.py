@@ -22,8 +22,10 @@ from typing import IO, Any
 from pipelines.commands.ui_auth import PASSWORD, USER, Login, login, prepare
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
+from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
-from pipelines.tracking.client import artifact_location, store_uri
+from pipelines.system.slug import matching
+from pipelines.tracking.client import artifact_location, connect, half_database, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.processes import python
@@ -80,6 +82,7 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
             "at least 12 characters, or leave --host out and use a tunnel (ssh -L)"
         )
     _require_free(host, port)
+    _require_database(options)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, _interruptible():
         process = _start(options, host, port, log, who=who, names=names)
         try:
@@ -98,7 +101,8 @@ def link(host: str, port: int, who: Login | None = None) -> str:
     base = f"http://{_browser_host(host)}:{port}"
     experiments = _post(base, "experiments/search", {"max_results": 1000}, who).get("experiments", [])
     ids = [e["experiment_id"] for e in experiments]
-    newest = {"filter": "tags.node = 'pipeline'", "order_by": ["attributes.start_time DESC"], "max_results": 1}
+    wanted = matching({"tags.node": "pipeline"})
+    newest = {"filter": wanted, "order_by": ["attributes.start_time DESC"], "max_results": 1}
     runs = _post(base, "runs/search", {"experiment_ids": ids, **newest}, who).get("runs", [])
     if not runs:
         return f"{base}/#/experiments?{MODE}"
@@ -187,6 +191,15 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _require_database(options: TrackingOptions) -> None:
+    """MLflow's server would make a missing database in its place, and leave half of it if it is stopped meanwhile."""
+    if text := half_database(options):
+        print(f"note: {text}", file=sys.stderr, flush=True)
+    path = sqlite_file(store_uri(options))
+    if path is not None and not path.exists():
+        connect(options)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -7,15 +7,16 @@ imports MLflow's server. MLflow itself sets a password only when the user is mad
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.system.database import ensure, set_aside, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.processes import python
@@ -62,13 +63,14 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     database = folder / "users.db"
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(database, os.O_CREAT | os.O_EXCL, 0o600))
+    if text := set_aside(database, _whole):
+        print(f"note: {text}", file=sys.stderr, flush=True)
+    uri = sqlite_url(database.resolve()).replace("%", "%%")  # as such files have it
     settings = folder / "users.ini"  # no secret in it
     settings.write_text(
         "[mlflow]\n"
         "default_permission = READ\n"
-        f"database_uri = sqlite:///{database.resolve()}\n"
+        f"database_uri = {uri}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     more = {
@@ -78,7 +80,7 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
     }
     done = subprocess.run(
-        python.command("pipelines.commands.ui_auth", f"sqlite:///{database.resolve()}"),
+        python.command("pipelines.commands.ui_auth", str(database.resolve())),
         env=python.environment(**more),
         capture_output=True,
         text=True,
@@ -93,16 +95,27 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
 
 def main() -> int:
     """Let the database have the user with the password of now, as administrator."""
+    database = Path(sys.argv[1])
+    ensure(database, _write_user, _whole, mode=0o600)
+    _write_user(database)
+    return ExitCode.DONE
+
+
+def _write_user(database: Path) -> None:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     name, password = os.environ["MLFLOW_AUTH_ADMIN_USERNAME"], os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
     store = SqlAlchemyStore()
-    store.init_db(sys.argv[1])
+    store.init_db(sqlite_url(database))
     if store.has_user(name):
         store.update_user(name, password=password, is_admin=True)
     else:
         store.create_user(name, password, is_admin=True)
-    return ExitCode.DONE
+    store.engine.dispose()
+
+
+def _whole(connection: sqlite3.Connection, tables: set[str]) -> bool:
+    return "users" in tables and connection.execute("SELECT id FROM users").fetchone() is not None
 
 
 if __name__ == "__main__":

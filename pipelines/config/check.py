@@ -6,6 +6,7 @@ the result is compared with the dataclasses key by key; what Hydra itself would 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from hydra.errors import HydraException
 
 from pipelines.config.compose import Command, compose_what_works, group_choices, hydra_for, no_schema, origin
 from pipelines.config.keys import Problem, close_to, leaf_paths, suggestion, unknown_key
+from pipelines.config.literal import is_option, is_text, is_texts
 from pipelines.config.load import examine
+from pipelines.config.quoting import hydra_quoted
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stated import contradictions, read_stated
 from stages.errors import ConfigError, WeightsError
@@ -30,6 +33,8 @@ MAX_VARIANTS = 32
 @dataclass
 class _Found:
     problems: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Keys whose value could not be read: they are given all the same, and nothing more is said of them."""
 
     def add(self, *texts: str) -> None:
         for text in texts:
@@ -75,16 +80,43 @@ def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Overr
         try:
             override = parser.parse_override(text)
         except HydraException as error:
-            hint = "; write $HOME for ~" if "=~" in text else ""
-            found.add(f"{text}: this is no valid override ({str(error).strip().splitlines()[0]}){hint}")
+            reason = str(error).strip().splitlines()[0]
+            hint = "; write $HOME for ~" if "=~" in text else _how_to_quote(text, "; ")
+            found.add(f"{text}: this is no valid override ({reason}){hint}")
+            usable += _stand_in(text, parser, found)
             continue
         if override.is_sweep_override() and not multirun:
-            found.add(f"{text}: this stands for several runs; add -m to run each, or put the value in quotes")
+            found.add(
+                f"{text}: this stands for several runs; add -m to run each, or "
+                f"{_how_to_quote(text) or 'put the value in quotes'}"
+            )
+            usable += _stand_in(text, parser, found)
         elif problem := _choice_problem(override, loader):
             found.add(problem)
         else:
             usable.append(override)
     return usable
+
+
+def _how_to_quote(text: str, before: str = "") -> str:
+    """How the value of an override is written for Hydra and for the shell; nothing where it cannot be text."""
+    key, _, value = text.partition("=")
+    name = key.lstrip("+")
+    if not name or (is_option(name) and not (is_text(name) or is_texts(name))):
+        return ""
+    if is_texts(name):
+        written = f"{key}=['FIRST','SECOND']"
+        return f"{before}quote each item for Hydra, and all of it for the shell: {shlex.quote(written)}"
+    quotes = '"' if '"' not in value and "\\" not in value else ""
+    written = f"{key}={quotes}{value}{quotes}" if quotes else f"{key}={hydra_quoted(value, interpolates=True)}"
+    return f"{before}quote the value for Hydra, and all of it for the shell: {shlex.quote(written)}"
+
+
+def _stand_in(text: str, parser: OverridesParser, found: _Found) -> list[Override]:
+    """For an override of a text option that could not be read: the option is given, whatever it says."""
+    key, _, value = text.partition("=")
+    found.refused.append(key.lstrip("+"))
+    return [parser.parse_override(f"{key}={hydra_quoted(value)}")] if is_text(key.lstrip("+")) else []
 
 
 def _choice_problem(override: Override, loader: ConfigLoader) -> str | None:
@@ -154,6 +186,8 @@ def _examine_variant(
     if inputs and loaded.model.inference_dir is not None and not problems:
         problems += _against_the_export(command, loaded, typed, composed.kept)
     for problem in problems:
+        if any(f"{problem.key}.".startswith(f"{key}.") for key in found.refused):
+            continue
         mine = any(_overlap(key, problem.key) for key in typed)
         found.add(f"{problem}{'' if mine else origin(command, composed.kept, problem.key)}")
     return loaded

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipelines.config.quoting import escaped
 from stages.options.check import Problem
 from stages.options.suggest import close_to, suggestion
 from stages.options.types import described, field_types
@@ -79,7 +80,8 @@ def compare(
 def _converted(cls: type, values: Mapping[str, Any]) -> dict[str, Any] | None:
     """``values`` as OmegaConf turns them into the types of ``cls``; ``None`` if it refuses."""
     try:
-        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(cls), values))
+        # No value of a plain tree is an interpolation any more, whatever it looks like.
+        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(cls), escaped(values)), resolve=True)
     except (OmegaConfBaseException, ValueError):
         return None
     return {name: merged[name] for name in values}  # type: ignore[call-overload,index]

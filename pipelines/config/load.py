@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipelines.config.inputs import check_inputs
 from pipelines.config.keys import Problem, close_to, compare, suggestion
+from pipelines.config.quoting import escaped
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import resolve
 from pipelines.config.values import check_values
@@ -44,7 +45,8 @@ def reload(file: Path, overrides: Sequence[str]) -> PipelineConfig:
     Raises:
         ConfigError: with every problem.
     """
-    config = OmegaConf.merge(OmegaConf.load(file), OmegaConf.from_dotlist(list(overrides)))
+    written = OmegaConf.create(escaped(OmegaConf.to_container(OmegaConf.load(file))))
+    config = OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides)))
     assert isinstance(config, DictConfig)
     loaded, problems = examine(config, inputs=False)
     problems += check_values(loaded)
@@ -67,7 +69,7 @@ def examine(
     chosen = tree.pop("backend", {}) or {}
     good, found = compare(tree, PipelineConfig)
     problems += found
-    merged = OmegaConf.merge(OmegaConf.structured(PipelineConfig), good)
+    merged = OmegaConf.merge(OmegaConf.structured(PipelineConfig), escaped(good))
     loaded = cast(PipelineConfig, OmegaConf.to_object(merged))
     if isinstance(chosen, Mapping):
         for name, options in chosen.items():
@@ -76,7 +78,7 @@ def examine(
             loaded.backend[str(name)] = value
     else:
         problems.append(Problem("backend", f"{chosen!r} does not fit; name the backends, e.g. backend=[onnxruntime]"))
-    _expand_home(loaded)
+    problems += _expand_home(loaded)
     loaded.data.name = loaded.data.name or (Path(loaded.data.root).name if loaded.data.root else loaded.data.kind)
     if inputs:
         wrong = {problem.key for problem in problems}
@@ -131,10 +133,16 @@ def _backend(name: str, options: Any) -> tuple[Any, list[Problem]]:
     return kind(**good), problems
 
 
-def _expand_home(config: PipelineConfig) -> None:
+def _expand_home(config: PipelineConfig) -> list[Problem]:
+    problems = []
     for section, names in _PATHS.items():
         part = getattr(config, section)
         for name in names:
             value = getattr(part, name)
             if isinstance(value, str) and value.startswith("~"):
-                setattr(part, name, str(Path(value).expanduser()))
+                try:
+                    setattr(part, name, str(Path(value).expanduser()))
+                except RuntimeError:  # a user without an entry and without HOME, or there is no ~NAME
+                    text = f"{value.split('/')[0]} is nobody's home folder here; write the path out"
+                    problems.append(Problem(f"{section}.{name}", text))
+    return problems

@@ -93,6 +93,10 @@ def page() -> str:
         "`detpress compress --help KEY` prints the same, e.g. `--help compression.temperature`, `--help compression`.",
         "This page is made by `make docs`.",
         "",
+        "A text is taken as it is typed (`data.root=/x/My photos (1)`), once the shell has taken off its own quotes.",
+        "Only commas, `null`, quotes, backslashes and `${...}` have a meaning of their own, unless a file or folder is",
+        "called that: quote those for Hydra inside of the shell's quotes (`'data.name=\"a,b\"'`).",
+        "",
         "`null` means that nothing is set, and every option whose type says so takes it. Numbers have to be finite.",
     ]
     for section in sections(foreign=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.system import telemetry
+from pipelines.system.user import writable_home
 from stages.artifacts import Artifact
 from stages.codec import artifact_from_json
 from stages.errors import StageCrashed, StageError
@@ -21,6 +23,7 @@ from stages.processes.pipes import error_from_json, receive
 
 _GRACE_SECONDS = 3.5  # to write a checkpoint in; a stopped run ends within five seconds as a whole
 _LOG_TAIL = 12
+_HOME = "home"
 
 
 def run_worker(
@@ -54,7 +57,7 @@ def run_worker(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=_environment(int(request["threads"])),
+            env=writable_home(_environment(int(request["threads"])), folder / _HOME),
             start_new_session=True,  # Ctrl-C reaches the orchestrator alone, which then ends its workers in order
             text=True,
             encoding="utf-8",
@@ -76,6 +79,7 @@ def run_worker(
             watchdog.cancel()
             _end(process)
             process.stdout.close()
+    shutil.rmtree(folder / _HOME, ignore_errors=True)  # no part of the result
     if last.get("event") == "result" and code == 0:
         return artifact_from_json(last["artifact"])
     if last.get("event") == "error":

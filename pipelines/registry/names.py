@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.system.slug import findable
 
 
 def model_name(config: PipelineConfig) -> str:
-    """``registry.name``, or ``MODEL-DATA-BACKEND``, without the characters that MLflow refuses."""
+    """``registry.name``, or ``MODEL-DATA-BACKEND``, without what MLflow refuses or cannot look for."""
     given = config.registry.name or f"{config.model.name}-{config.data.name or config.data.kind}-{backend_of(config)}"
-    return given.replace("/", "_").replace(":", "_")
+    return findable(given.replace("/", "_").replace(":", "_"))
 
 
 def backend_of(config: PipelineConfig) -> str:

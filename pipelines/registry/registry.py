@@ -20,7 +20,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.registry.moves import PROMOTE, ROLLBACK, Move, effective, predecessor
 from pipelines.system.locks import signed
 from pipelines.system.redact import redact_text
-from pipelines.system.slug import quoted
+from pipelines.system.slug import matching
 from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
 from stages.errors import InputError, StoreError
@@ -85,7 +85,7 @@ class Registry:
     def versions(self) -> list[Version]:
         """Newest first."""
         with mlflow_errors(self.uri):
-            versions = self.client.search_model_versions(f"name = {quoted(self.name)}", max_results=1000)
+            versions = self.client.search_model_versions(matching({"name": self.name}), max_results=1000)
         return sorted(map(_version, versions), key=lambda v: int(v.number), reverse=True)
 
     def moves(self) -> list[Move]:
@@ -199,7 +199,7 @@ class Registry:
 
     def _logged(self, run_id: str, node: str) -> tuple[Run, LoggedModel]:
         experiments = [e.experiment_id for e in self.client.search_experiments()]
-        runs = self.client.search_runs(experiments, f"tags.run_id = {quoted(run_id)} and tags.node = 'pipeline'")
+        runs = self.client.search_runs(experiments, matching({"tags.run_id": run_id, "tags.node": "pipeline"}))
         model = find(self.client, runs[0].info.experiment_id, run_id, node) if runs else None
         if model is None:
             raise StoreError(
@@ -237,7 +237,7 @@ class Registry:
 def names(tracking: TrackingOptions) -> list[str]:
     """The registered models that detpress made."""
     with mlflow_errors(store_uri(tracking)):
-        models = connect(tracking).search_registered_models("tags.made_by = 'detpress'")
+        models = connect(tracking).search_registered_models(matching({"tags.made_by": "detpress"}))
         return sorted(str(model.name) for model in models)
 
 

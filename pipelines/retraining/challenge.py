@@ -92,11 +92,11 @@ def challenge(
         _require_agreement(config, content)
         write_trend(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
         if champion_engine is not None and _same_engine(config, run, champion_engine):
-            run.observer.run_finished("FINISHED", content, path.parent)
+            run.finish("FINISHED", content, path.parent)
             return Verdict(None, None)
         candidate = register.candidate(config, run, runner)
         evidence = judge(config, run, runner, run.info.run_id, champion_engine)
-        run.observer.run_finished("FINISHED", content, path.parent)
+        run.finish("FINISHED", content, path.parent)
     return Verdict(register.register(config, registry, run, candidate, model), evidence)
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.system.failures import tell
+from pipelines.system.failures import code_of, tell
 from pipelines.system.files import write_text
 from pipelines.system.locks import signed
 from pipelines.system.redact import redact, redact_text
@@ -120,10 +120,11 @@ def run_and_record(
     log, line = Journal(artifacts), shlex.join(redact(list(command)))
     with signed(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
         outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=line, started=log.begin(line))
+        failed: Exception | None = None
         try:
             work(outcome)
         except Exception as error:
-            code = tell(error, debug=debug)
+            failed, code = error, code_of(error)
             reason = redact_text(str(error).strip() or type(error).__name__)
             outcome.end(REFUSED if code == ExitCode.WRONG_INPUT else FAILED, reason, code)
         except BaseException as stop:
@@ -131,9 +132,12 @@ def run_and_record(
             outcome.end(INTERRUPTED, "it was stopped; the same command continues from what it had finished", code)
             print(log.write(outcome), flush=True)
             raise
-        else:
+        path = log.write(outcome)  # before anything is printed, which may take for ever
+        if failed is None:
             to_stderr(f"{outcome.outcome}: {outcome.reason}")
-        return outcome.exit_code, log.write(outcome)
+        else:
+            tell(failed, debug=debug)
+        return outcome.exit_code, path
 
 
 def to_stderr(text: str) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.config.literal import given
 from pipelines.retraining.journal import Outcome, run_and_record
-
-_KEY = "run.artifacts="
 
 
 def refused(arguments: Sequence[str], error: Exception, *, debug: bool) -> tuple[int, Path]:
     """Tell ``error`` and write it down under the folder that ``arguments`` name, else the usual one."""
-    named = [argument.removeprefix(_KEY) for argument in arguments if argument.startswith(_KEY)]
-    artifacts = Path(named[-1] if named else "artifacts").expanduser().resolve()
+    artifacts = Path(os.path.expanduser(given(arguments, "run.artifacts") or "artifacts")).resolve()  # noqa: PTH111
 
     def work(outcome: Outcome) -> None:
         raise error

@@ -16,6 +16,7 @@ from pipelines.runs.tables import stdout_console
 from pipelines.store.local import Store
 from pipelines.system.run_lock import LOCK, is_alive
 from pipelines.system.units import size
+from pipelines.tracking.spool import NAME as SPOOL
 
 
 @dataclass
@@ -41,6 +42,7 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
     folders = history.folders(artifacts)
     live = [folder for folder in folders if is_alive(folder)]
     kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
+    unsent = {folder.name for folder in folders if (folder / SPOOL).exists()}
     used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
     # A live run records what it made only after it made it.
     begun = min(((folder / LOCK).stat().st_mtime for folder in live), default=float("inf"))
@@ -58,7 +60,7 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
     for folder in sorted((store.entries / ".tmp").glob("*/")):
         unused.temporary[folder.name] = folder_size(folder)
     if runs:
-        unused.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}
+        unused.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept | unsent}
     return unused
 
 

@@ -47,6 +47,8 @@ class Run:
     results: Results = field(default_factory=Results)
     versions: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+    ended: bool = False
+    """How it ended is recorded: nothing that happens afterwards changes that."""
     _clock: float = field(default_factory=time.monotonic)
     """Durations are not read off the wall clock, which may be set during a run."""
 
@@ -65,6 +67,17 @@ class Run:
             "python": platform.python_version(),
             "versions": dict(self.versions),
         }
+
+    def finish(self, status: str, summary: Mapping[str, Any], report_dir: Path | None = None) -> None:
+        """Record the end of the run and tell its observers; what is printed of it comes afterwards.
+
+        Args:
+            summary: plain data for people, e.g. the content of the report.
+            report_dir: the folder of the report.
+        """
+        self.save_state(status)
+        self.ended = True
+        self.observer.run_finished(status, summary, report_dir)
 
     def save_state(self, status: str) -> None:
         """Write ``run.json``: what ran, from where, and how each stage ended (``RUNNING``: so far)."""
@@ -152,21 +165,25 @@ def open_run(
         observers = default_observers(config)
     run = Run(info, Observers(observers), digest, versions=provenance.versions())
     run.observer.add(_StateWriter(run))
+    told: list[str] = []
     with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
+            told = _tell_warnings(run)
             for line in described(config.data):
                 Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
             yield run
         except BaseException as stop:
+            if run.ended:
+                raise
             status = "FAILED" if isinstance(stop, Exception) else "KILLED"
             with contextlib.suppress(OSError):  # a full disk must not hide why the run ended
                 run.save_state(status)
             run.observer.run_finished(status, {"error": str(stop)}, None)
             raise
         finally:
-            _tell_warnings(run)
+            _tell_warnings(run, told)
 
 
 @contextlib.contextmanager
@@ -215,8 +232,14 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_warnings(run: Run) -> None:
-    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it)."""
+def _tell_warnings(run: Run, told: Sequence[str] = ()) -> list[str]:
+    """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it).
+
+    Args:
+        told: what was told before.
+    """
     console = Console(stderr=True, highlight=False)
-    for message in run.observer.warnings:
+    warnings = [message for message in run.observer.warnings if message not in told]
+    for message in warnings:
         console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+    return warnings

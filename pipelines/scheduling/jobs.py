@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,6 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from pipelines.config.cron import trigger_of
 from pipelines.config.options.schedule import NotifyOptions, ScheduleOptions, expand
+from pipelines.system.database import ensure, sqlite_file, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import InputError, StoreError
 
@@ -63,7 +63,7 @@ class Spec:
 def store_url(options: ScheduleOptions, artifacts: Path) -> str:
     """The URL of the job store. Raises InputError if a variable that it names is not set."""
     if options.store is None:
-        return f"sqlite:///{artifacts.resolve() / 'schedule' / 'jobs.db'}"
+        return sqlite_url(artifacts.resolve() / "schedule" / "jobs.db")
     try:
         return expand(options.store)
     except KeyError as error:
@@ -81,14 +81,16 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
             StoreError: the database cannot be reached.
         """
         self._run = run or _nothing
-        if url.startswith("sqlite:///"):
-            path = Path(url.removeprefix("sqlite:///"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):  # it names commands that will be run: not for others
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
         try:
+            if path := sqlite_file(url):  # it names commands that will be run: not for others
+                ensure(path, _make, lambda connection, tables: bool(tables), mode=0o600)
             super().__init__(url, tablename=TABLE)
             self.jobs_t.create(self.engine, True)
+        except OSError as error:
+            raise StoreError(
+                f"the job store {redact_text(url)} cannot be written: {error.strerror}; set schedule.store, or "
+                "run.artifacts=FOLDER to a folder that is writable"
+            ) from error
         except ModuleNotFoundError as error:
             raise InputError(
                 f"schedule.store: {redact_text(url)} needs the Python package {error.name}; for PostgreSQL: "
@@ -172,6 +174,12 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
         job.func = self._run  # told by this process, never by the database
         job._scheduler, job._jobstore_alias = self._scheduler, self._alias
         return job
+
+
+def _make(path: Path) -> None:
+    made = SQLAlchemyJobStore(sqlite_url(path), tablename=TABLE)
+    made.jobs_t.create(made.engine, True)
+    made.engine.dispose()
 
 
 def _row(job: Job) -> dict[str, Any]:

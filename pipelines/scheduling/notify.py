@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -39,7 +41,7 @@ def notify(options: NotifyOptions, entry: Mapping[str, Any]) -> list[str]:
                 tell(options, body)
             except KeyError as error:
                 problems.append(f"schedule.notify: the environment variable {error.args[0]} is not set; nobody is told")
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
+            except Exception as error:  # an answer may be anything, and what a tick did is not undone by it
                 problems.append(f"schedule.notify: {_what(tell)} failed: {_without_url(options, error)}")
     return problems
 
@@ -50,7 +52,7 @@ def _what(tell: Any) -> str:
 
 def _without_url(options: NotifyOptions, error: Exception) -> str:
     """The error in a line, without the URL: a webhook's path is often its password."""
-    text = redact_text(str(error)).splitlines()[0] if str(error) else type(error).__name__
+    text = _plain(redact_text(str(error))) or type(error).__name__
     if options.webhook:
         try:
             url = expand(options.webhook)
@@ -60,7 +62,37 @@ def _without_url(options: NotifyOptions, error: Exception) -> str:
     return text
 
 
+def _plain(text: str) -> str:
+    """The first line of what another said, short and without what moves a terminal's cursor."""
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return "".join(c if c.isprintable() else "?" for c in line)[:200]
+
+
 def _post(options: NotifyOptions, body: bytes) -> None:
+    """Send it within a time: an answer may come byte by byte, and each is in time for a socket.
+
+    Raises:
+        Exception: whatever became of it.
+    """
+    result: list[Exception | None] = []
+
+    def work() -> None:
+        try:
+            _send(options, body)
+            result.append(None)
+        except Exception as error:
+            result.append(error)
+
+    thread = threading.Thread(target=work, name="webhook", daemon=True)
+    thread.start()
+    thread.join((_TRIES + 1) * (options.timeout + _PAUSE_SECONDS))
+    if not result:
+        raise TimeoutError(f"it had not ended its answer after {_TRIES} times schedule.notify.timeout")
+    if result[0] is not None:
+        raise result[0]
+
+
+def _send(options: NotifyOptions, body: bytes) -> None:
     assert options.webhook is not None
     url = expand(options.webhook)
     if urlsplit(url).scheme not in ("http", "https"):  # urllib would also open files
@@ -78,6 +110,9 @@ def _post(options: NotifyOptions, body: bytes) -> None:
             error.close()
             if error.code < 500 or not left:
                 raise ValueError(f"it answered {error.code} {error.reason}") from error
+        except http.client.HTTPException as error:
+            if not left:
+                raise ValueError(f"its answer is no HTTP ({type(error).__name__}: {error})") from error
         except OSError:
             if not left:
                 raise
@@ -96,4 +131,4 @@ def _start(options: NotifyOptions, body: bytes) -> None:
     )
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-        raise ValueError(f"exit code {done.returncode}: {last[0][:200]}")
+        raise ValueError(f"exit code {done.returncode}: {last[0]}")

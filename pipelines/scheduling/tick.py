@@ -161,13 +161,13 @@ class TickRunner:
     def _end(self, tick: Tick, outcome: str, reason: str, result: dict[str, Any] | None = None) -> dict[str, Any]:
         line = self._write(tick, {**(result or {}), "outcome": outcome, "reason": reason})
         tick.close()
-        self.say(f"{outcome}{f': {reason}' if reason else ''}")
-        for problem in notify(self.options.notify, line):
-            self.say(f"warning: {problem}")
         if self.options.track and outcome != SKIPPED:
             # MLflow takes seconds to import: the next tick does not wait for that, only the scheduler's end does.
             threading.Thread(target=self._track, args=(line,), name=f"mlflow {tick.id}").start()
         records.prune_logs(self.artifacts, self.options.keep_logs)
+        self.say(f"{outcome}{f': {reason}' if reason else ''}")
+        for problem in notify(self.options.notify, line):  # last: it talks to others, which may take its time
+            self.say(f"warning: {problem}")
         return line
 
     def _track(self, line: dict[str, Any]) -> None:

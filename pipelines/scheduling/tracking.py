@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.runs import history
+from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
@@ -72,7 +73,7 @@ def main() -> int:
     if "mark" in request:
         history.mark_killed(Path(request["mark"]))
         if options.enabled:
-            _sweep(options)
+            _tidy(options, Path(request["mark"]))
         return ExitCode.DONE
     from pipelines.tracking.client import connect
 
@@ -80,12 +81,13 @@ def main() -> int:
     return ExitCode.DONE
 
 
-def _sweep(options: TrackingOptions) -> None:
-    from pipelines.tracking.client import connect, store_uri, sweep
+def _tidy(options: TrackingOptions, artifacts: Path) -> None:
+    from pipelines.tracking.client import connect, store_uri
+    from pipelines.tracking.earlier import tidy
 
-    local = store_uri(options).removeprefix("sqlite:///")
-    if local == store_uri(options) or Path(local).is_file():  # else nothing was ever tracked there
-        sweep(connect(options))
+    local = sqlite_file(store_uri(options))
+    if local is None or local.is_file():  # else nothing was ever tracked there
+        tidy(connect(options), options, artifacts / "runs", told=True)
 
 
 def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, Any]) -> None:

@@ -12,6 +12,11 @@ from stages.errors import DetpressError, ExitCode
 from stages.processes import python
 
 
+def code_of(error: BaseException) -> int:
+    """The exit code that belongs to ``error``."""
+    return error.exit_code if isinstance(error, DetpressError) else ExitCode.STAGE_FAILED
+
+
 def tell(error: BaseException, *, debug: bool) -> int:
     """Print ``error`` for the user and return the exit code that belongs to it."""
     if debug:
@@ -20,14 +25,14 @@ def tell(error: BaseException, *, debug: bool) -> int:
         if debug and error.trace:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
         _print("error", str(error))
-        return error.exit_code
+        return code_of(error)
     if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
         _print("error", reason)
         return ExitCode.WRONG_INPUT
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {first}{hint}")
-    return ExitCode.STAGE_FAILED
+    return code_of(error)
 
 
 def _print(head: str, message: str) -> None:

@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.system import user
+
 
 def shorten(value: Any, folder: Path | None = None, home: Path | None = None) -> Any:
     """A copy of nested dicts, lists and plain values in which paths under two folders are short.
 
     Args:
         folder: whose paths become relative; by default the working folder.
-        home: for which ``~`` stands; by default the user's.
+        home: for which ``~`` stands; by default the user's, who may have none.
     """
-    roots = [(folder or Path.cwd(), "."), (home or Path.home(), "~")]
-    return _shorten(value, [(str(root), short) for root, short in roots if root != root.parent])
+    roots = [(folder or Path.cwd(), "."), (home or user.home(), "~")]
+    return _shorten(value, [(str(root), short) for root, short in roots if root is not None and root != root.parent])
 
 
 def _shorten(value: Any, roots: list[tuple[str, str]]) -> Any:

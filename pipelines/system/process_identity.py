@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+
+from pipelines.system.user import user_name
 
 _CLOCK_SECONDS = 5  # a process's start is read off the system clock, which may be set while it runs
 
@@ -20,7 +21,7 @@ def this_process() -> dict[str, str]:
         "pid": str(os.getpid()),
         "pid_namespace": _pid_namespace(),
         "process_start": str(round(psutil.Process().create_time())),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user_name(),
     }
 
 

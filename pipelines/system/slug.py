@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from stages.errors import ConfigError
 
@@ -22,13 +23,33 @@ def slug(text: str) -> str:
     return cut or "unnamed"
 
 
+def findable(text: str) -> str:
+    """``text`` with other characters for those that no filter of MLflow can ask for (see `quoted`)."""
+    one_kind = text.replace('"', "'") if "'" in text else text
+    return re.sub(r"\\+\Z", lambda found: "_" * len(found[0]), one_kind)
+
+
 def quoted(text: str) -> str:
-    """``text`` as a string of MLflow's filters, which know no escapes.
+    """``text`` as a string of MLflow's filters, which know no escapes but take a backslash in front of a quote for one.
 
     Raises:
-        ConfigError: it has both kinds of quotes.
+        ConfigError: it has both kinds of quotes, or ends with a backslash.
     """
-    for quote in ("'", '"'):
-        if quote not in text:
-            return f"{quote}{text}{quote}"
-    raise ConfigError([f"MLflow cannot look for the name {text}, which has both kinds of quotes; use one kind at most"])
+    if findable(text) != text:
+        raise ConfigError(
+            [f"MLflow cannot look for the name {text}; use one kind of quotes at most, and no backslash at its end"]
+        )
+    quote = '"' if "'" in text else "'"
+    return f"{quote}{text}{quote}"
+
+
+def matching(wanted: Mapping[str, str]) -> str:
+    """The filter of MLflow for what has all these values; there is no other place that writes one.
+
+    Args:
+        wanted: field, e.g. ``tags.node`` -> its value.
+
+    Raises:
+        ConfigError: a value that no filter can ask for.
+    """
+    return " AND ".join(f"{field} = {quoted(value)}" for field, value in wanted.items())

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.system.slug import quoted
+from pipelines.system.slug import matching
 from pipelines.tracking.names import flat
 
 if TYPE_CHECKING:
@@ -60,6 +60,6 @@ class Engines:
 
 def find(client: MlflowClient, experiment: str, run_id: str, node: str) -> LoggedModel | None:
     """The logged model that the stage ``node`` of a run left, if there is one."""
-    wanted = f"tags.run_id = {quoted(run_id)} AND tags.node = {quoted(node)}"
+    wanted = matching({"tags.run_id": run_id, "tags.node": node})
     found = client.search_logged_models([experiment], filter_string=wanted, max_results=1)
     return found[0] if found else None

@@ -8,6 +8,7 @@ it ends, or else by the next run that reaches the store.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -20,9 +21,10 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.events import RunInfo, StageInfo
 from pipelines.system.process_identity import this_process
 from pipelines.system.redact import redact, redact_text
-from pipelines.tracking.client import connect, link_successor, store_uri, sweep
-from pipelines.tracking.delivery import send, send_in_background
-from pipelines.tracking.spool import Spool, leftovers
+from pipelines.tracking.client import connect, half_database, store_uri
+from pipelines.tracking.delivery import send_in_background
+from pipelines.tracking.earlier import one_line, send, tidy, untold
+from pipelines.tracking.spool import Spool
 from pipelines.tracking.writer import MlflowWriter
 from stages.artifacts import Artifact
 
@@ -71,6 +73,10 @@ class MlflowObserver:
         self._run_dir = run.run_dir
         self._resumed_from = run.resumed_from
         self._spool = Spool(run.run_dir / "tracking.jsonl")
+        self.warnings += untold(run.run_dir.parent, self._store)
+        with contextlib.suppress(OSError):  # it is told when the database is opened
+            if text := half_database(self._options):
+                self.warnings.append(text)
         self._put("run_started", run=_plain(run), process=this_process(), store=self._store)
         self._thread.start()
 
@@ -109,7 +115,7 @@ class MlflowObserver:
             self._error = TimeoutError(f"it did not take everything within {patience:g} s")
         if self._error is not None:
             self.warnings.append(
-                f"MLflow at {self._store} does not have all of this run: {_one_line(self._error)}. The events are kept "
+                f"MLflow at {self._store} does not have all of this run: {one_line(self._error)}. The events are kept "
                 f"in {self._spool.path} and are sent by the next run that reaches it"
             )
         if not late:  # else the thread still reads it; the lock ends with the process
@@ -123,12 +129,12 @@ class MlflowObserver:
             return False
         self._go.set()
         assert self._spool is not None
-        self._spool.close(delivered=False)
         log = self._run_dir / "logs" / "tracking.log"
         try:
-            send_in_background(self._spool.path, self._options, log)
+            send_in_background(self._spool, self._options, log, self._resumed_from)
         except OSError as error:
-            self.warnings.append(f"MLflow does not have this run yet, the next one sends it: {_one_line(error)}")
+            self.warnings.append(f"MLflow does not have this run yet, the next one sends it: {one_line(error)}")
+        self._spool.close(delivered=False)
         return True
 
     # --- what happens to it -------------------------------------------------------------------------------------
@@ -163,7 +169,7 @@ class MlflowObserver:
             self._await_end()
             try:  # the store may have come back since
                 assert self._spool is not None
-                self._send(self._spool)
+                send(self._spool, self._options)
                 self._error = None
             except Exception as again:
                 self._error = again
@@ -187,7 +193,8 @@ class MlflowObserver:
             if record is not None:
                 writer.apply(record)
                 if record["kind"] == "run_started":
-                    self._tidy(client)
+                    runs, run_id = self._run_dir.parent, self._run_dir.name
+                    self.warnings += tidy(client, self._options, runs, run_id, self._resumed_from)
                 if record["kind"] == "run_finished":
                     return
             if record is None or time.monotonic() - flushed > FLUSH_SECONDS:
@@ -202,27 +209,6 @@ class MlflowObserver:
     def _await_end(self) -> None:
         while not self._seen_end:
             self._next()
-
-    def _send(self, spool: Spool) -> None:
-        send(spool, self._options)
-
-    def _tidy(self, client: MlflowClient) -> None:
-        """Send what earlier runs could not, and mark as KILLED those that died without a word."""
-        for spool in leftovers(self._run_dir.parent):
-            delivered = False
-            try:
-                first = next(spool.records(), None)
-                if first is not None and first["store"] != self._store:
-                    continue  # it was meant for another store
-                self._send(spool)
-                delivered = True
-            except Exception as error:  # an old run's records must not cost this run its own
-                self.warnings.append(f"the events in {spool.path} could not be sent to MLflow: {_one_line(error)}")
-            finally:
-                spool.close(delivered=delivered)
-        sweep(client)
-        if self._resumed_from:
-            link_successor(client, self._resumed_from, self._run_dir.name)
 
 
 def artifact_record(artifact: Artifact) -> dict[str, Any]:
@@ -243,8 +229,3 @@ def artifact_record(artifact: Artifact) -> dict[str, Any]:
 def _plain(info: RunInfo | StageInfo) -> dict[str, Any]:
     values = {f.name: getattr(info, f.name) for f in dataclasses.fields(info)}
     return {k: str(v) if isinstance(v, Path) else dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-
-
-def _one_line(error: Exception) -> str:
-    text = redact_text(str(error)).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text[:300]}"

@@ -1,19 +1,23 @@
 """The events of a run on disk, until a tracking store has them all.
 
 ``RUN_DIR/tracking.jsonl`` holds one JSON record per line from the start of the run on. It is locked while its run
-lives and removed when everything was delivered, so a file that lies there unlocked is of a run whose events still
-have to be sent: the store could not be reached, or the process was killed.
+lives, and while its sender in the background does, and removed when everything was delivered. So a file that lies there
+unlocked is of a run whose events still have to be sent: the store could not be reached, or the process was killed.
+``tracking.error`` beside it has the reason where nobody was there to be told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.system.locks import try_exclusive
+from pipelines.system.files import write_text
+from pipelines.system.locks import held, try_exclusive
 
 NAME = "tracking.jsonl"
 
@@ -21,17 +25,25 @@ NAME = "tracking.jsonl"
 class Spool:
     """One run's file of records. Appending is thread-safe only if one thread appends."""
 
-    def __init__(self, path: Path) -> None:
-        """Open and lock ``path``; raises ``BlockingIOError`` if another process has it."""
+    def __init__(self, path: Path, descriptor: int | None = None) -> None:
+        """Open and lock ``path``; raises ``BlockingIOError`` if another process has it.
+
+        Args:
+            descriptor: of the file, open and locked by the process that started this one.
+        """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = path.open("a", encoding="utf-8")
+        self._stream = path.open("a", encoding="utf-8") if descriptor is None else os.fdopen(descriptor, "a")
         try:
             if not try_exclusive(self._stream):
                 raise BlockingIOError(errno.EWOULDBLOCK, "another process has it", str(path))
         except OSError:
             self._stream.close()
             raise
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock: a child that inherits it keeps the file locked."""
+        return self._stream.fileno()
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record and hand it to the operating system, so that a killed process loses none."""
@@ -45,20 +57,53 @@ class Spool:
                 if line.endswith("\n"):
                     yield json.loads(line)
 
+    def fail(self, reason: str) -> None:
+        """Note why the records could not be sent, for the next run to tell: nobody reads the sender's log."""
+        with contextlib.suppress(OSError):  # a full disk: the next run tries to send them all the same
+            write_text(_reason_of(self.path), reason)
+
     def close(self, *, delivered: bool) -> None:
         """Let go of the file, and remove it if its records have arrived."""
         if delivered:
             self.path.unlink(missing_ok=True)
+            _reason_of(self.path).unlink(missing_ok=True)
         self._stream.close()
 
 
 def leftovers(runs: Path) -> Iterator[Spool]:
     """The spools under ``runs`` (the folder of run folders) whose runs have ended without delivering them."""
-    # A set of real paths, because `latest` beside the run folders is a link to one of them.
-    for path in sorted({spool.resolve() for spool in runs.glob(f"*/{NAME}")}):
-        if path.stat().st_size == 0:
-            continue  # a run that is about to take its lock
+    for path in _files(runs):
         try:
-            yield Spool(path)
-        except BlockingIOError:
-            continue  # its run is alive
+            if path.stat().st_size:  # else a run is about to take its lock
+                yield Spool(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # its run is alive, or another run has just sent it
+
+
+def unsent(runs: Path) -> dict[Path, str]:
+    """The same, only looked at: file -> why it could not be sent, as far as that was noted (else an empty text)."""
+    found = {}
+    for path in _files(runs):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size and not held(path):
+                reason = _reason_of(path)
+                found[path] = reason.read_text(encoding="utf-8").strip() if reason.is_file() else ""
+    return found
+
+
+def meant_for(path: Path) -> str | None:
+    """The store that the records of a file are for, without its password; ``None`` if it does not say."""
+    with path.open(encoding="utf-8") as stream:
+        try:
+            return str(json.loads(stream.readline())["store"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def _files(runs: Path) -> list[Path]:
+    # A set of real paths, because `latest` beside the run folders is a link to one of them.
+    return sorted({spool.resolve() for spool in runs.glob(f"*/{NAME}")})
+
+
+def _reason_of(spool: Path) -> Path:
+    return spool.with_suffix(".error")

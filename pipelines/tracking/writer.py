@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution import ids
-from pipelines.system.slug import quoted
+from pipelines.system.slug import matching
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.models import Engines
@@ -77,12 +77,11 @@ class MlflowWriter:
         run = self._run = record["run"]
         self._process = dict(record["process"])
         experiment = self._experiment(self._options.experiment or f"{run['model']} on {run['data']}")
-        found = self._client.search_runs(
-            [experiment], f"tags.run_id = {quoted(run['run_id'])} and tags.node = 'pipeline'", max_results=1
-        )
+        wanted = matching({"tags.run_id": run["run_id"], "tags.node": "pipeline"})
+        found = self._client.search_runs([experiment], wanted, max_results=1)
         if found:
             self._parent = found[0].info.run_id
-            nested = self._client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{self._parent}'")
+            nested = self._client.search_runs([experiment], matching({"tags.`mlflow.parentRunId`": self._parent}))
             self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
         else:
             tags = {

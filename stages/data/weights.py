@@ -46,8 +46,15 @@ _ALLOWED = {
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
-    return Path(os.environ.get("DETPRESS_CACHE") or Path.home() / ".cache" / "detpress")
+    """Where downloads are kept.
+
+    Raises:
+        WeightsError: the user has no home folder, and the environment names none.
+    """
+    try:
+        return Path(os.environ.get("DETPRESS_CACHE") or Path.home() / ".cache" / "detpress")
+    except RuntimeError as error:
+        raise WeightsError("there is no home folder to keep downloads in; set DETPRESS_CACHE=FOLDER") from error
 
 
 def is_url(weights: str) -> bool:
@@ -86,7 +93,13 @@ def resolve_weights(weights: str, sha256: str | None = None, progress: Progress 
 
 def _fetch(url: str, sha256: str | None, progress: Progress | None) -> Path:
     target = cached_path(url)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"downloads cannot be kept in {cache_folder()}: {error.strerror}; set DETPRESS_CACHE to a folder that is "
+            "writable"
+        ) from error
     with _locked(target.with_name(target.name + ".lock")):
         if not target.is_file():
             part = target.with_name(target.name + ".part")

@@ -58,8 +58,7 @@ def run(
         settings = RunnerSettings(seed=0, timings=timings, timeout=120)
         runner = Runner(store, opened.observer, settings, logs=opened.logs, run_id=run_id)
         results = runner.run(graph(seconds, b), opened.results)
-        opened.save_state("FAILED" if results.failures else "FINISHED")
-        opened.observer.run_finished("FINISHED", {}, None)
+        opened.finish("FAILED" if results.failures else "FINISHED", {})
     return {
         "run": opened.info.run_id,
         "resumed_from": opened.info.resumed_from,

@@ -18,7 +18,7 @@ import pytest
 
 from pipelines.commands import runs
 from pipelines.config.options.tracking import TrackingOptions
-from pipelines.execution.events import NullObserver
+from pipelines.execution.events import NullObserver, RunInfo, StageInfo
 from pipelines.execution.plan import survey
 from pipelines.execution.runner import Node, Runner, RunnerSettings
 from pipelines.runs import history
@@ -274,3 +274,22 @@ def _wait_for(folder: Path, name: str) -> None:
     while not any(folder.rglob(name)):
         assert time.monotonic() < limit, f"{name} never appeared under {folder}"
         time.sleep(0.02)
+
+
+def test_what_is_known_at_the_start_is_told_at_the_start_and_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Watcher(NullObserver):
+        seen = ""
+
+        def run_started(self, run: RunInfo) -> None:
+            self.warnings.append("one of old")
+
+        def stage_started(self, stage: StageInfo) -> None:
+            self.seen += capsys.readouterr().err
+            self.warnings = [*self.warnings[:1], "one of now"]
+
+    watcher = Watcher()
+    stub_pipeline.run(tmp_path, observers=[watcher])
+    assert "one of old" in watcher.seen and "one of now" not in watcher.seen
+    assert capsys.readouterr().err.splitlines()[-1] == "warning one of now"

@@ -17,7 +17,10 @@ class RegistryOptions:
     )
     name: str | None = option(
         None,
-        matches("[^/:]+", "it must be a name without / and :"),
+        matches(
+            r"(?!.*'.*\"|.*\".*')[^/:\x00-\x1f\x7f]*[^/:\\\x00-\x1f\x7f]",
+            "it must be one line without / and :, with one kind of quotes at most, and no backslash at its end",
+        ),
         "name of the registered model; null: `MODEL-DATA-BACKEND`",
     )
     backend: str | None = option(None, doc="the engine's backend; null: the first one of the config")

@@ -133,8 +133,8 @@ def test_without_weights_the_ways_out_are_named() -> None:
 
 
 def test_a_home_folder_has_to_be_written_for_hydra() -> None:
-    assert problems(RUNS, "data.name=~/x") == [
-        "data.name=~/x: this is no valid override (token recognition error at: '~'); write $HOME for ~"
+    assert problems(RUNS, "hydra.run.dir=~/x") == [
+        "hydra.run.dir=~/x: this is no valid override (token recognition error at: '~'); write $HOME for ~"
     ]
 
 

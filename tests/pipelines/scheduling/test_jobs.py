@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
+import signal
+import sqlite3
 import stat
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -115,6 +119,34 @@ def test_nothing_in_the_store_is_run_by_reading_it_and_nothing_unreadable_is_del
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     overdue(tmp_path)
     assert stat.S_IMODE((tmp_path / "schedule" / "jobs.db").stat().st_mode) == 0o600
+
+
+def test_a_store_that_was_killed_while_it_was_made_is_no_obstacle(tmp_path: Path) -> None:
+    file = tmp_path / "schedule" / "jobs.db"
+    file.parent.mkdir()
+    file.touch(0o600)  # as an earlier version began
+    store, _ = overdue(tmp_path)
+    store.engine.dispose()
+    for number in range(10):
+        file.unlink()
+        child = os.fork()
+        if child == 0:
+            store_of(tmp_path)
+            os._exit(0)
+        time.sleep(0.01 * number)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if file.exists():
+            with contextlib.closing(sqlite3.connect(file)) as connection:
+                assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        store_of(tmp_path).engine.dispose()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "schedule").write_text("in the way")
+    with pytest.raises(StoreError, match=r"schedule\.store"):
+        store_of(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
 import pytest
 
-from pipelines.system.slug import quoted, slug
+from pipelines.config.options.registry import RegistryOptions
+from pipelines.config.schema import PipelineConfig
+from pipelines.registry.names import model_name
+from pipelines.system.slug import findable, matching, quoted, slug
 from stages.errors import ConfigError
+from stages.options.check import check_options
+from stages.options.rules import RULE
 
 
 @pytest.mark.parametrize(
@@ -44,5 +50,35 @@ def test_any_text_is_one_short_visible_folder_below_its_parent(tmp_path: Path) -
 def test_quotes_of_filters() -> None:
     assert quoted("a b") == "'a b'"
     assert quoted("l'atelier") == '"l\'atelier"'
-    with pytest.raises(ConfigError, match="both kinds of quotes"):
-        quoted("a'b\"c")
+    for text in ("a'b\"c", "a\\"):
+        with pytest.raises(ConfigError, match="one kind of quotes at most"):
+            quoted(text)
+    assert matching({"tags.a": "x", "name": "l'y"}) == "tags.a = 'x' AND name = \"l'y\""
+    assert findable("a'b\"c\\\\") == "a'b'c__" and findable('a"\\b') == 'a"\\b'
+
+
+@pytest.mark.slow
+def test_mlflow_reads_in_a_filter_what_was_written_there() -> None:
+    from mlflow.utils.search_utils import SearchLoggedModelsUtils, SearchModelVersionUtils, SearchUtils
+
+    draw = random.Random(0)
+    for _ in range(1000):
+        text = findable("".join(draw.choices("ab'\"%_\\;-–# ()数=`/*.,AND OR", k=draw.randrange(1, 9))))
+        (found, node) = SearchUtils.parse_search_filter(matching({"tags.run_id": text, "tags.node": "pipeline"}))
+        assert (found["value"], node["value"]) == (text, "pipeline")
+        (found,) = SearchModelVersionUtils.parse_search_filter(matching({"name": text}))
+        assert found["value"] == text
+        (found, _node) = SearchLoggedModelsUtils.parse_search_filter(matching({"tags.a": text, "tags.b": "c"}))
+        assert found["value"] == text
+        rule = next(f for f in dataclasses.fields(RegistryOptions) if f.name == "name").metadata[RULE]
+        assert ("/" in text or ":" in text) == (rule.complaint(text) is not None)
+
+
+@pytest.mark.parametrize("name", ["a'b\"c", "a\"b'c", "a\\", "a/b", "a:b", "a\nb", ""])
+def test_a_registered_model_has_a_name_that_can_be_found(name: str) -> None:
+    (problem,) = check_options(RegistryOptions(name=name))
+    assert problem.text.endswith("no backslash at its end")
+    config = PipelineConfig()
+    config.data.name, config.model.name, config.backend = name, "m", {"onnxruntime": {}}
+    made = model_name(config)
+    assert quoted(made)[1:-1] == made and not set("/:") & set(made)

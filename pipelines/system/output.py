@@ -1,0 +1,95 @@
+"""Standard output and standard error that may stop taking anything: a reader that left (``| head``), a full disk.
+
+What a command does is not undone by that, so writing raises nothing: what was lost is noted, and told at the end by the
+exit code of a command that only shows something (table in ``docs/orchestration.md``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from stages.errors import ExitCode
+
+READER_LEFT = 128 + signal.SIGPIPE
+"""Exit code, as a shell has it for a program that such a pipe ends."""
+
+
+class Lossy:
+    """A text stream, except that its errors are kept in ``lost``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.lost: OSError | None = None
+        self._stream = stream
+        with contextlib.suppress(OSError, ValueError):  # not every stream has a descriptor
+            os.set_blocking(stream.fileno(), True)  # else a pipe that is full for a moment is an error
+
+    def write(self, text: str) -> int:
+        """Write, unless something was lost before: half of what follows helps nobody."""
+        if self.lost is None:
+            try:
+                return self._stream.write(text)
+            except OSError as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        if self.lost is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost = error
+        with contextlib.suppress(OSError, ValueError):  # what is buffered still has to go somewhere when Python ends
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@dataclass
+class Streams:
+    """The streams of a command."""
+
+    out: Lossy | None
+    err: Lossy | None
+
+    def exit_code(self, code: int, *, shows: bool) -> int:
+        """The exit code of a command that ended with ``code``, after the last of its output.
+
+        Args:
+            shows: the command is there for its output alone. Any other has done what it was asked to do.
+        """
+        for stream in (self.out, self.err):
+            if stream is not None:
+                stream.flush()
+        if self.out is None or (lost := self.out.lost) is None:
+            return code
+        left = isinstance(lost, BrokenPipeError)
+        if not left:
+            print(f"standard output cannot be written: {lost.strerror}; what was done is kept", file=sys.stderr)
+        if code != ExitCode.DONE or not shows:
+            return code
+        return READER_LEFT if left else ExitCode.STAGE_FAILED
+
+
+@contextlib.contextmanager
+def lossy() -> Iterator[Streams]:
+    """Let the process's streams raise nothing, for the length of a ``with``."""
+    before = sys.stdout, sys.stderr
+    streams = Streams(*(None if stream is None else Lossy(stream) for stream in before))
+    sys.stdout, sys.stderr = streams.out, streams.err  # type: ignore[assignment]
+    try:
+        yield streams
+    finally:
+        sys.stdout, sys.stderr = before
