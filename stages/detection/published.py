@@ -24,12 +24,14 @@ class Published:
         blocks: number of blocks in each stage of the backbone.
         convolutions: number of convolutions' weights when the branches of each block are merged, as in an export.
         plus: it is a PP-YOLOE+.
+        attended: a convolution stands behind the attention of the head.
     """
 
     stem: int
     blocks: tuple[int, ...]
     convolutions: int
     plus: bool
+    attended: bool = True
 
 
 _SMALL, _MEDIUM, _LARGE, _EXTRA = (1, 2, 2, 1), (2, 4, 4, 2), (3, 6, 6, 3), (4, 8, 8, 4)
@@ -40,6 +42,9 @@ PUBLISHED = {
     "ppyoloe_l": Published(32, _LARGE, 128, plus=False),
     "ppyoloe_x": Published(40, _EXTRA, 150, plus=False),
     "ppyoloe_plus_t": Published(12, _SMALL, 84, plus=True),
+    "ppyoloe_plus_t_320": Published(12, _SMALL, 84, plus=True),
+    "ppyoloe_plus_t_relu": Published(12, _SMALL, 78, plus=True, attended=False),
+    "ppyoloe_plus_t_relu_320": Published(12, _SMALL, 78, plus=True, attended=False),
     "ppyoloe_plus_s": Published(16, _SMALL, 84, plus=True),
     "ppyoloe_plus_m": Published(24, _MEDIUM, 106, plus=True),
     "ppyoloe_plus_l": Published(32, _LARGE, 128, plus=True),
@@ -49,7 +54,7 @@ PUBLISHED = {
 
 
 def of_checkpoint(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Names of the models that a checkpoint may be of.
+    """Names of the models that a checkpoint may be of; the size of its images is not in it.
 
     Args:
         shapes: parameter name -> shape.
@@ -60,9 +65,10 @@ def of_checkpoint(shapes: dict[str, tuple[int, ...]]) -> list[str]:
         parts = name.split(".")
         if parts[:2] == ["backbone", "stages"] and parts[3:4] == ["blocks"] and parts[2] in ("0", "1", "2", "3"):
             blocks[int(parts[2])].add(parts[4])
-    plus = any(name.endswith(".alpha") for name in shapes)
-    counts = tuple(len(found) for found in blocks)
-    return [n for n, p in PUBLISHED.items() if (p.stem, p.blocks, p.plus) == (stem, counts, plus)]
+    plus = any(name.startswith("backbone.") and name.endswith(".alpha") for name in shapes)
+    attended = any(name.startswith("yolo_head.stem_cls.") and ".conv." in name for name in shapes)
+    found = (stem, tuple(len(names) for names in blocks), plus, attended)
+    return [n for n, p in PUBLISHED.items() if (p.stem, p.blocks, p.plus, p.attended) == found]
 
 
 def of_export(stem: int, convolutions: int, plus: bool) -> list[str]:

@@ -185,6 +185,26 @@ def test_a_model_with_an_auxiliary_head_is_trained(train: LabeledSet, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "steps"), [(2, 12), (-1, 0)])
+def test_the_models_static_assigner_epoch_counts_passes_over_the_images(
+    epochs: int, steps: int, train: LabeledSet, tmp_path: Path
+) -> None:
+    given = options(steps=1, static_steps=None)
+    head = {**given.model.architecture["PPYOLOEHead"], "static_assigner_epoch": epochs}
+    given.model.architecture["PPYOLOEHead"] = head
+    run = Run(tmp_path, given, Finetune.Inputs(train=train))
+    assert run.wait() == 0, run.events[-1]
+    said = f"static_assigner_epoch={epochs}: labels go by geometry for {steps} steps, of 1 in all"
+    assert said in run.said("info")  # twelve images in batches of two
+
+
+@pytest.mark.parametrize("name", ["ppyoloe_l", "ppyoloe_plus_l", "ppyoloe_plus_t", "ppyoloe_plus_t_relu_320"])
+def test_the_models_state_the_epochs_of_paddledetection(name: str) -> None:
+    head = compose(name)["architecture"]["PPYOLOEHead"]
+    assert head["static_assigner_epoch"] == (30 if name == "ppyoloe_plus_l" else 100)
+
+
+@pytest.mark.slow
 def test_a_training_that_explodes_says_so(train: LabeledSet, tmp_path: Path) -> None:
     run = Run(tmp_path, options(lr=1e30, warmup_steps=0, steps=8), Finetune.Inputs(train=train))
     assert run.wait() == 4
