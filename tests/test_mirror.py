@@ -153,6 +153,7 @@ OTHERS = {
     "pipelines/test_layouts": "one data set in every layout, from the config to the report",
     "pipelines/test_real_interruptions": "the real pipeline, killed",
     "pipelines/test_third_party": "a backend of another distribution",
+    "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",
     "stages/distillation/test_together": "one distillation in several processes",
     "stages/data/formats/test_readers": "what the readers of all layouts have in common",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",
