@@ -16,6 +16,9 @@ THROUGH = {
     "pipelines/commands/test_reproduce": "pipelines.system.provenance",
     "pipelines/commands/test_runs": "pipelines.runs.history",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
+    "pipelines/config/recipe/test_translate": """
+        pipelines.config.recipe.brought pipelines.config.recipe.compression pipelines.config.recipe.source
+    """,
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
     "pipelines/config/test_schema": """
         pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
