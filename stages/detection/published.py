@@ -13,6 +13,7 @@ from typing import Any
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of PP-YOLOE's images, of pixels from 0 to 1; PP-YOLOE+ takes these as they are."""
 AS_THEY_ARE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_OBJECTS365 = 365  # classes
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,22 @@ def of_the_other_family(name: str, mean: Sequence[float], std: Sequence[float], 
     return [
         other for other, p in PUBLISHED.items() if (p.stem, p.blocks) == (own.stem, own.blocks) and p.plus != own.plus
     ]
+
+
+def remark_on_objects365(classes: int, mean: Sequence[float], std: Sequence[float]) -> str:
+    """What to say of a checkpoint that fits a model without ``alpha``, if it may be a PP-YOLOE+ for all that; else "".
+
+    Args:
+        classes: how many the checkpoint knows.
+        mean, std: how the chosen model normalizes images.
+    """
+    if classes != _OBJECTS365 or not all(same(a, b) for a, b in zip((mean, std), IMAGENET, strict=True)):
+        return ""
+    return (
+        f"the checkpoint has {classes} classes: if it is one of PaddleDetection's for Objects365, it is a PP-YOLOE+ "
+        "without alpha, whose images are only scaled to 0..1; choose that model (model=ppyoloe_plus_m ...) and "
+        "model.architecture.CSPResNet.use_alpha=false"
+    )
 
 
 def choice(names: Iterable[str]) -> str:

@@ -103,6 +103,7 @@ class Finetune:
 
     def _layer(self, start: Checkpoint | None, labels: list[str], context: StageContext) -> tuple[Any, bool]:
         """The layer to train, and whether its head knows nothing yet."""
+        from stages.detection.published import remark_on_objects365
         from stages.paddle.models.models import build_detector, load_weights
 
         layer = build_detector(self.options.model, len(labels))
@@ -111,9 +112,11 @@ class Finetune:
         report = load_weights(layer, start.path(start.weights), allow_class_mismatch=True)
         if report.reinitialized:
             context.warn(
-                f"the checkpoint knows another number of classes than the {len(labels)} of the data: "
-                f"{len(report.reinitialized)} class parameters start from random values."
+                f"the checkpoint knows {report.classes} classes, another number of classes than the {len(labels)} of "
+                f"the data: {len(report.reinitialized)} class parameters start from random values."
             )
+        if remark := remark_on_objects365(report.classes, self.options.model.mean, self.options.model.std):
+            context.warn(remark)
         return layer, bool(report.reinitialized)
 
     def _static_steps(self, layer: Any, fresh: bool, images: int, context: StageContext) -> int:

@@ -39,6 +39,7 @@ class LoadReport:
     reinitialized: list[str] = field(default_factory=list)  # class layers with another number of classes
     absent: list[str] = field(default_factory=list)  # training-only layers and constants the file does not have
     unused: list[str] = field(default_factory=list)  # in the file, not in the model
+    classes: int = 0  # that the file knows; 0: it has no class layer
 
 
 @contextmanager
@@ -205,7 +206,8 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
         )
     usable = {n: paddle.to_tensor(given[n].astype(_dtype_of(own[n]))) for n in own if n in given and n not in classes}
     layer.set_state_dict({**own, **usable})
-    return LoadReport(loaded=len(usable), reinitialized=classes, absent=absent, unused=unused)
+    known = next((given[name].shape[0] for name in given if any(mark in name for mark in _CLASS_LAYERS)), 0)
+    return LoadReport(loaded=len(usable), reinitialized=classes, absent=absent, unused=unused, classes=int(known))
 
 
 def _alpha_hint(names: list[str], there: bool) -> str:

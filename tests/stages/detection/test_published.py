@@ -12,6 +12,7 @@ from stages.detection.published import (
     of_checkpoint,
     of_export,
     of_the_other_family,
+    remark_on_objects365,
     same,
 )
 from stages.options.model import ModelOptions
@@ -82,6 +83,12 @@ def test_normalization_tells_the_families_apart() -> None:
     assert of_the_other_family("ppyoloe_m", zero, one, False) == []  # the graph normalizes
     assert of_the_other_family("ppyoloe_m", [0.5] * 3, one, True) == []
     assert of_the_other_family("mine", zero, one, True) == []
+
+
+def test_weights_for_objects365_may_be_a_plus_for_all_that() -> None:
+    said = remark_on_objects365(365, *IMAGENET)
+    assert "365 classes" in said and "model.architecture.CSPResNet.use_alpha=false" in said
+    assert remark_on_objects365(365, *AS_THEY_ARE) == remark_on_objects365(80, *IMAGENET) == ""
 
 
 def test_numbers_are_equal_as_a_32_bit_float_holds_them() -> None:

@@ -109,7 +109,7 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
     except WeightsError as error:
         result["classes_error"] = str(error)
     report = zoo.load_weights(other, saved, allow_class_mismatch=True)
-    result["reinitialized"] = report.reinitialized
+    result["reinitialized"], result["classes"] = report.reinitialized, report.classes
     stem = "backbone.stem.conv1.conv.weight"
     result["stem_loaded"] = bool(np.array_equal(other.state_dict()[stem].numpy(), arrays[stem]))
 

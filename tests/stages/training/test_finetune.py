@@ -165,7 +165,8 @@ def test_a_checkpoint_of_other_classes_is_a_start(train: LabeledSet, whole: Run,
     # So small a rate that the trained layers stay what they were.
     run = Run(tmp_path / "run", options(steps=2, lr=1e-9), Finetune.Inputs(train=train, start=start))
     assert run.wait() == 0
-    assert any("another number of classes" in message for message in run.said("warning"))
+    (warning,) = [message for message in run.said("warning") if "another number of classes" in message]
+    assert "knows 7 classes" in warning and f"the {len(LABELS)} of the data" in warning
     after = read_pdparams(run.result.path("model.pdparams"))
     assert after["yolo_head.pred_cls.0.weight"].shape[0] == len(LABELS)
     name = "backbone.stages.0.conv3.conv.weight"

@@ -126,7 +126,7 @@ def test_another_number_of_classes(probe: dict[str, Any]) -> None:
     assert "5" in got["classes_error"]
     assert len(got["reinitialized"]) == 6  # weight and bias on three levels
     assert all("pred_cls" in name for name in got["reinitialized"])
-    assert got["stem_loaded"]
+    assert got["stem_loaded"] and got["classes"] == 3  # of the file
 
 
 @pytest.mark.slow
