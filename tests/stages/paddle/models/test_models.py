@@ -141,7 +141,8 @@ def test_another_architecture_is_refused(probe: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_weights_without_alpha_or_with_it_in_the_neck_name_the_key_that_takes_them(probe: dict[str, Any]) -> None:
     got = probe["behaviour"]
-    assert "model.architecture.CSPResNet.use_alpha=false; a PP-YOLOE fits" in got["alpha_lacking_error"]
+    assert "It fits model=ppyoloe_tiny: choose that; a PP-YOLOE+ that was trained" in got["alpha_lacking_error"]
+    assert "fits with model.architecture.CSPResNet.use_alpha=false, or" in got["alpha_lacking_error"]
     assert "Choose model.architecture.CustomCSPPAN.use_alpha=true." in got["alpha_in_the_neck_error"]
     assert got["alpha_taken"]
 
