@@ -43,11 +43,12 @@ _DETECTOR, _CHAMPION, _RUNS = "Make a detector", "Keep it up to date", "Look at 
 _BUNDLE, _MACHINE = "Bring it to another machine", "This machine"
 
 COMMANDS: dict[str, Command] = {
-    name: Command(line, f"pipelines.commands.{name}", group)
+    name: Command(line, f"pipelines.commands.{name.replace('-', '_')}", group)
     for name, line, group in (
         ("compress", "distil to INT8, build an engine per backend, measure latency and mAP, report", _DETECTOR),
         ("plan", "what `compress` would do with the same arguments: cached or to run, why, how long", _DETECTOR),
         ("finetune", "train the FP32 detector on a labelled set and write its checkpoint", _DETECTOR),
+        ("import-config", "turn a FastDeploy or PaddleSlim ACT recipe into arguments of `compress`", _DETECTOR),
         ("sensitivity", "which blocks lose accuracy in INT8, measured on the built engine", _DETECTOR),
         ("retrain", "retrain once: if data, code or config changed, compress, compare with the champion, and promote "
          "if every gate passes", _CHAMPION),
@@ -101,7 +102,7 @@ def help_text() -> str:
         lines += ["", group]
         for name, command in COMMANDS.items():
             if command.group == group:
-                lines += textwrap.wrap(f"  {name:<13}{command.help}", WIDTH, subsequent_indent=" " * 15)
+                lines += textwrap.wrap(f"  {name:<15}{command.help}", WIDTH, subsequent_indent=" " * 17)
     return "\n".join([_HEAD.rstrip("\n"), *lines, _TAIL])
 
 

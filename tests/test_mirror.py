@@ -16,6 +16,9 @@ THROUGH = {
     "pipelines/commands/test_reproduce": "pipelines.system.provenance",
     "pipelines/commands/test_runs": "pipelines.runs.history",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
+    "pipelines/config/recipe/test_translate": """
+        pipelines.config.recipe.brought pipelines.config.recipe.compression pipelines.config.recipe.source
+    """,
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
     "pipelines/config/test_literal": "pipelines.config.quoting",
     "pipelines/config/test_schema": """
@@ -156,6 +159,7 @@ OTHERS = {
     "pipelines/test_layouts": "one data set in every layout, from the config to the report",
     "pipelines/test_real_interruptions": "the real pipeline, killed",
     "pipelines/test_third_party": "a backend of another distribution",
+    "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",
     "stages/distillation/test_together": "one distillation in several processes",
     "stages/data/formats/test_readers": "what the readers of all layouts have in common",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",

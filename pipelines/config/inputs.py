@@ -10,7 +10,8 @@ from pipelines.config.keys import Problem
 from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
 from stages import backends
-from stages.distillation.distill import scores_by_labels
+from stages.detection.images import list_images
+from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
 from stages.errors import WeightsError
 from stages.options.data import DataOptions
 from stages.options.model import STRIDE
@@ -42,6 +43,8 @@ def check_inputs(config: PipelineConfig, *, finetune_only: bool = False, data: b
     elif data:
         problems += _data(config, finetune_only)
     problems += check_schedule(config.schedule)
+    if not finetune_only:
+        problems += [*_calibration(config.data), *_target(config)]
     if not finetune_only and data:
         problems += _blocks(config)
     if not finetune_only and not config.backend:
@@ -82,6 +85,21 @@ def _model(config: PipelineConfig, finetune_only: bool) -> Iterator[Problem]:
         yield from _weights(model.weights)
     if model.inference_dir is not None:
         yield from _frozen(Path(model.inference_dir))
+
+
+def _calibration(data: DataOptions) -> Iterator[Problem]:
+    if data.calibration_images is None:
+        return
+    folder = Path(data.calibration_images)
+    if not folder.is_dir():
+        yield Problem("data.calibration_images", f"there is no folder {folder}; check the path")
+    elif not list_images(folder):
+        yield Problem("data.calibration_images", f"{folder} holds no images; name another folder, or set it to null")
+
+
+def _target(config: PipelineConfig) -> Iterator[Problem]:
+    if config.compression.target_map is not None and not scores_by_labels(config.compression):
+        yield Problem("compression.target_map", TARGET_NEEDS)
 
 
 def _blocks(config: PipelineConfig) -> Iterator[Problem]:

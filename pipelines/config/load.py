@@ -21,7 +21,10 @@ from stages.errors import ConfigError
 
 _PATHS = {
     "model": ("weights", "inference_dir"),
-    "data": ("root", "train_annotations", "train_images", "val_annotations", "val_images", "unlabeled_images"),
+    "data": (
+        *("root", "train_annotations", "train_images", "val_annotations", "val_images"),
+        *("unlabeled_images", "calibration_images"),
+    ),
     "run": ("artifacts",),
 }
 """Keys in which a leading ``~`` is the home folder (a shell does not expand it behind ``key=``)."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 DRAW = "draw"
 CONVERT = "convert"
 IMAGES = "images.unlabeled"
+CALIBRATION = "images.calibration"
 FINETUNE = "finetune"
 DISTILL = "distill"
 SENSITIVITY = "sensitivity"
@@ -106,5 +107,5 @@ def engines(nodes: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def set_name(node: str) -> str:
-    """What the images that a node collects are to the run: ``train``, ``val`` or ``unlabeled``."""
+    """What the images that a node collects are to the run: ``train``, ``val``, ``unlabeled`` or ``calibration``."""
     return node.rpartition(".")[2]

@@ -74,7 +74,8 @@ def _labels_for_blocks(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
 
 
 def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool) -> list[Node]:
-    """The compression; before it the training labels, if they are needed and not ``listed`` yet."""
+    """The compression; before it the images that it is calibrated on, if they are others than it learns from, and the
+    training labels, if they are needed and not ``listed`` yet."""
     labeled = scores_by_labels(config.compression)
     more = {"nms": Setting("accuracy.nms")} if labeled else {}
     options, origins = stage_options(DistillOptions, config, "compression", model=_architecture(config), **more)
@@ -87,11 +88,34 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
             "model": Ref(ids.export(Precision.FP32)),
             "images": images,
             "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
+            "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,
         },
         threads=threads,
         seeded=True,
     )
-    return [node] if listed or not labeled else [_labeled(config, TRAIN), node]
+    before = [_calibration(config, config.data.calibration_images)] if config.data.calibration_images else []
+    return [*before, node] if listed or not labeled else [*before, _labeled(config, TRAIN), node]
+
+
+def _calibration(config: PipelineConfig, folder: str) -> Node:
+    from stages.data.collect import listing_digest
+
+    options, origins = stage_options(
+        CollectOptions,
+        config,
+        "data",
+        images=Setting("data.calibration_images", str(Path(folder).resolve())),
+        sample=Setting("compression.calibration_images"),
+        listing=listing_digest(Path(folder)),
+    )
+    return Node(
+        id=ids.CALIBRATION,
+        stage="collect_unlabeled",
+        options=options,
+        origins=origins,
+        inputs={"validation": Ref(ids.LABELS_VAL) if has_labels(config) else None},
+        seeded=True,
+    )
 
 
 def data_nodes(config: PipelineConfig) -> list[Node]:

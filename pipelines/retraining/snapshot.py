@@ -52,7 +52,7 @@ def snapshot(config: PipelineConfig, model: Artifact | None, before: Snapshot | 
     known: Mapping[str, Any] = (before or {}).get("images", {})
     images: dict[str, Any] = {}
     for name, (folder, _) in splits.items():
-        own = name == "unlabeled" and config.data.unlabeled_images is not None
+        own = name == "calibration" or (name == "unlabeled" and config.data.unlabeled_images is not None)
         images[name] = _files(Path(folder), _images_of(name, folder, None if own else files), known.get(name, {}))
     return {
         "images": images,
@@ -134,6 +134,8 @@ def _splits(config: PipelineConfig) -> dict[str, tuple[str, str | None]]:
     data = config.data
     unlabeled = data.train_images if converted(data) and data.unlabeled_images is None else data.unlabeled_images
     splits = {"unlabeled": (unlabeled, None), "val": (data.val_images, data.val_annotations)}
+    if config.compression.method != "none":
+        splits["calibration"] = (data.calibration_images, None)
     if config.finetune.enabled or config.retrain.finetune:
         splits["train"] = (data.train_images, data.train_annotations)
     return {name: (folder, labels) for name, (folder, labels) in splits.items() if folder}

@@ -13,6 +13,7 @@ from typing import Any
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of PP-YOLOE's images, of pixels from 0 to 1; PP-YOLOE+ takes these as they are."""
 AS_THEY_ARE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_OBJECTS365 = 365  # classes
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Published:
         blocks: number of blocks in each stage of the backbone.
         convolutions: number of convolutions' weights when the branches of each block are merged, as in an export.
         plus: it is a PP-YOLOE+.
+        attended: a convolution stands behind the attention of the head.
     """
 
     stem: int
     blocks: tuple[int, ...]
     convolutions: int
     plus: bool
+    attended: bool = True
 
 
 _SMALL, _MEDIUM, _LARGE, _EXTRA = (1, 2, 2, 1), (2, 4, 4, 2), (3, 6, 6, 3), (4, 8, 8, 4)
@@ -40,6 +43,9 @@ PUBLISHED = {
     "ppyoloe_l": Published(32, _LARGE, 128, plus=False),
     "ppyoloe_x": Published(40, _EXTRA, 150, plus=False),
     "ppyoloe_plus_t": Published(12, _SMALL, 84, plus=True),
+    "ppyoloe_plus_t_320": Published(12, _SMALL, 84, plus=True),
+    "ppyoloe_plus_t_relu": Published(12, _SMALL, 78, plus=True, attended=False),
+    "ppyoloe_plus_t_relu_320": Published(12, _SMALL, 78, plus=True, attended=False),
     "ppyoloe_plus_s": Published(16, _SMALL, 84, plus=True),
     "ppyoloe_plus_m": Published(24, _MEDIUM, 106, plus=True),
     "ppyoloe_plus_l": Published(32, _LARGE, 128, plus=True),
@@ -49,7 +55,7 @@ PUBLISHED = {
 
 
 def of_checkpoint(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Names of the models that a checkpoint may be of.
+    """Names of the models that a checkpoint may be of; the size of its images is not in it.
 
     Args:
         shapes: parameter name -> shape.
@@ -60,9 +66,10 @@ def of_checkpoint(shapes: dict[str, tuple[int, ...]]) -> list[str]:
         parts = name.split(".")
         if parts[:2] == ["backbone", "stages"] and parts[3:4] == ["blocks"] and parts[2] in ("0", "1", "2", "3"):
             blocks[int(parts[2])].add(parts[4])
-    plus = any(name.endswith(".alpha") for name in shapes)
-    counts = tuple(len(found) for found in blocks)
-    return [n for n, p in PUBLISHED.items() if (p.stem, p.blocks, p.plus) == (stem, counts, plus)]
+    plus = any(name.startswith("backbone.") and name.endswith(".alpha") for name in shapes)
+    attended = any(name.startswith("yolo_head.stem_cls.") and ".conv." in name for name in shapes)
+    found = (stem, tuple(len(names) for names in blocks), plus, attended)
+    return [n for n, p in PUBLISHED.items() if (p.stem, p.blocks, p.plus, p.attended) == found]
 
 
 def of_export(stem: int, convolutions: int, plus: bool) -> list[str]:
@@ -82,6 +89,22 @@ def of_the_other_family(name: str, mean: Sequence[float], std: Sequence[float], 
     return [
         other for other, p in PUBLISHED.items() if (p.stem, p.blocks) == (own.stem, own.blocks) and p.plus != own.plus
     ]
+
+
+def remark_on_objects365(classes: int, mean: Sequence[float], std: Sequence[float]) -> str:
+    """What to say of a checkpoint that fits a model without ``alpha``, if it may be a PP-YOLOE+ for all that; else "".
+
+    Args:
+        classes: how many the checkpoint knows.
+        mean, std: how the chosen model normalizes images.
+    """
+    if classes != _OBJECTS365 or not all(same(a, b) for a, b in zip((mean, std), IMAGENET, strict=True)):
+        return ""
+    return (
+        f"the checkpoint has {classes} classes: if it is one of PaddleDetection's for Objects365, it is a PP-YOLOE+ "
+        "without alpha, whose images are only scaled to 0..1; choose that model (model=ppyoloe_plus_m ...) and "
+        "model.architecture.CSPResNet.use_alpha=false"
+    )
 
 
 def choice(names: Iterable[str]) -> str:

@@ -19,20 +19,30 @@ if TYPE_CHECKING:
     from stages.paddle.compression.qat import EvaluationSet
 
 
+TARGET_NEEDS = (
+    "is compared with mAP on training labels while a student is trained; choose compression.eval_by=map and a number "
+    "of steps for compression.eval_every, or set it to null"
+)
+
+
 @dataclass(frozen=True)
 class DistillInputs:
-    """The exported FP32 model, the images it is compressed with, and labelled ones to score on (``eval_by: map``)."""
+    """The exported FP32 model, the images it is compressed with, and labelled ones to score on (``eval_by: map``).
+
+    ``calibration``: images that ranges are observed on; ``None``: some of ``images``.
+    """
 
     model: ExportedModel
     images: ImageList
     labeled: LabeledSet | None = None
+    calibration: ImageList | None = None
 
 
 class Distill:
     """``qat_distill`` trains the INT8 student on its FP32 teacher's outputs; ``ptq`` only measures ranges."""
 
     name = "distill"
-    version = 5  # 3: roundings in one operator; 4: random weights are not scored; 5: convolutions in oneDNN
+    version = 6  # 4: random weights are not scored; 5: convolutions in oneDNN; 6: the rate's end
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
     unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
     Options = DistillOptions
@@ -55,6 +65,8 @@ class Distill:
         work = {QAT_DISTILL: self._distill, PTQ: self._quantize}.get(o.method)
         if work is None:
             raise ConfigError([f"compression.method: {o.method} quantizes nothing; choose {QAT_DISTILL} or {PTQ}"])
+        if o.target_map is not None and not scores_by_labels(o):
+            raise ConfigError([f"compression.target_map: {TARGET_NEEDS}"])
         from stages.detection.unlabeled import listed_paths
 
         paths = listed_paths(inputs.images)
@@ -69,7 +81,7 @@ class Distill:
             root=context.out,
             files=hash_files(context.out),
             method=o.method,
-            steps=o.steps if o.method == QAT_DISTILL else 0,
+            steps=done.step,
             images=len(paths),
         )
 
@@ -77,8 +89,9 @@ class Distill:
         from stages.paddle.compression.ptq import quantize
         from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
 
+        images = self._calibration(inputs, context) or self._images(inputs, paths, context)
         with out_of_memory_explained("compression.batch", 1):
-            quantize(inputs.model, self._images(inputs, paths, context), self.options, context)
+            quantize(inputs.model, images, self.options, context)
         report_memory(context)
         return Progress()
 
@@ -88,9 +101,10 @@ class Distill:
 
         paths, scored_on = self._set_apart(inputs, paths, context)
         images = self._images(inputs, paths, context)
+        calibration = self._calibration(inputs, context)
         with (
             out_of_memory_explained("compression.batch", self.options.batch),
-            prepare(inputs.model, images, scored_on, self.options, context) as training,
+            prepare(inputs.model, images, scored_on, self.options, context, calibration) as training,
         ):
             done = Loop(training.trainee, training.batch, training.evaluator, self.options, context).run()
             finish(training)
@@ -134,6 +148,13 @@ class Distill:
         if not paths:
             raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")
         return paths, EvaluationSet(coco=coco, root=root)
+
+    def _calibration(self, inputs: DistillInputs, context: StageContext) -> UnlabeledImages | None:
+        from stages.detection.unlabeled import listed_paths
+
+        if inputs.calibration is None:
+            return None
+        return self._images(inputs, listed_paths(inputs.calibration), context)
 
     def _images(self, inputs: DistillInputs, paths: list[Path], context: StageContext) -> UnlabeledImages:
         from stages.detection.unlabeled import images_for

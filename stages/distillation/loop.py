@@ -111,7 +111,7 @@ class Loop:
         if not self._resume():
             self._save_best()
         with stop_requests() as stop:
-            while self.progress.step < self.options.steps or self._due():
+            while (self.progress.step < self.options.steps or self._due()) and not self._reached():
                 try:
                     self._train(stop)
                 except _Failed as failure:
@@ -122,6 +122,11 @@ class Loop:
                 self.trainee.restore(read_archive(self._best(p.best))[0])
             said = {int(s["step"]): f"{s[self.evaluator.metric]:.4f}" for s in p.scores}
             self.context.metric("best_step", p.best)
+            if self._reached() and p.step < self.options.steps:
+                self.context.info(
+                    f"done at step {p.step} of {self.options.steps}: the score has reached "
+                    f"compression.target_map={self.options.target_map:g}"
+                )
             self.context.info(
                 f"best at step {p.best} of {p.step}: {self.evaluator.metric} {said[p.best]} (before the first step "
                 f"{said[0]}, after the last {said[p.step]})"
@@ -129,18 +134,23 @@ class Loop:
         return p
 
     def rate(self, step: int) -> float:
-        """Learning rate of step ``step`` (from 0): linear warm-up, then half a cosine to 0; halved with each retry."""
+        """Learning rate of step ``step`` (from 0): linear warm-up, then ``lr_schedule``; halved with each retry."""
         o = self.options
         full: float = o.lr / 2**self.progress.retries
         if step < o.warmup_steps:
             return full * (step + 1) / o.warmup_steps
-        return full * (1 + math.cos(math.pi * (step - o.warmup_steps) / max(1, o.steps - o.warmup_steps))) / 2
+        if o.lr_schedule == "constant":
+            return full
+        half = max(1, o.cosine_length * o.steps - o.warmup_steps)
+        return full * (1 + math.cos(math.pi * (step - o.warmup_steps) / half)) / 2
 
     def _train(self, stop: Sequence[int]) -> None:
         """From where the loop stands to the last step."""
         o, p = self.options, self.progress
         if self._due():
             self._score(stop)
+            if self._reached():
+                return
         started, images = time.perf_counter(), 0
         with closing(prefetch(self.batch, p.step, o.steps)) as batches:
             for feeds in batches:
@@ -161,6 +171,8 @@ class Loop:
                 if self._due():
                     before = time.perf_counter()
                     self._score(stop)
+                    if self._reached():
+                        return
                     started += time.perf_counter() - before  # images/s is that of the steps
 
     def _report(self, rate: float, speed: float) -> None:
@@ -181,6 +193,11 @@ class Loop:
         if self.evaluator is None or not o.eval_every or any(s["step"] == p.step for s in p.scores):
             return False
         return p.step % o.eval_every == 0 or p.step == o.steps
+
+    def _reached(self) -> bool:
+        """Whether a score is as good as was asked for."""
+        target = self.options.target_map
+        return target is not None and any(s.get("eval_map", -math.inf) >= target for s in self.progress.scores)
 
     def _score(self, stop: Sequence[int]) -> None:
         evaluator, p = self.evaluator, self.progress

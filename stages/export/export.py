@@ -64,6 +64,8 @@ class Export:
             AgreementError: FP32 ONNX and Paddle differ by more than ``max_difference`` (relative).
         """
         frozen = self._freeze(inputs.model, context)
+        if frozen.remark:
+            context.warn(frozen.remark)
         from stages.detection.sidecar import Sidecar
         from stages.paddle.models.onnx_export import BOXES, SCORES, export_onnx
 

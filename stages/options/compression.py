@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stages.numerics.ranges import ALGORITHMS
 from stages.options.accuracy import NmsOptions
 from stages.options.model import ModelOptions
-from stages.options.rules import COUNT, POSITIVE, above, one_of, option, part, some_of
+from stages.options.rules import COUNT, POSITIVE, Rule, above, between, one_of, option, part, some_of
 
 QAT_DISTILL, PTQ, NONE = "qat_distill", "ptq", "none"
 METHODS = {
@@ -51,7 +51,18 @@ class CompressionSettings:
         "threads each; a step takes `batch` images in each",
     )
     images: int | None = option(None, POSITIVE, "how many unlabeled images to sample; null: all")
-    lr: float = option(3e-5, above(0), "learning rate of SGD; after the warm-up it falls to 0 along half a cosine")
+    lr: float = option(3e-5, above(0), "learning rate of SGD, reached after the warm-up")
+    lr_schedule: str = option(
+        "cosine",
+        one_of("cosine", "constant"),
+        "`cosine`: after the warm-up the rate falls along a cosine; `constant`: it stays at `lr`",
+    )
+    cosine_length: float = option(
+        1.0,
+        above(0),
+        "where half of the cosine ends, in multiples of `steps`. 1: the rate ends at 0; 1.2 (PaddleSlim's `T_max: "
+        "6000` of 5000 steps): at 7 % of `lr`; less than 1: it rises again after that, as Paddle's does",
+    )
     weight_decay: float = option(4e-5, COUNT, "weight decay (L2)")
     warmup_steps: int = option(0, COUNT, "steps in which the learning rate rises to `lr`")
     loss: str = option(
@@ -84,6 +95,11 @@ class CompressionSettings:
         some_of(lambda: OPERATORS, "type of operator", least=1),
         "types of operators that are quantized",
     )
+    skip_tensor_list: list[str] = option(
+        [],
+        Rule(lambda v: all(v) and len(set(v)) == len(v), "it must name each tensor once"),
+        "tensors (weights or activations) by their names in the graph: operators that read one of them stay in float",
+    )
     ptq_algo: str = option("hist", one_of(*ALGORITHMS), "how `ptq` finds activation ranges")
     calibration_images: int = option(
         32,
@@ -112,6 +128,11 @@ class CompressionSettings:
         one_of("loss", "map"),
         "how the student is scored: `loss`: the distillation loss on held-out unlabeled images; `map`: mAP on training "
         "labels (`data.train_annotations`)",
+    )
+    target_map: float | None = option(
+        None,
+        between(0, 100),
+        "with `eval_by=map`: stop as soon as the student's score reaches this mAP, in points; null: all steps are done",
     )
     eval_images: int = option(
         16,

@@ -43,6 +43,11 @@ class DataOptions:
     unlabeled_images: str | None = option(
         None, doc="folder of images without labels, searched recursively: what the compression learns from"
     )
+    calibration_images: str | None = option(
+        None,
+        doc="folder of images that activation ranges are observed on, searched recursively; null: some of the "
+        "unlabeled ones (how many of either: `compression.calibration_images`)",
+    )
     val_fraction: float | None = option(
         None,
         PROPER_SHARE,

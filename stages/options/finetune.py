@@ -17,10 +17,11 @@ class FinetuneSettings:
     lr: float = option(0.002, above(0), "highest learning rate")
     warmup_steps: int = option(100, COUNT, "steps in which the learning rate rises to `lr`")
     weight_decay: float = option(0.0005, COUNT, "weight decay (L2)")
-    static_steps: int = option(
+    static_steps: int | None = option(
         50,
         COUNT,
-        "steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL)",
+        "steps in which a fresh head gets its labels by geometry (ATSS) rather than by its own predictions (TAL); "
+        "null: as the model's `static_assigner_epoch` says, in passes over the training images (-1: none)",
     )
     ema_decay: float = option(0.998, from_to_below(0, 1), "decay of the moving average of the weights, which is kept")
     amp: bool = option(

@@ -7,6 +7,7 @@ A checkpoint is written every N steps and on SIGTERM or SIGINT; the next run of 
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import time
@@ -66,11 +67,16 @@ class Finetune:
         cv2.setNumThreads(1)  # images are made beside the training, not against it
         source, labels = self._images(inputs.train, context)
         with fresh_start(context.seed):
-            layer, static_steps = self._layer(inputs.start, labels, context)
+            layer, fresh = self._layer(inputs.start, labels, context)
             mixed = self.options.amp and on_gpu()
             if self.options.amp and not mixed:
                 context.warn("finetune.amp=true does nothing here: this training runs on the CPU, in FP32")
-            trainer = Trainer(layer, self.options, static_steps, MixedPrecision() if mixed else FullPrecision())
+            trainer = Trainer(
+                layer,
+                self.options,
+                self._static_steps(layer, fresh, len(source), context),
+                MixedPrecision() if mixed else FullPrecision(),
+            )
             curve = _restore(trainer, context)
             with out_of_memory_explained("finetune.batch", self.options.batch):
                 _train(trainer, source, self.options, curve, context)
@@ -107,20 +113,33 @@ class Finetune:
         )
         return source, labels
 
-    def _layer(self, start: Checkpoint | None, labels: list[str], context: StageContext) -> tuple[Any, int]:
-        """The layer to train and the number of steps with static label assignment."""
+    def _layer(self, start: Checkpoint | None, labels: list[str], context: StageContext) -> tuple[Any, bool]:
+        """The layer to train, and whether its head knows nothing yet."""
+        from stages.detection.published import remark_on_objects365
         from stages.paddle.models.models import build_detector, load_weights
 
         layer = build_detector(self.options.model, len(labels))
         if start is None:
-            return layer, self.options.static_steps
+            return layer, True
         report = load_weights(layer, start.path(start.weights), allow_class_mismatch=True)
         if report.reinitialized:
             context.warn(
-                f"the checkpoint knows another number of classes than the {len(labels)} of the data: "
-                f"{len(report.reinitialized)} class parameters start from random values."
+                f"the checkpoint knows {report.classes} classes, another number of classes than the {len(labels)} of "
+                f"the data: {len(report.reinitialized)} class parameters start from random values."
             )
-        return layer, self.options.static_steps if report.reinitialized else 0
+        if remark := remark_on_objects365(report.classes, self.options.model.mean, self.options.model.std):
+            context.warn(remark)
+        return layer, bool(report.reinitialized)
+
+    def _static_steps(self, layer: Any, fresh: bool, images: int, context: StageContext) -> int:
+        """Number of steps with static label assignment."""
+        o = self.options
+        if o.static_steps is not None:
+            return o.static_steps if fresh else 0
+        epochs = int(layer.yolo_head.static_assigner_epoch)
+        steps = math.ceil(max(0, epochs) * images / o.batch)
+        context.info(f"static_assigner_epoch={epochs}: labels go by geometry for {steps} steps, of {o.steps} in all")
+        return steps
 
 
 def check_input_size(size: list[int]) -> list[str]:

@@ -11,7 +11,12 @@ from paddle.static.quantization import post_training_quantization
 from paddle.static.quantization.quant_config import SUPPORT_QUANTIZATION_OP_DICT
 
 from stages.artifacts import ExportedModel
+from stages.errors import ConfigError
+from stages.options.suggest import close_to, suggestion
 from stages.paddle.runtime.program import Program
+
+SHOWN = 6
+"""Names that a message shows of a list."""
 
 _SKIP = "/skip_quant/"
 _FOLDING = (
@@ -60,6 +65,32 @@ def skip_projections(program: Program) -> set[str]:
             op._set_attr("op_namescope", _SKIP)
             weights.add(op.input("Filter")[0])
     return weights
+
+
+def skip_readers(program: Program, tensors: Sequence[str], quantized: Sequence[str]) -> None:
+    """Mark the operators of the ``quantized`` types that read one of these tensors as not to be quantized.
+
+    Raises:
+        ConfigError: no such operator reads one of them.
+    """
+    readers = [op for op in program.ops() if op.type in quantized]
+    known = list(dict.fromkeys(name for op in readers for name in op.input_arg_names))
+    if missing := [name for name in tensors if name not in known]:
+        raise ConfigError(
+            [
+                f"compression.skip_tensor_list: no operator that is quantized reads {', '.join(missing)}"
+                f"{suggestion(close_to(missing[0], known))} (there are {', '.join(known[:SHOWN])} and others; batch "
+                "normalization is folded into the convolutions)"
+            ]
+        )
+    for op in readers:
+        if not set(tensors).isdisjoint(op.input_arg_names):
+            op._set_attr("op_namescope", _SKIP)
+
+
+def is_skipped(op: Any) -> bool:
+    """Whether one of the functions above has marked ``op``."""
+    return bool(op.has_attr("op_namescope") and op.attr("op_namescope") == _SKIP)
 
 
 def observed_outputs(program: Program, quantized: Sequence[str]) -> list[str]:

@@ -88,6 +88,16 @@ def mix(model: ExportedModel, layers: Mapping[str, FloatLayer], chosen: Collecti
         program.save(out / "model")
 
 
+def leave_in_float(program: Program) -> None:
+    """Take out of an INT8 program what rounds tensors around the layers that `anatomy` has marked as not to be
+    quantized: what they read, and what is computed of their results alone."""
+    floats = [op for op in program.ops() if anatomy.is_skipped(op)]
+    _bypass(program, floats, [op for op, _ in _quantized(program)])
+    for op in floats:
+        op._set_attr("skip_quant", 1)  # as in ``_restore``
+    _drop_unread(program)
+
+
 def _quantized(program: Program) -> list[tuple[Any, str]]:
     """Each operator whose weights are stored as integers, and the name of these."""
     found = []

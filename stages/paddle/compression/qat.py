@@ -53,6 +53,8 @@ class Source:
     context: StageContext
     scope: Any
     """Where its variables are."""
+    calibration: UnlabeledImages
+    """What ranges are observed on."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,10 @@ def prepare(
     scored_on: EvaluationSet | None,
     options: DistillOptions,
     context: StageContext,
+    calibration: UnlabeledImages | None = None,
 ) -> Iterator[Training]:
-    """The INT8 student of ``model``, calibrated. It lives, with its processes, until the block ends.
+    """The INT8 student of ``model``, calibrated on ``calibration`` (``None``: on some of ``images``). It lives, with
+    its processes, until the block ends.
 
     Raises:
         StageError: nothing can be quantized, or a process of the group is gone.
@@ -91,7 +95,7 @@ def prepare(
     with ExitStack() as stack:
         scope = stack.enter_context(fresh_scope())
         stack.enter_context(silent_bars())
-        source = Source(model, images, options, context, scope)
+        source = Source(model, images, options, context, scope, calibration or images)
         started = time.perf_counter()
         peers, threads = None, context.threads
         if options.processes > 1:
@@ -147,7 +151,7 @@ def _ranges(source: Source, made: Prepared, names: list[str]) -> dict[str, float
     options = source.options
 
     def batches() -> Iterator[dict[str, Array]]:
-        return calibration(source.images, options.calibration_images, source.model)
+        return calibration(source.calibration, options.calibration_images, source.model)
 
     algorithm = "avg" if options.activation_ranges == "moving_average" else options.activation_ranges
     return find_ranges(made.program, names, batches, algorithm, source.context.threads)

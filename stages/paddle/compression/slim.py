@@ -34,9 +34,10 @@ from paddleslim.common.recover_program import recover_inference_program
 
 from stages.errors import StageError
 from stages.options.compression import MOVING_AVERAGE, CompressionSettings
-from stages.paddle.compression.anatomy import skip_projections
+from stages.paddle.compression.anatomy import skip_projections, skip_readers
 from stages.paddle.compression.fused_rounding import fuse_roundings
 from stages.paddle.compression.losses import TEACHER, distill_loss
+from stages.paddle.compression.mixing import leave_in_float
 from stages.paddle.compression.pact import clip
 from stages.paddle.runtime.place import current_place
 from stages.paddle.runtime.program import Program
@@ -70,6 +71,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
     place = current_place()
     executor = paddle.static.Executor(place)
     frozen = skip_projections(program)
+    skip_readers(program, options.skip_tensor_list, options.quantize_op_types)
     student = program.prune(nodes)
     desc = recover_inference_program(student.desc, paddle.static.Program())
     for parameter in desc.global_block().all_parameters():
@@ -126,6 +128,7 @@ def _loss(desc: Any, nodes: list[str], options: CompressionSettings) -> Any:
 def build_inference(program: Program, options: CompressionSettings, scope: Any) -> Program:
     """The quantized graph up to boxes and scores, with the scales of ``scope`` as they are when it runs."""
     skip_projections(program)
+    skip_readers(program, options.skip_tensor_list, options.quantize_op_types)
     graph = IrGraph(core.Graph(program.desc.clone(for_test=True).desc), for_test=True)
     _quantize(graph, options, scope, current_place(), None, training=False)
     return Program(graph.to_program(), program.feeds, program.fetches)
@@ -198,6 +201,8 @@ def finish(inference: Program, ranges: dict[str, float], options: CompressionSet
             "the model has no operator that can be quantized; check compression.quantize_op_types "
             f"({', '.join(options.quantize_op_types)})."
         )
+    if options.skip_tensor_list:
+        leave_in_float(finished)
     finished.save(out / "model")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import paddle
 
+from stages.detection.published import remark_on_objects365
 from stages.errors import WeightsError
 from stages.options.model import ModelOptions
 from stages.paddle.models import layer_names
@@ -38,6 +39,7 @@ class Frozen:
     image_input: str
     scale_input: str  # empty if the graph does not take it
     layers: dict[str, str] = field(default_factory=dict)  # see ``layer_names``; empty where they are not known
+    remark: str = ""  # what the user should know of the weights
 
     @property
     def scale_factor(self) -> bool:
@@ -57,8 +59,9 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
     height, width = (int(v) for v in model.input_size)
     layer = build_detector(model, len(model.labels or ()), exclude_nms=True, eval_size=[height, width])
     layer.eval()
+    remark = ""
     if weights is not None:
-        load_weights(layer, weights)
+        remark = remark_on_objects365(load_weights(layer, weights).classes, model.mean, model.std)
     else:
         _estimate_batch_statistics(layer, height, width)
     for part in layer.sublayers():
@@ -74,7 +77,7 @@ def freeze_checkpoint(model: ModelOptions, weights: Path | None, out: Path, *, b
         frozen = freeze_program(
             prefix.with_suffix(".pdmodel"), prefix.with_suffix(".pdiparams"), out, model=model, batch=batch
         )
-    return replace(frozen, layers=layer_names.of_layer(layer))
+    return replace(frozen, layers=layer_names.of_layer(layer), remark=remark)
 
 
 def _estimate_batch_statistics(layer: Any, height: int, width: int) -> None:

@@ -39,6 +39,7 @@ class LoadReport:
     reinitialized: list[str] = field(default_factory=list)  # class layers with another number of classes
     absent: list[str] = field(default_factory=list)  # training-only layers and constants the file does not have
     unused: list[str] = field(default_factory=list)  # in the file, not in the model
+    classes: int = 0  # that the file knows; 0: it has no class layer
 
 
 @contextmanager
@@ -179,10 +180,10 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
     if lacking:
         raise WeightsError(
             f"{path} does not fit the model: {len(lacking)} of {len(own)} parameters are missing, the first is "
-            f"{lacking[0]}. {hint}, or another checkpoint (model.weights=...)."
+            f"{lacking[0]}. {_hint(lacking, own, given, hint)}, or another checkpoint (model.weights=...)."
         )
     differing = [name for name in own if name in given and tuple(own[name].shape) != given[name].shape]
-    classes = [name for name in differing if any(mark in name for mark in _CLASS_LAYERS)]
+    classes = [name for name in differing if _is_class_layer(name)]
     others = [name for name in differing if name not in classes]
     if others:
         name = others[0]
@@ -195,7 +196,7 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
     if left:
         raise WeightsError(
             f"{path} does not fit the model: {len(left)} of its {len(given)} parameters have no place in it, the first "
-            f"is {left[0]}. {hint}."
+            f"is {left[0]}. {_hint(left, own, given, hint)}."
         )
     if classes and not allow_class_mismatch:
         theirs, ours = given[classes[0]].shape[0], own[classes[0]].shape[0]
@@ -205,7 +206,37 @@ def load_weights(layer: Any, path: Path | str, allow_class_mismatch: bool = Fals
         )
     usable = {n: paddle.to_tensor(given[n].astype(_dtype_of(own[n]))) for n in own if n in given and n not in classes}
     layer.set_state_dict({**own, **usable})
-    return LoadReport(loaded=len(usable), reinitialized=classes, absent=absent, unused=unused)
+    known = next((given[name].shape[0] for name in given if _is_class_layer(name)), 0)
+    return LoadReport(loaded=len(usable), reinitialized=classes, absent=absent, unused=unused, classes=int(known))
+
+
+def _hint(names: list[str], own: Mapping[str, Any], given: Mapping[str, Any], usual: str) -> str:
+    """What to choose; where model and file differ in nothing but ``alpha``, the weights of 1x1 branches, also the key
+    that takes the file as it is.
+
+    PaddleDetection trains PP-YOLOE+ without them on Objects365, with them in the neck too on SKU-110K.
+
+    Args:
+        names: the parameters that only one of the two has.
+        own, given: the model's and the file's parameters.
+        usual: what to say otherwise.
+    """
+    same_size = all(tuple(own[n].shape) == given[n].shape for n in own if n in given and not _is_class_layer(n))
+    if not same_size or not all(name.endswith(".alpha") for name in names):
+        return usual
+    there = names[0] in given
+    if all(name.startswith("neck.") for name in names):
+        return f"Choose model.architecture.CustomCSPPAN.use_alpha={str(there).lower()}"
+    if there:
+        return usual
+    return (
+        f"{usual}; a PP-YOLOE+ that was trained without alpha, as PaddleDetection's for Objects365 are, fits with "
+        "model.architecture.CSPResNet.use_alpha=false"
+    )
+
+
+def _is_class_layer(name: str) -> bool:
+    return any(mark in name for mark in _CLASS_LAYERS)
 
 
 def _dtype_of(tensor: Any) -> str:

@@ -18,8 +18,8 @@ NO_WEIGHTS = (
     "weights (model.random_weights=true); the embedded demo is experiment=demo"
 )
 MODELS = (
-    "ppyoloe_l, ppyoloe_m, ppyoloe_plus_l, ppyoloe_plus_m, ppyoloe_plus_s, ppyoloe_plus_t, ppyoloe_plus_x, "
-    "ppyoloe_s, ppyoloe_tiny, ppyoloe_x"
+    "ppyoloe_l, ppyoloe_m, ppyoloe_plus_l, ppyoloe_plus_m, ppyoloe_plus_s, ppyoloe_plus_t, ppyoloe_plus_t_320, "
+    "ppyoloe_plus_t_relu, ppyoloe_plus_t_relu_320, ppyoloe_plus_x, ppyoloe_s, ppyoloe_tiny, ppyoloe_x"
 )
 RUNS = "model.random_weights=true"
 """With this, the default config has nothing to complain about."""

@@ -172,3 +172,29 @@ def test_a_drop_needs_something_that_is_quantized_and_an_engine_of_the_run(coco:
     assert problems(RUNS, "sensitivity.backend=openvino") == []
     (found,) = problems(RUNS, "compression.max_map_drop=-1")
     assert "at least 0" in found
+
+
+def test_calibration_images_have_to_be_there(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert problems(RUNS, f"data.calibration_images={missing}") == [
+        f"data.calibration_images: there is no folder {missing}; check the path"
+    ]
+    assert problems(RUNS, f"data.calibration_images={tmp_path}") == [
+        f"data.calibration_images: {tmp_path} holds no images; name another folder, or set it to null"
+    ]
+    (tmp_path / "a.png").touch()
+    assert problems(RUNS, f"data.calibration_images={tmp_path}") == []
+
+
+def test_a_target_is_compared_with_map_on_labels() -> None:
+    said = (
+        "compression.target_map: is compared with mAP on training labels while a student is trained; choose "
+        "compression.eval_by=map and a number of steps for compression.eval_every, or set it to null"
+    )
+    assert problems(RUNS, "compression.target_map=40") == [said]
+    by_map = "compression.eval_by=map"
+    assert problems(RUNS, "compression.target_map=40", by_map) == []
+    assert problems(RUNS, "compression.target_map=40", by_map, "compression.eval_every=null") == [said]
+    assert problems(RUNS, "compression.target_map=40", by_map, "compression.method=ptq") == [said]
+    (found,) = problems(RUNS, "compression.target_map=0.365", "compression.target_map=101", by_map)
+    assert found == "compression.target_map: 101.0 does not fit; it must be between 0 and 100"

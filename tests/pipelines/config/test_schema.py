@@ -70,8 +70,14 @@ def test_a_backend_that_is_chosen_has_every_option_so_that_each_can_be_overridde
     assert list(config.backend) == [name]
 
 
-STATED = {"data/coco_folder": {"data.kind"}, "compression/qat_distill": {"compression.method"}}
-"""Choices that name themselves; every other value of a default would be a copy that can drift."""
+STATED = {
+    "data/coco_folder": {"data.kind"},
+    "compression/qat_distill": {"compression.method"},
+    "experiment/demo": {"compression.cosine_length"},
+    "experiment/bccd": {"compression.cosine_length"},
+}
+"""Choices that name themselves, or take back what another file sets; every other value of a default would be a copy
+that can drift."""
 
 
 def _values(tree: Any, default: Any, key: str) -> Iterator[tuple[str, bool]]:

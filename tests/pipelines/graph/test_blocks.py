@@ -6,11 +6,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from pipelines import sensitivity
 from pipelines.config.auto import block_backend, block_labels
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.events import NullObserver
 from pipelines.execution.node import Node, Ref
 from pipelines.graph.compress import compress_graph, sensitivity_graph
@@ -65,6 +68,26 @@ def test_a_training_collects_its_labels_once(config: PipelineConfig) -> None:
     config.compression.max_map_drop = 0.5
     config.finetune.enabled = True
     by_id(compress_graph(config, None, threads=1))  # asserts that no name comes twice
+
+
+def test_calibration_images_of_their_own_are_collected_for_the_compression(
+    config: PipelineConfig, tmp_path: Path
+) -> None:
+    assert by_id(compress_graph(config, None, threads=1))["distill"].inputs["calibration"] is None
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    config.data.calibration_images, config.compression.calibration_images = str(tmp_path), 7
+    nodes = by_id(compress_graph(config, None, threads=1))
+    own = nodes[ids.CALIBRATION]
+    assert nodes["distill"].inputs["calibration"] == Ref(ids.CALIBRATION)
+    assert nodes["distill"].inputs["images"] == Ref(ids.IMAGES)  # which it learns from
+    assert (own.stage, own.options.images, own.options.sample) == ("collect_unlabeled", str(tmp_path), 7)
+    assert own.inputs == {"validation": Ref(ids.LABELS_VAL)}  # those are refused, as everywhere
+    assert own.origins["images"] == "data.calibration_images" and ids.set_name(own.id) == "calibration"
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
+    again = by_id(compress_graph(config, None, threads=1))[ids.CALIBRATION]
+    assert again.options.listing != own.options.listing  # a changed folder is another key
+    config.compression.method = "none"
+    assert ids.CALIBRATION not in by_id(compress_graph(config, None, threads=1))
 
 
 def test_the_analysis_stands_behind_the_int8_model(config: PipelineConfig) -> None:

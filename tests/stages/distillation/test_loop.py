@@ -91,6 +91,61 @@ def test_without_scores_the_last_state_is_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(student.weights, state["weights"])
 
 
+def test_the_rate_ends_where_the_recipe_says(tmp_path: Path) -> None:
+    """PaddleSlim's: ``CosineAnnealingDecay(3e-5, T_max=6000)``, 5000 steps, whose rate after ``t`` of them is
+    ``lr * (1 + cos(pi * t / T_max)) / 2``."""
+
+    def rates(*steps: int, **changes: Any) -> list[float]:
+        loop = make(tmp_path, **{"steps": 5000, "lr": 3e-5, **changes})[0]
+        return [loop.rate(step) for step in steps]
+
+    ends = rates(0, 2500, 4999, cosine_length=1.2)
+    assert ends == pytest.approx([3e-5, 3e-5 * (1 + math.cos(math.pi * 2500 / 6000)) / 2, 2.01e-6], rel=2e-3)
+    assert rates(0, 4999) == pytest.approx([3e-5, 0.0], abs=1e-10)  # the default: to 0
+    there = rates(5999, 6000, 6001, 7999, steps=8000, cosine_length=0.75)  # T_max 6000 of 8000 steps: it rises again
+    assert there[1] == 0 < there[0] and there[0] == pytest.approx(there[2]) and there[3] > 7e-6
+    assert rates(0, 2500, 4999, lr_schedule="constant") == [3e-5] * 3
+    assert rates(0, 4, 9, lr_schedule="constant", warmup_steps=10) == pytest.approx([3e-6, 1.5e-5, 3e-5])
+    assert rates(10, 4999, cosine_length=1.2, warmup_steps=10) == pytest.approx([3e-5, 2.01e-6], rel=1e-2)
+
+
+class Accuracy(Distance):
+    """mAP that rises as the student comes nearer."""
+
+    metric, higher_is_better = "eval_map", True
+
+    def score(self, stopped: Callable[[], bool]) -> float | None:
+        distance = super().score(stopped)
+        return None if distance is None else 100 - distance
+
+
+def test_training_stops_when_the_score_is_as_good_as_asked_for(tmp_path: Path) -> None:
+    def run(folder: Path, target: float | None, kill: int = 0) -> tuple[Any, Student, FakeContext]:
+        loop, student, context = make(folder, eval_by="map", target_map=target)
+        loop.evaluator = accuracy = Accuracy(student)
+
+        def before() -> None:
+            if kill and loop.progress.step == kill:
+                raise Killed
+
+        accuracy.before = before
+        return loop.run(), student, context
+
+    whole, _, _ = run(tmp_path / "whole", None)
+    scores = {int(s["step"]): s["eval_map"] for s in whole.scores}
+    assert scores[4] < scores[8] < scores[12]
+    done, student, context = run(tmp_path / "target", (scores[4] + scores[8]) / 2)
+    assert (done.step, done.best, len(student.rates)) == (8, 8, 8)
+    assert any("done at step 8 of 24: the score has reached compression.target_map=" in text for text in context.infos)
+    with pytest.raises(Killed):  # while the score is computed that reaches it
+        run(tmp_path / "killed", (scores[4] + scores[8]) / 2, kill=8)
+    again, student, _ = run(tmp_path / "killed", (scores[4] + scores[8]) / 2)
+    assert (again.step, again.points, again.scores) == (8, done.points, done.scores)
+    assert run(tmp_path / "at once", 1.0)[0].step == 0  # so good before the first step
+    never, _, context = run(tmp_path / "never", 100.0)
+    assert never.step == STEPS and not any("reached" in text for text in context.infos)
+
+
 @pytest.mark.parametrize("place", ["step", "batch", "score"])
 @pytest.mark.parametrize("at", [1, 3, 4, 7])
 def test_a_kill_at_any_point_changes_nothing(place: str, at: int, tmp_path: Path) -> None:

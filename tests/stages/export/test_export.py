@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from stages.artifacts import ExportedModel, ImageList, InferenceModel, hash_files
+from stages.artifacts import Checkpoint, ExportedModel, ImageList, InferenceModel, hash_files
+from stages.data.weights import read_pdparams, write_pdparams
 from stages.detection.images import read_image
 from stages.detection.preprocess import Preprocessor
 from stages.detection.sidecar import Sidecar
@@ -139,6 +140,23 @@ def test_disagreement_beyond_the_bound_stops(forms: Path, pictures: ImageList, t
     error = Worker(tmp_path, "export", options, ExportInputs(model=checkpoint(forms), images=pictures)).failed()
     assert error["type"] == "AgreementError"
     assert "export.max_difference" in error["message"]
+
+
+@pytest.mark.slow
+def test_weights_that_may_be_those_for_objects365_are_told_of(forms: Path, pictures: ImageList, tmp_path: Path) -> None:
+    """They fit a PP-YOLOE, which prepares images in another way."""
+    given = checkpoint(forms)
+    arrays = read_pdparams(given.path(given.weights))
+    for name in list(arrays):
+        if ".pred_cls." in name:
+            arrays[name] = np.zeros((365, *arrays[name].shape[1:]), np.float32)
+    (tmp_path / "weights").mkdir()
+    write_pdparams(tmp_path / "weights" / given.weights, arrays)
+    start = Checkpoint(root=tmp_path / "weights", files=hash_files(tmp_path / "weights"), weights=given.weights)
+    many = ExportOptions(model=model(labels=[f"class {i}" for i in range(365)]))
+    worker = Worker(tmp_path / "run", "export", many, ExportInputs(model=start, images=pictures))
+    worker.done()
+    assert any("model.architecture.CSPResNet.use_alpha=false" in text for text in worker.said("warning"))
 
 
 def test_random_weights_have_to_be_asked_for(context: FakeContext, tmp_path: Path) -> None:

@@ -26,6 +26,24 @@ def counts(models: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
     return found
 
 
+def activations(models: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Model -> whether any activation of its blocks lets negative numbers through, and what follows the attention."""
+    import paddle
+    from ppdet.modeling.backbones.cspresnet import RepVggBlock
+
+    from stages.paddle.models import models as zoo
+
+    found = {}
+    for name in ("ppyoloe_plus_t", "ppyoloe_plus_t_relu"):
+        layer = zoo.build_detector(ModelOptions(**models[name]), 3)
+        acts = [part.act for part in layer.sublayers() if isinstance(part, RepVggBlock)]
+        below = paddle.to_tensor([-1.0])
+        kinds = {bool(act(below).numpy()[0] < 0) for act in acts}
+        assert len(acts) > 10 and len(kinds) == 1, (len(acts), kinds)
+        found[name] = {"negative": kinds.pop(), "head": type(layer.yolo_head.stem_cls[0].conv).__name__}
+    return found
+
+
 def config_state() -> str:
     from ppdet.core import workspace
 
@@ -91,7 +109,7 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
     except WeightsError as error:
         result["classes_error"] = str(error)
     report = zoo.load_weights(other, saved, allow_class_mismatch=True)
-    result["reinitialized"] = report.reinitialized
+    result["reinitialized"], result["classes"] = report.reinitialized, report.classes
     stem = "backbone.stem.conv1.conv.weight"
     result["stem_loaded"] = bool(np.array_equal(other.state_dict()[stem].numpy(), arrays[stem]))
 
@@ -115,6 +133,7 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
         zoo.load_weights(zoo.build_detector(options, 3), folder / "plus.pdparams")
     except WeightsError as error:
         result["left_error"] = str(error)
+    result |= alpha(tiny, folder)
     wrong = {**tiny["architecture"], "CSPResNett": {}, "PPYOLOEHead": {"fpn_stride": [8]}, "architecture": "YOLO"}
     try:
         zoo.build_detector(ModelOptions(**{**tiny, "architecture": wrong}), 3)
@@ -124,10 +143,38 @@ def behaviour(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
     return result
 
 
+def alpha(tiny: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Checkpoints that differ from a model in nothing but ``alpha``, in the backbone or in the neck."""
+    from stages.data.weights import write_pdparams
+    from stages.errors import WeightsError
+    from stages.paddle.models import models as zoo
+
+    def model(**uses: bool) -> Any:
+        own = {part: {**tiny["architecture"][part], "use_alpha": value} for part, value in uses.items()}
+        return zoo.build_detector(ModelOptions(**{**tiny, "architecture": {**tiny["architecture"], **own}}), 3)
+
+    def error(layer: Any, file: str) -> str:
+        try:
+            zoo.load_weights(layer, folder / file)
+        except WeightsError as refused:
+            return str(refused)
+        return ""
+
+    for file, layer in {"without": model(), "neck": model(CSPResNet=True, CustomCSPPAN=True)}.items():
+        write_pdparams(folder / file, {n: v.numpy() for n, v in layer.state_dict().items()})
+    taken = [error(model(CSPResNet=False), "without"), error(model(CSPResNet=True, CustomCSPPAN=True), "neck")]
+    return {
+        "alpha_lacking_error": error(model(CSPResNet=True), "without"),
+        "alpha_in_the_neck_error": error(model(CSPResNet=True), "neck"),
+        "alpha_taken": taken == ["", ""],
+    }
+
+
 def main() -> None:
     models = json.load(sys.stdin)
     folder = Path(sys.argv[1])
-    print(json.dumps({"counts": counts(models), "behaviour": behaviour(models["ppyoloe_tiny"], folder)}))
+    found = {**behaviour(models["ppyoloe_tiny"], folder), "activations": activations(models)}
+    print(json.dumps({"counts": counts(models), "behaviour": found}))
 
 
 if __name__ == "__main__":

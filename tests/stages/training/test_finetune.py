@@ -192,7 +192,8 @@ def test_a_checkpoint_of_other_classes_is_a_start(train: LabeledSet, whole: Run,
     # So small a rate that the trained layers stay what they were.
     run = Run(tmp_path / "run", options(steps=2, lr=1e-9), Finetune.Inputs(train=train, start=start))
     assert run.wait() == 0
-    assert any("another number of classes" in message for message in run.said("warning"))
+    (warning,) = [message for message in run.said("warning") if "another number of classes" in message]
+    assert "knows 7 classes" in warning and f"the {len(LABELS)} of the data" in warning
     after = read_pdparams(run.result.path("model.pdparams"))
     assert after["yolo_head.pred_cls.0.weight"].shape[0] == len(LABELS)
     name = "backbone.stages.0.conv3.conv.weight"
@@ -209,6 +210,26 @@ def test_a_model_with_an_auxiliary_head_is_trained(train: LabeledSet, tmp_path: 
     assert [p["step"] for p in run.history] == [1, 2, 3]
     arrays = read_pdparams(run.result.path("model.pdparams"))
     assert any(name.startswith("aux_head.") for name in arrays), "kept: a later training goes on with it"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "steps"), [(2, 12), (-1, 0)])
+def test_the_models_static_assigner_epoch_counts_passes_over_the_images(
+    epochs: int, steps: int, train: LabeledSet, tmp_path: Path
+) -> None:
+    given = options(steps=1, static_steps=None)
+    head = {**given.model.architecture["PPYOLOEHead"], "static_assigner_epoch": epochs}
+    given.model.architecture["PPYOLOEHead"] = head
+    run = Run(tmp_path, given, Finetune.Inputs(train=train))
+    assert run.wait() == 0, run.events[-1]
+    said = f"static_assigner_epoch={epochs}: labels go by geometry for {steps} steps, of 1 in all"
+    assert said in run.said("info")  # twelve images in batches of two
+
+
+@pytest.mark.parametrize("name", ["ppyoloe_l", "ppyoloe_plus_l", "ppyoloe_plus_t", "ppyoloe_plus_t_relu_320"])
+def test_the_models_state_the_epochs_of_paddledetection(name: str) -> None:
+    head = compose(name)["architecture"]["PPYOLOEHead"]
+    assert head["static_assigner_epoch"] == (30 if name == "ppyoloe_plus_l" else 100)
 
 
 @pytest.mark.slow
