@@ -50,6 +50,19 @@ def built(paddle: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return made | {n: v for n, (v, _) in cases.items()}, expected | {n: v for n, (_, v) in cases.items()}
 
 
+def names_of_a_split_output(paddle: Any) -> dict[str, list[str]]:
+    """What an export without post-processing has before its output is split, and the outputs afterwards."""
+    from stages.paddle.models.freeze import _split
+    from stages.paddle.runtime.program import Program
+
+    exported = paddle.static.Program()
+    with paddle.static.program_guard(exported), paddle.utils.unique_name.guard():
+        joined = paddle.transpose(paddle.static.data("joined", [1, 9, 7], "float32"), [0, 2, 1])
+    loaded = Program(paddle.static.Program.parse_from_string(exported.desc.serialize_to_string()), ["joined"], [])
+    with paddle.utils.unique_name.guard():  # as in a process that has built nothing yet
+        return {"before": list(loaded.block.vars), "outputs": _split(loaded, joined.name)}
+
+
 def main() -> dict[str, Any]:
     from stages.paddle.runtime.program import extend, fresh_scope  # isort: skip  (the door comes before paddle itself)
     import paddle
@@ -80,6 +93,7 @@ def main() -> dict[str, Any]:
         with extend(loaded, "more"):
             total = paddle.sum(paddle.exp(loaded.global_block().var("x")))
             rate = paddle.utils.unique_name.generate("learning_rate")
+        names = names_of_a_split_output(paddle)
         written = [name for op in loaded.global_block().ops for name in op.output_arg_names]
     return {
         "version": paddle.__version__,
@@ -89,6 +103,7 @@ def main() -> dict[str, Any]:
         "eager": eager,
         "refused": refused,
         "twice": sorted({name for name in written if written.count(name) > 1}),
+        "split": names,
         "prefixed": [total.name.startswith("more"), rate.startswith("more")],
     }
 

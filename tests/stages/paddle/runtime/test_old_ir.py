@@ -38,3 +38,8 @@ def test_what_a_row_does_not_know_is_refused(found: dict[str, Any]) -> None:
 def test_what_is_added_to_a_program_overwrites_nothing_in_it(found: dict[str, Any]) -> None:
     assert found["twice"] == []
     assert found["prefixed"] == [True, True]
+
+
+def test_the_halves_of_a_joined_output_have_names_of_their_own(found: dict[str, Any]) -> None:
+    assert len(found["split"]["outputs"]) == 2
+    assert set(found["split"]["outputs"]).isdisjoint(found["split"]["before"])
