@@ -49,7 +49,7 @@ def _binary(kind: str, dtype: str | None = None) -> Function:
 def _logical(kind: str) -> Function:
     def build(x: Any, y: Any, out: Any = None, name: str | None = None) -> Any:
         if out is not None:
-            raise TypeError(f"{kind}() with out= has no form in a program of Paddle 2's format here")
+            raise TypeError(f"{kind}() with out= has no row in stages/paddle/runtime/old_ir.py")
         return _append(kind, {"X": x, "Y": y}, "bool")
 
     return build
@@ -63,7 +63,7 @@ def _sum(
     name: str | None = None,
 ) -> Any:
     if dtype is not None:
-        raise TypeError("sum() with dtype= has no form in a program of Paddle 2's format here")
+        raise TypeError("sum() with dtype= has no row in stages/paddle/runtime/old_ir.py")
     axes = [] if axis is None else [axis] if isinstance(axis, int) else list(axis)
     attributes = {"dim": axes, "keep_dim": keepdim, "reduce_all": len(axes) in (0, len(x.shape))}
     return _append("reduce_sum", {"X": x}, x.dtype, attributes)
@@ -116,7 +116,8 @@ def _either(name: str, original: Function, build: Function) -> Function:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         given = args + tuple(kwargs.values())
-        if not any(isinstance(value, Variable) for value in given):
+        # Not ``isinstance``: outside of programs it takes Paddle's tensors for variables.
+        if not any(issubclass(type(value), Variable) for value in given):
             return original(*args, **kwargs)
         if "input" in kwargs and "x" not in kwargs:  # what Paddle 3 calls it besides
             kwargs["x"] = kwargs.pop("input")

@@ -69,7 +69,8 @@ def main() -> dict[str, Any]:
 
     from stages.paddle.runtime import old_ir
 
-    eager = float(paddle.sum(paddle.maximum(paddle.to_tensor(X), paddle.to_tensor(Y))))
+    x, y = paddle.to_tensor(X), paddle.to_tensor(Y)
+    eager = [float(paddle.sum(paddle.maximum(x, y))), int(paddle.sum(x > 0.6, dtype="int64")), int((x > 0.6).sum())]
     far, kinds = {}, set()
     with fresh_scope():
         program = paddle.static.Program()
