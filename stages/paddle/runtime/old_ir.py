@@ -11,7 +11,6 @@ is an environment variable, which the door sets (``stages/paddle/__init__.py``).
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import BuiltinFunctionType
@@ -106,13 +105,12 @@ def restore() -> None:
 
 def _is_bound_alone(name: str, original: Any) -> bool:
     """Whether `paddle.NAME` is but a way to C++; else it is Paddle's own function, which knows both formats."""
-    public = getattr(paddle, name)
+    public = getattr(paddle, name, None)
     return public is original or getattr(public, "__module__", "").endswith(".generated_tensor_methods_patch")
 
 
 def _either(name: str, original: Function, build: Function) -> Function:
     """``original``, but for variables of an old program ``build``."""
-    positions = list(inspect.signature(build).parameters)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         given = args + tuple(kwargs.values())
@@ -123,5 +121,5 @@ def _either(name: str, original: Function, build: Function) -> Function:
             kwargs["x"] = kwargs.pop("input")
         return build(*args, **kwargs)
 
-    call.__name__, call.__doc__ = name, f"{name}({', '.join(positions)}), for both formats of programs."
+    call.__name__ = name
     return call
