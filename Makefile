@@ -2,7 +2,11 @@
 # into .venv from requirements.lock, with checked hashes.
 
 SHELL := /bin/bash
-VENV ?= .venv
+# PADDLE=3 takes Paddle 3.3.1 instead of 2.6.2, from a lock of its own in an environment of its own (docs/lock.md).
+PADDLE ?= 2
+$(if $(filter 2 3,$(PADDLE)),,$(error PADDLE is 2 (the default) or 3, not "$(PADDLE)"))
+LOCK_FILE := $(if $(filter 3,$(PADDLE)),requirements/paddle3.lock,requirements.lock)
+VENV ?= $(if $(filter 3,$(PADDLE)),.venv-paddle3,.venv)
 # The first suitable Python of the machine; name another one with PYTHON=...
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
   $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
@@ -21,7 +25,7 @@ PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscop
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-compress: $(READY) ## Compress the embedded demo: config in, measured INT8 detector out
+compress: $(READY) ## Compress the embedded demo: config in, measured INT8 detector out (PADDLE=3: on Paddle 3)
 	@$(RUN)/detpress compress experiment=demo $(ARGS)
 
 test: $(READY) ## Run all tests
@@ -80,7 +84,7 @@ bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)
 
-$(READY): requirements.lock requirements/build.lock pyproject.toml
+$(READY): $(LOCK_FILE) requirements/build.lock pyproject.toml
 	@if ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
 	  found=$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); \
 	  echo "detpress needs Python 3.10, 3.11 or 3.12 (found: $$found)." >&2; \
@@ -89,20 +93,24 @@ $(READY): requirements.lock requirements/build.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@# The build tools come first and from a lock too: the one source package (antlr4) is then built without fetching any.
 	@$(PIP) --require-hashes -r requirements/build.lock
-	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) --require-hashes --no-build-isolation -r $(LOCK_FILE)
 	@$(PIP) --no-build-isolation -e .
-	@$(RUN)/python requirements/check_lock.py --installed
+	@$(RUN)/python requirements/check_lock.py --installed --lock $(LOCK_FILE)
 	@touch $@
 
 lock: ## Resolve the locked requirements again, and check the result (maintainers)
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet --upgrade pip uv packaging tomli
 	@$(VENV)-lock/bin/uv pip compile $(LOCK) requirements/build.in -o requirements/build.lock
-	@$(VENV)-lock/bin/uv pip compile $(LOCK) --constraint requirements/build.lock --extra paddle --extra openvino --extra tensorrt-rtx \
-	  --extra ray --extra s3 --extra bench --extra dev pyproject.toml requirements/paddle.in -o requirements.lock
+	@$(VENV)-lock/bin/uv pip compile $(LOCKED) --extra paddle -o requirements.lock
+	@# What the two have in common has the same version in both.
+	@test -f requirements/paddle3.lock || cp requirements.lock requirements/paddle3.lock
+	@$(VENV)-lock/bin/uv pip compile $(LOCKED) --extra paddle3 -o requirements/paddle3.lock
 	@$(VENV)-lock/bin/python requirements/check_lock.py --python 3.10 --python 3.11 --python 3.12
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
+LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 \
+  --extra bench --extra dev pyproject.toml requirements/paddle.in
 
 clean: ## Remove the environment and the caches (never artifacts/)
 	@rm -rf $(VENV) $(VENV)-lock .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* build dist

@@ -1,8 +1,8 @@
-"""Does every package get what it asks for? Judges ``requirements.lock``, or the environment that this Python has.
+"""Does every package get what it asks for? Judges the locks, or the environment that this Python has.
 
-``requirements.lock`` is installed with ``--no-deps``, so pip judges none of it; this does::
+There is a lock for each Paddle (`LOCKS`). It is installed with ``--no-deps``, so pip judges none of it; this does::
 
-    python requirements/check_lock.py --python 3.10 --python 3.12    # the lock, for these Pythons on Linux x86_64
+    python requirements/check_lock.py --python 3.10 --python 3.12    # the locks, for these Pythons on Linux x86_64
     python requirements/check_lock.py --installed                    # what is installed beside this Python (no network)
 
 Each requirement that is not met is one line; exit code 1 if there is any. What a package declares wrongly is stated in
@@ -34,6 +34,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCKS = {"requirements.lock": "paddle", "requirements/paddle3.lock": "paddle3"}
+"""Lock -> the extra of ``pyproject.toml`` that only this one has."""
 _PIN = re.compile(r"[A-Za-z0-9].*?(?=\s*\\?$)")
 """A line of the lock (or of a ``.in`` file) that names a package, without the backslash before its hashes."""
 
@@ -68,18 +70,29 @@ class Project:
         return None
 
 
-def read_project(root: Path = ROOT) -> Project:
-    """Read the project's requirements and the exceptions; the ``Makefile`` says which extras are locked."""
+def read_project(root: Path = ROOT, lock: str = "requirements.lock") -> Project:
+    """Read the project's requirements and the exceptions; the ``Makefile`` says which extras are locked.
+
+    Exceptions for a version that only another lock pins are left out.
+    """
     data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    extras: dict[str, list[str]] = data["project"]["optional-dependencies"]
     requires = [*data["project"]["dependencies"]]
+    others = {pin for other in LOCKS.values() if other != LOCKS[lock] for pin in extras.get(other, [])}
+    others -= set(extras.get(LOCKS[lock], []))
     for extra in re.findall(r"--extra ([\w-]+)", (root / "Makefile").read_text(encoding="utf-8")):
-        requires += data["project"]["optional-dependencies"][extra]
+        if extra not in LOCKS.values() or extra == LOCKS[lock]:
+            requires += extras[extra]
     for path in sorted((root / "requirements").glob("*.in")):
         requires += _requirement_lines(path.read_text(encoding="utf-8"))
     entries: list[dict[str, Any]] = data.get("tool", {}).get("uv", {}).get("dependency-metadata", [])
     return Project(
         tuple(requires),
-        tuple((canonicalize_name(e["name"]), e.get("version"), tuple(e.get("requires-dist", ()))) for e in entries),
+        tuple(
+            (canonicalize_name(e["name"]), e.get("version"), tuple(e.get("requires-dist", ())))
+            for e in entries
+            if f"{e['name']}=={e.get('version')}" not in others
+        ),
     )
 
 
@@ -180,17 +193,26 @@ def fetch(pins: Mapping[str, str], python: str) -> dict[str, Distribution]:
     }
 
 
-def check_lock(project: Project, python: str) -> list[str]:
-    """Judge ``requirements.lock`` for one Python on Linux x86_64."""
-    environment = linux(python)
-    packages = fetch(read_lock((ROOT / "requirements.lock").read_text(encoding="utf-8"), environment), python)
+def check_lock(lock: str, python: str) -> list[str]:
+    """Judge a lock for one Python on Linux x86_64."""
+    environment, project = linux(python), read_project(lock=lock)
+    packages = fetch(read_lock((ROOT / lock).read_text(encoding="utf-8"), environment), python)
     return violations(packages, project, environment) + idle_exceptions(packages, project)
 
 
-def check_installed(project: Project) -> list[str]:
+def installed_lock() -> str:
+    """The lock that pins the installed Paddle; the default's, where there is none or another version."""
+    found = installed().get("paddlepaddle")
+    for lock in LOCKS:
+        if found and f"\npaddlepaddle=={found.version} " in (ROOT / lock).read_text(encoding="utf-8"):
+            return lock
+    return next(iter(LOCKS))
+
+
+def check_installed(lock: str) -> list[str]:
     """Judge what is installed, as far as the lock names it; what a user added beside it is not ours to judge."""
-    environment = {name: str(value) for name, value in default_environment().items()}
-    pins = read_lock((ROOT / "requirements.lock").read_text(encoding="utf-8"), environment)
+    environment, project = {name: str(value) for name, value in default_environment().items()}, read_project(lock=lock)
+    pins = read_lock((ROOT / lock).read_text(encoding="utf-8"), environment)
     packages = {name: package for name, package in installed().items() if name in pins}
     missing = [f"{name} {pins[name]} is locked, but not installed" for name in pins if name not in packages]
     return missing + violations(packages, project, environment, verb="installed")
@@ -201,15 +223,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check that every package gets what it requires.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--installed", action="store_true", help="judge the environment of this Python")
-    what.add_argument("--python", action="append", metavar="X.Y", help="judge the lock for this Python (repeatable)")
+    what.add_argument("--python", action="append", metavar="X.Y", help="judge the locks for this Python (repeatable)")
+    parser.add_argument(
+        "--lock", choices=LOCKS, help="only this one (default: the one that pins the installed Paddle, or all)"
+    )
     options = parser.parse_args(arguments)
-    project = read_project()
     if options.installed:
-        lines = check_installed(project)
-        advice = "The environment is not what requirements.lock says. Delete its folder and run make again."
+        lock = options.lock or installed_lock()
+        lines = check_installed(lock)
+        advice = f"The environment is not what {lock} says. Delete its folder and run make again."
     else:
-        lines = [f"Python {python}: {line}" for python in options.python for line in check_lock(project, python)]
-        advice = "requirements.lock contradicts itself; docs/lock.md says what can be done."
+        lines = [
+            f"{lock}, Python {python}: {line}"
+            for lock in ([options.lock] if options.lock else LOCKS)
+            for python in options.python
+            for line in check_lock(lock, python)
+        ]
+        advice = "A lock contradicts itself; docs/lock.md says what can be done."
     for line in lines:
         print(line, file=sys.stderr)
     if lines:

@@ -60,12 +60,31 @@ def test_a_python_behind_a_broken_shim_is_found_and_the_tests_come_last(checkout
     done, calls = run(checkout)
     assert done.returncode == 0, done.stderr
     assert "lint PYTHON=python3.11" in calls
-    (demo,) = (call for call in calls if call.startswith("compress"))
-    assert demo.startswith(
-        f"compress VENV=.venv-3.12 PYTHON={checkout}/pyenv/bin/python ARGS=run.artifacts=.venv-3.12/"
-    )
-    assert calls[-1] == "test" and len(calls) == 4
-    assert "note: no Python 3.10 here" in done.stdout and "Python 3.12: done" in done.stdout
+    demos = sorted(call.split("/demo ")[0] for call in calls if call.startswith("compress"))
+    assert demos == [
+        f"compress VENV=.venv-3.12 PYTHON={checkout}/pyenv/bin/python ARGS=run.artifacts=.venv-3.12",
+        "compress VENV=.venv-paddle3 PADDLE=3 PYTHON=python3.11 ARGS=run.artifacts=.venv-paddle3",
+    ]
+    assert calls[-1] == "test" and len(calls) == 6
+    assert "note: no Python 3.10 here" in done.stdout
+    assert "Python 3.12: done" in done.stdout and "Paddle 3: done" in done.stdout
+
+
+def test_what_runs_on_paddle_is_tested_on_paddle_3_before_all_is_tested(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.11", PYTHON.format(version="3.11"))
+    done, calls = run(checkout)
+    assert done.returncode == 0, done.stderr
+    tests, last = calls[-2:]
+    assert tests.startswith("test PADDLE=3 PYTHON=python3.11 ARGS=") and last == "test"
+    paths = tests.partition("ARGS=")[2].split()
+    assert "tests/stages/paddle" in paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_a_test_that_fails_on_paddle_3_ends_it(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.11", PYTHON.format(version="3.11"))
+    done, calls = run(checkout, fails="PADDLE=3*tests/")
+    assert done.returncode == 2 and calls[-1].startswith("test PADDLE=3")
 
 
 def test_a_demo_that_fails_ends_it_with_its_log_before_the_tests(checkout: Path) -> None:

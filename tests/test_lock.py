@@ -1,4 +1,4 @@
-"""The lock's judge: planted contradictions are named, and the committed lock has none for the Python that runs this."""
+"""The locks' judge names planted contradictions, and the committed locks have none for the Python that runs this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import pytest
 from packaging.markers import default_environment
 
 from requirements import check_lock
-from requirements.check_lock import Distribution, Project, idle_exceptions, linux, read_lock, read_project, violations
+from requirements.check_lock import (
+    LOCKS,
+    Distribution,
+    Project,
+    idle_exceptions,
+    installed_lock,
+    linux,
+    read_lock,
+    read_project,
+    violations,
+)
 from tests.conftest import ROOT
 
 NOTHING = Project((), ())
@@ -126,32 +136,68 @@ def test_the_pins_of_a_lock_are_those_of_one_python() -> None:
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
-def test_each_python_has_pins_that_meet_the_project_and_every_exception_is_used(python: str) -> None:
-    pins = read_lock((ROOT / "requirements.lock").read_text(), linux(python))
-    project = read_project()
+@pytest.mark.parametrize(
+    ("lock", "excepted"),
+    [
+        ("requirements.lock", {"paddledet", "paddlepaddle", "paddleslim"}),
+        ("requirements/paddle3.lock", {"paddledet", "paddleslim"}),
+    ],
+)
+def test_each_python_has_pins_that_meet_the_project_and_every_exception_is_used(
+    lock: str, excepted: set[str], python: str
+) -> None:
+    pins = read_lock((ROOT / lock).read_text(), linux(python))
+    project = read_project(lock=lock)
     packages = {name: Distribution(name, version) for name, version in pins.items()}
     assert violations(packages, project, linux(python)) == []  # also what the exceptions say the three need instead
     assert idle_exceptions(packages, project) == []
-    assert {name for name, _, _ in project.stated} == {"paddledet", "paddlepaddle", "paddleslim"}
+    assert {name for name, _, _ in project.stated} == excepted
+
+
+def test_the_locks_differ_in_paddle_and_in_what_it_needs() -> None:
+    two, three = (read_lock((ROOT / lock).read_text(), linux("3.11")) for lock in LOCKS)
+    assert two["paddlepaddle"].startswith("2.6") and two["numpy"].startswith("1.")
+    assert three["paddlepaddle"].startswith("3.3") and three["numpy"].startswith("2.")
+    common = set(two) & set(three) - {"paddlepaddle", "numpy"}
+    assert {name for name in common if two[name] != three[name]} == set()
+    assert set(three) <= set(two)
+
+
+def test_an_extra_of_one_lock_is_none_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("lock:\n\tuv --extra paddle --extra dev\n\tuv --extra paddle3 --extra dev\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["a"]\n'
+        'optional-dependencies = {paddle = ["p==2", "q==1"], paddle3 = ["p==3", "q==1"], dev = ["d"]}\n'
+        '[[tool.uv.dependency-metadata]]\nname = "p"\nversion = "2"\nrequires-dist = ["old"]\n'
+        '[[tool.uv.dependency-metadata]]\nname = "q"\nversion = "1"\nrequires-dist = ["both"]\n'
+    )
+    default, three = read_project(tmp_path), read_project(tmp_path, lock="requirements/paddle3.lock")
+    assert set(default.requires) == {"a", "p==2", "q==1", "d"} and set(three.requires) == {"a", "p==3", "q==1", "d"}
+    assert default.stated == (("p", "2", ("old",)), ("q", "1", ("both",)))
+    assert three.stated == (("q", "1", ("both",)),)  # the exception for p 2 is none that has no effect
 
 
 def test_the_committed_lock_contradicts_nothing_that_its_packages_declare() -> None:
-    environment = {name: str(value) for name, value in default_environment().items()}
-    pins = read_lock((ROOT / "requirements.lock").read_text(), environment)
+    environment, lock = {name: str(value) for name, value in default_environment().items()}, installed_lock()
+    pins = read_lock((ROOT / lock).read_text(), environment)
     packages = {name: package for name, package in check_lock.installed().items() if name in pins}
     other = {name: (package.version, pins[name]) for name, package in packages.items() if package.version != pins[name]}
     assert not other, "installed and locked differ; delete the environment and run make again"
-    assert check_lock.check_installed(read_project()) == []
+    assert check_lock.check_installed(lock) == []
 
 
 def test_a_broken_environment_is_a_line_and_exit_code_1(tmp_path: Path) -> None:
-    """A numpy 2 in front of the installed one, as `pip install` of something else would leave it."""
-    info = tmp_path / "numpy-2.1.0.dist-info"
+    """Another numpy in front of the installed one, as `pip install` of something else would leave it."""
+    wrong, line = {
+        "requirements.lock": ("2.1.0", "paddlepaddle 2.6.2 needs numpy<2,>=1.13, but numpy 2.1.0 is installed\n"),
+        "requirements/paddle3.lock": ("1.26.4", "detpress needs numpy<2.3,>=2, but numpy 1.26.4 is installed\n"),
+    }[installed_lock()]
+    info = tmp_path / f"numpy-{wrong}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {wrong}\n")
     command = [sys.executable, str(ROOT / "requirements" / "check_lock.py"), "--installed"]
     done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "paddlepaddle 2.6.2 needs numpy<2,>=1.13, but numpy 2.1.0 is installed\n" in done.stderr
+    assert line in done.stderr
     assert done.stderr.endswith("Delete its folder and run make again.\n")
     assert "Traceback" not in done.stderr

@@ -34,8 +34,19 @@ def test_another_python_is_refused_before_anything_is_installed(tmp_path: Path, 
     assert not venv.exists()
 
 
+def test_another_paddle_comes_from_its_own_lock_into_its_own_environment() -> None:
+    default, three = make("-n", "compress").stdout, make("-n", "compress", "PADDLE=3").stdout
+    assert (
+        "-r requirements.lock" in default and ".venv/bin/detpress compress" in default and "paddle3.lock" not in default
+    )
+    assert "-r requirements/paddle3.lock" in three and ".venv-paddle3/bin/detpress compress" in three
+    assert "requirements.lock" not in three
+    wrong = make("compress", "PADDLE=4")
+    assert wrong.returncode == 2 and 'PADDLE is 2 (the default) or 3, not "4"' in wrong.stderr
+
+
 def test_the_lock_is_hashed_and_names_no_index() -> None:
-    for name in ("requirements.lock", "requirements/build.lock"):
+    for name in ("requirements.lock", "requirements/paddle3.lock", "requirements/build.lock"):
         text = (ROOT / name).read_text()
         assert "http" not in text.replace("httpcore", "").replace("httpx", "").replace("aiohttp", "")
         pins = re.findall(r"^[A-Za-z0-9._-]+==\S+", text, re.MULTILINE)

@@ -28,8 +28,13 @@ from stages.processes import python
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
-PADDLE = {"paddlepaddle": "2.6.2", "paddle2onnx": "1.3.1", "paddleslim": "2.6.0", "paddledet": "2.6.0"}
-"""Distribution -> the version that the project was tested with; others are reported, not refused."""
+PADDLE = {
+    "paddlepaddle": ("2.6.2", "3.3.1"),
+    "paddle2onnx": ("1.3.1",),
+    "paddleslim": ("2.6.0",),
+    "paddledet": ("2.6.0",),
+}
+"""Distribution -> the versions that the project was tested with; others are reported, not refused."""
 _EXTRA = 'pip install "detpress[paddle]"'
 _NO_DEPS = "pip install --no-deps paddleslim==2.6.0 paddledet==2.6.0"
 """Their pins contradict each other (see tool.uv in pyproject.toml), so no resolver installs the two together."""
@@ -143,15 +148,15 @@ def paddle() -> list[Check]:
     checks = []
     for name, tested in PADDLE.items():
         install = _NO_DEPS if name in ("paddleslim", "paddledet") else _EXTRA
-        version = version_of(name) or (version_of("paddlepaddle-gpu") if name == "paddlepaddle" else None)
-        if version is None:
+        version = _paddle_version() if name == "paddlepaddle" else version_of(name)
+        if not version:
             checks.append(Check("paddle", name, MISSING, "not installed", install))
-        elif version.split("+")[0] != tested:
-            checks.append(Check("paddle", name, WARNING, f"{version}; tested with {tested}", install))
+        elif version.split("+")[0] not in tested:
+            checks.append(Check("paddle", name, WARNING, f"{version}; tested with {' and '.join(tested)}", install))
         else:
             checks.append(Check("paddle", name, OK, version))
     numpy = version_of("numpy") or "not installed"
-    fits = numpy.startswith("1.")
+    fits = numpy.startswith(("1.", "2.") if _paddle_version().startswith("3.") else "1.")
     detail = numpy if fits else f"{numpy}; Paddle 2.6 was built against numpy 1"
     checks.append(Check("paddle", "numpy", OK if fits else MISSING, detail, "" if fits else 'pip install "numpy<2"'))
     lacking = [name for name in _UNDECLARED if version_of(name) is None]
@@ -163,6 +168,11 @@ def paddle() -> list[Check]:
             Check("paddle", "undeclared needs", OK, f"all {len(_UNDECLARED)} of paddleslim's and paddledet's")
         )
     return checks
+
+
+def _paddle_version() -> str:
+    """The installed Paddle's; "" without one."""
+    return version_of("paddlepaddle") or version_of("paddlepaddle-gpu") or ""
 
 
 def engines() -> list[Check]:

@@ -74,7 +74,8 @@ def differences(state: history.RunState) -> list[str]:
         if name in state and then != now:
             differs.append(f"{name} {then} then, {now} now")
     before, versions = state.get("versions", {}), provenance.versions()
-    changed = [n for n in sorted({*before, *versions}) if before and before.get(n) != versions.get(n)]
+    changed = [n for n in {*before, *versions} if before and before.get(n) != versions.get(n)]
+    changed.sort(key=lambda name: (not name.startswith("paddle"), name))  # which Paddle is never only counted
     differs += [
         f"{n} {before.get(n, 'not installed')} then, {versions.get(n, 'not installed')} now" for n in changed[:_SHOWN]
     ]

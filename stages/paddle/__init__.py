@@ -1,7 +1,7 @@
 """The one door to Paddle: every module that imports paddle, ppdet, paddleslim or paddle2onnx lives in this package.
 
 Python runs this file before any module of the package, so each of them may simply write ``import paddle``: by then
-the libraries are loaded in the one order that works. What the door does, and why (paddlepaddle 2.6.2):
+the libraries are loaded in the one order that works. What the door does, and why (paddlepaddle 2.6.2 and 3.3.1):
 
 - ``zlib`` first. Paddle carries a zlib of its own; if it is loaded before Python's, the next user of zlib (ppdet,
   pandas, mlflow) dies with ``zlib.error`` or SIGSEGV.
@@ -9,6 +9,8 @@ the libraries are loaded in the one order that works. What the door does, and wh
 - What ppdet prints at import (a missing accelerator of its video tracker) is dropped, Paddle's start-up log lines too.
 - ppdet and Paddle start a download when a path is not what they expect. They cannot here: a stage that asks for a file
   that is not there fails with ``WeightsError``.
+- Paddle 3 builds programs of Paddle 2's format, which PaddleSlim's compression and paddle2onnx need: one environment
+  variable, and the functions that lost the old format get it back (``runtime/old_ir.py``).
 - Paddle's MKL takes a path without vectors on CPUs that are not Intel's. Where they have AVX2 it is told to use that: a
   training step takes 40 % of the time on an EPYC.
 
@@ -23,6 +25,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 import zlib  # noqa: F401  (has to be loaded before Paddle's own copy; see above)
 from pathlib import Path
 from typing import NoReturn
@@ -42,6 +45,8 @@ with contextlib.suppress(OSError):  # elsewhere than on Linux
 # Read by Paddle's native part when it is loaded: its INFO and WARNING lines would drown a stage's own.
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("GLOG_v", "0")
+# Not only where it is unset: nothing here works with programs of Paddle 3's own format. Paddle 2.6 has no other anyway.
+os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112 (Paddle's own name)
 # matplotlib, which ppdet imports, must not look for a display.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -62,7 +67,8 @@ def _import_quietly() -> None:
     """Import ppdet, then paddle, passing on what they print except the known noise."""
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stdout(captured), contextlib.redirect_stderr(captured):
+        with contextlib.redirect_stdout(captured), contextlib.redirect_stderr(captured), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="No ccache found")  # Paddle 3; nothing is compiled here
             import ppdet.core.workspace
             import ppdet.modeling  # noqa: F401
     finally:
@@ -92,12 +98,23 @@ def _quiet_loggers() -> None:
                     handler.setStream(sys.stderr)
 
 
+def _restore_old_format() -> None:
+    """Let Paddle 3 build programs of Paddle 2's format; nothing changes in Paddle 2."""
+    import paddle
+
+    if int(paddle.__version__.split(".")[0]) >= 3:
+        from stages.paddle.runtime import old_ir
+
+        old_ir.restore()
+
+
 def _open() -> None:
     if "paddle" in sys.modules and "ppdet" not in sys.modules:
         raise ImportError("paddle was imported before stages.paddle: import it through this package only")
     _import_quietly()
     _forbid_downloads()
     _quiet_loggers()
+    _restore_old_format()
 
 
 _open()

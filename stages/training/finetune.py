@@ -37,7 +37,9 @@ class Finetune:
 
     name: ClassVar[str] = "finetune"
     version: ClassVar[int] = 2
-    packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddledet", "numpy", "opencv-python-headless")
+    packages: ClassVar[tuple[str, ...]] = (
+        "paddlepaddle", "paddlepaddle-gpu", "paddledet", "numpy", "opencv-python-headless",
+    )  # fmt: skip
     Options: ClassVar[type] = FinetuneOptions
     Output: ClassVar[type[Checkpoint]] = Checkpoint
 

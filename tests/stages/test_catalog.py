@@ -23,9 +23,10 @@ def test_the_report_gets_every_input_from_one_stage() -> None:
 
 
 def test_what_runs_on_paddle_says_so_in_its_packages() -> None:
-    """The key of such a stage has to hold Paddle's version."""
+    """The key of such a stage has to hold Paddle's version, whichever distribution it comes from."""
     for name, entry in STAGES.items():
-        assert ("paddlepaddle" in stage_class(name).packages) == (PADDLE in entry.needs), name
+        for distribution in ("paddlepaddle", "paddlepaddle-gpu"):
+            assert (distribution in stage_class(name).packages) == (PADDLE in entry.needs), name
 
 
 def test_only_a_stage_whose_files_repeat_has_files_that_do_not() -> None:

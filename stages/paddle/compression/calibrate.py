@@ -16,7 +16,7 @@ import paddle
 
 from stages.numerics.ranges import BINS, HISTOGRAMS, from_histogram, from_maxima
 from stages.paddle.runtime.execution import Runner
-from stages.paddle.runtime.program import Program
+from stages.paddle.runtime.program import Program, extend
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -68,7 +68,7 @@ def _run(
 ) -> dict[str, list[Array]]:
     """Name -> the statistic of its absolute values in each batch."""
     pruned = program.prune(names)
-    with paddle.static.program_guard(pruned.desc):
+    with extend(pruned.desc, "observed"):
         results = [statistic(name, paddle.abs(pruned.block.var(name))) for name in names]
     runner = Runner(pruned.desc, threads)
     seen: dict[str, list[Array]] = {name: [] for name in names}

@@ -12,7 +12,8 @@ Here the assertions are left out and names are looked up in a dictionary that is
 Besides, operators are visited in the order of their ids; the originals iterate over sets hashed by address, so that the
 generated names differ from run to run.
 
-Written for paddlepaddle 2.6.2 and paddleslim 2.6.0. With other versions nothing is patched, and a warning says so.
+Written for paddlepaddle 2.6.2 and 3.3.1, whose ``IrGraph`` is the same but for the texts of its assertions, and
+paddleslim 2.6.0. With other versions nothing is patched, and a warning says so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import paddle.base.framework as framework
 
-WRITTEN_FOR = {"paddlepaddle": "2.6.2", "paddleslim": "2.6.0"}
+WRITTEN_FOR = {"paddlepaddle": ("2.6.2", "3.3.1"), "paddleslim": ("2.6.0",)}
 
 _INDEX = "_detpress_index"  # attribute of an IrGraph: name -> {node id: IrVarNode}
 
@@ -50,12 +51,12 @@ def _version(distribution: str) -> str:
 def fast_graph_passes(warn: Callable[[str], None]) -> Iterator[bool]:
     """Within the context ``IrGraph`` is patched; yields whether it is (false: other versions, slow path)."""
     found = installed_versions()
-    if found != WRITTEN_FOR:
+    if any(found[name] not in versions for name, versions in WRITTEN_FOR.items()):
         have = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-        want = ", ".join(f"{name} {version}" for name, version in WRITTEN_FOR.items())
+        want = ", ".join(f"{name} {' or '.join(versions)}" for name, versions in WRITTEN_FOR.items())
         warn(
             f"graph preparation takes the slow path (minutes): its speed-up is written for {want}, here is {have}. "
-            "Install the locked versions (requirements.lock) to have it back."
+            "Install the locked versions (docs/lock.md) to have it back."
         )
         yield False
         return

@@ -40,7 +40,7 @@ from stages.paddle.compression.losses import TEACHER, distill_loss
 from stages.paddle.compression.mixing import leave_in_float
 from stages.paddle.compression.pact import clip
 from stages.paddle.runtime.place import current_place
-from stages.paddle.runtime.program import Program
+from stages.paddle.runtime.program import Program, extend
 
 Array = npt.NDArray[Any]
 
@@ -79,7 +79,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
             parameter.trainable = False
             parameter.stop_gradient = True
     startup = paddle.static.Program()
-    with paddle.static.program_guard(desc, startup), paddle.utils.unique_name.guard("distill"):
+    with extend(desc, "distill", startup):
         loss = _loss(desc, nodes, options)
         optimizer = paddle.optimizer.SGD(learning_rate=options.lr, weight_decay=options.weight_decay)
         optimizer.minimize(loss)
@@ -114,7 +114,7 @@ def attach_loss(desc: Any, nodes: list[str], options: CompressionSettings) -> st
     block = desc.global_block()
     for place in reversed([i for i, op in enumerate(block.ops) if op.type == "feed"]):
         block._remove_op(place)  # they list the images only; without them everything may be fed
-    with paddle.static.program_guard(desc, paddle.static.Program()), paddle.utils.unique_name.guard("judge"):
+    with extend(desc, "judge", paddle.static.Program()):
         return str(_loss(desc, nodes, options).name)
 
 

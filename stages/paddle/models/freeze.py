@@ -20,7 +20,7 @@ from stages.options.model import ModelOptions
 from stages.paddle.models import layer_names
 from stages.paddle.models.models import build_detector, load_weights
 from stages.paddle.pir.program import load_pir
-from stages.paddle.runtime.program import EXPORT_HINT, Program, fresh_scope, load_program
+from stages.paddle.runtime.program import EXPORT_HINT, Program, extend, fresh_scope, load_program
 
 _NMS = ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")
 _COARSEST = 32  # stride of the coarsest level
@@ -154,7 +154,7 @@ def _raw_outputs(program: Program, file: Path) -> list[str]:
 
 def _split(program: Program, name: str) -> list[str]:
     """Boxes and scores of a model exported without any post-processing, whose output is [B, N, 4 + C]."""
-    with paddle.static.program_guard(program.desc):
+    with extend(program.desc, "split"):
         joined = program.block.var(name)
         boxes, scores = joined[:, :, :4], paddle.transpose(joined[:, :, 4:], [0, 2, 1])
     return [boxes.name, scores.name]

@@ -155,7 +155,8 @@ class Trainer:
         self._optimizer.set_lr(rate)
         inputs = {
             "image": paddle.to_tensor(batch.image),
-            "gt_class": paddle.to_tensor(batch.gt_class),
+            # PaddleDetection adds indices of this type to int64 ones, which Paddle 3 refuses to mix with int32.
+            "gt_class": paddle.to_tensor(batch.gt_class.astype(np.int64)),
             "gt_bbox": paddle.to_tensor(batch.gt_bbox),
             "pad_gt_mask": paddle.to_tensor(batch.pad_gt_mask),
             # ppdet switches by epoch; steps are fine enough for short trainings, and it only compares the two numbers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,25 @@ def fresh_scope() -> Iterator[Any]:
     scope = paddle.static.Scope()
     with paddle.static.scope_guard(scope):
         yield scope
+
+
+@contextmanager
+def extend(desc: Any, prefix: str, startup: Any = None) -> Iterator[None]:
+    """What is built within it is added to the program ``desc``, under names that begin with ``prefix``.
+
+    Else a variable might get the name of one that was loaded with the program, and its operator would write into that.
+    Since Paddle 3 each program makes names itself; only those of an optimizer still come from ``unique_name``.
+
+    Args:
+        startup: ``paddle.static.Program`` that gets the initial values of what is made.
+    """
+    own = getattr(desc, "switch_name_generator_guard", None)
+    with ExitStack() as stack:
+        stack.enter_context(paddle.static.program_guard(desc, startup))
+        stack.enter_context(paddle.utils.unique_name.guard(prefix))
+        if own is not None:
+            stack.enter_context(own(prefix))
+        yield
 
 
 def load_program(program: Path, params: Path) -> Program:

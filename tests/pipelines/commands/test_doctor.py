@@ -63,10 +63,22 @@ def test_missing_paddle_packages_come_with_their_install_lines(
 
 
 def test_other_versions_than_the_tested_ones_are_reported_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, paddle2onnx="2.0.0", numpy="2.1.0")
+    without(monkeypatch, paddle2onnx="2.0.0", numpy="2.1.0", paddlepaddle="2.6.2")
     checks = by_name(doctor.paddle())
     assert (checks["paddle2onnx"].status, checks["paddle2onnx"].detail) == (doctor.WARNING, "2.0.0; tested with 1.3.1")
     assert checks["numpy"].status == doctor.MISSING and checks["numpy"].install == 'pip install "numpy<2"'
+
+
+def test_both_paddles_that_were_tested_are_well_and_said_by_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    for paddle, numpy in (("2.6.2", "1.26.4"), ("3.3.1", "2.2.6")):
+        without(monkeypatch, paddlepaddle=paddle, paddlepaddle_gpu=None, numpy=numpy)
+        checks = by_name(doctor.paddle())
+        assert (checks["paddlepaddle"].status, checks["paddlepaddle"].detail) == (doctor.OK, paddle)
+        assert (checks["numpy"].status, checks["numpy"].detail) == (doctor.OK, numpy)
+    without(monkeypatch, paddlepaddle="3.9.9", numpy=None)
+    checks = by_name(doctor.paddle())
+    assert checks["paddlepaddle"].detail == "3.9.9; tested with 2.6.2 and 3.3.1"
+    assert checks["numpy"].status == doctor.MISSING
 
 
 def test_a_backend_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,12 @@ def test_reproduce_prints_the_command_and_what_differs(tmp_path: Path, capsys: p
         reproduce.main(["x", "--artifacts", str(tmp_path)])
 
 
+def test_another_paddle_is_named_however_much_else_differs() -> None:
+    others = {f"a{number}": "1" for number in range(20)}
+    lines = reproduce.differences({"versions": {**provenance.versions(), **others, "paddlepaddle": "1.8"}})
+    assert lines[0].startswith("paddlepaddle 1.8 then") and lines[-1] == "13 more packages"
+
+
 def test_reproduce_runs_it_and_compares_the_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from pipelines.execution.events import NullObserver
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
+from stages.catalog import PADDLE, STAGES
 from stages.errors import DataError, StageCrashed, StageError
 from tests.conftest import ROOT
 from tests.pipelines.stubs import StubOptions
@@ -51,6 +53,11 @@ def run(tmp_path: Path, nodes: list[Node], seed: int = 0) -> tuple[Results, Watc
     watcher = Watcher()
     runner = Runner(Store(tmp_path / "artifacts"), watcher, RunnerSettings(seed), logs=tmp_path / "logs")
     return runner.run(nodes), watcher
+
+
+@dataclass(frozen=True)
+class NoInputs:
+    """Of a stage that is only asked for its key."""
 
 
 def text(results: Results, name: str) -> str:
@@ -111,6 +118,16 @@ def test_a_partial_node_needs_one_of_each_list_unless_it_may_be_empty(tmp_path: 
     results, _ = run(tmp_path, nodes)
     assert results.skipped == {"times": "bad"}
     assert (text(results, "some"), text(results, "report")) == ("some+good", "report")
+
+
+@pytest.mark.parametrize("stage", [name for name, entry in STAGES.items() if PADDLE in entry.needs])
+def test_what_one_paddle_made_is_not_what_another_would_make(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = set()
+    for distribution, version in (("paddlepaddle", "2.6.2"), ("paddlepaddle", "3.3.1"), ("paddlepaddle-gpu", "3.3.1")):
+        here = {distribution: version}
+        monkeypatch.setattr("pipelines.execution.node._version", lambda name, here=here: here.get(name, "none"))
+        keys.add(Node(id=stage, stage=stage, options=StubOptions()).key(NoInputs(), seed=0).digest)
+    assert len(keys) == 3
 
 
 def test_a_fingerprint_is_part_of_the_key(tmp_path: Path) -> None:

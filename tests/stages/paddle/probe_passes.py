@@ -38,7 +38,8 @@ def describe(program: Any, scope: Any) -> dict[str, Any]:
     import numpy as np
 
     def plain(name: str) -> str:
-        return re.sub(r"((scale_)?(state|accum)@?)_?\d+", r"\1", name)
+        # Paddle 3 numbers the learning rates of the thresholds; in Paddle 2.6 they carry the threshold's name.
+        return re.sub(r"((scale_)?(state|accum)@?|^learning_rate)_?\d+", r"\1", name)
 
     block = program.global_block()
     scales = {}
@@ -64,7 +65,7 @@ def main(mode: str) -> dict[str, Any]:
     from paddleslim.quant import quanter
 
     if mode == "other":
-        graph_patches.WRITTEN_FOR = {**graph_patches.WRITTEN_FOR, "paddleslim": "9.9.9"}
+        graph_patches.WRITTEN_FOR = {**graph_patches.WRITTEN_FOR, "paddleslim": ("9.9.9",)}
     train, test, executor = build()
     scope, place = paddle.static.global_scope(), paddle.CPUPlace()
     warnings: list[str] = []
