@@ -35,7 +35,9 @@ THROUGH = {
     "pipelines/retraining/test_journal": """
         pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
     """,
-    "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
+    "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
+    "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",
+    "pipelines/scheduling/test_status": "pipelines.commands.schedule_views",
     "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
     "pipelines/scheduling/test_tick": """
         pipelines.scheduling.child pipelines.scheduling.notify pipelines.scheduling.records

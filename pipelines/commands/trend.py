@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.retraining.trend import LAST, collect
+from pipelines.retraining.trend import LAST, collect, in_local_time
 from pipelines.runs.history import find_run, read_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         return ExitCode.DONE
     from stages.report import trend
 
+    points = in_local_time(points)
     console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"
