@@ -101,7 +101,8 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
     tags["mlflow.note.content"] = f"**{tick['outcome']}**: {tick.get('reason') or ''}"
     began, ended = (_milliseconds(tick[key]) for key in ("started", "ended"))
-    run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"{local(tick['started'])} {tick['outcome']}")
+    name = f"{local(tick['started'])} {tick['outcome']}"
+    run = client.create_run(experiment, start_time=began, tags=tags, run_name=name)
     client.log_metric(run.info.run_id, "seconds", (ended - began) / 1000)
     client.set_terminated(run.info.run_id, _ENDS.get(tick["outcome"], "FINISHED"), ended)
 
