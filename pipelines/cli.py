@@ -8,7 +8,6 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from types import FrameType
 from typing import NamedTuple
 
@@ -55,6 +54,7 @@ COMMANDS: dict[str, Command] = {
         ("verify", "check a bundle on this machine: digests, agreement, latency", _BUNDLE),
         ("predict", "run a bundle's engine on images", _BUNDLE),
         ("doctor", "what this machine can run, and how to install what is missing", _MACHINE),
+        ("completion", "print the lines that make bash, zsh or fish complete this command line", _MACHINE),
     )
 }  # fmt: skip
 
@@ -98,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        return _dispatch([word for word in words if word != "--debug"], debug)
+        # Words that are to be completed are no flags of ours.
+        quoted = words[:2] == ["completion", "words"]
+        return _dispatch([word for word in words if quoted or word != "--debug"], debug)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
     except SystemExit as stop:
@@ -120,7 +122,9 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if name in ("", "-h", "--help", "help"):
         print(help_text(), end="")
         return ExitCode.DONE if name else ExitCode.WRONG_INPUT
-    if name == "--version" or "--version" in rest:
+    if name == "--version" or ("--version" in rest and name != "completion"):
+        from importlib import metadata  # takes as long to load as all the rest
+
         print(f"detpress {metadata.version('detpress')}")
         return ExitCode.DONE
     if name not in COMMANDS:

@@ -21,6 +21,7 @@ THROUGH = {
         pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
         pipelines.config.options.registry pipelines.config.options.retrain pipelines.config.options.run
         pipelines.config.options.schedule pipelines.config.options.tracking pipelines.config.resolvers
+        pipelines.config.root
         pipelines.config.stage_options stages.options.agreement stages.options.backend stages.options.export
         stages.options.latency
     """,
@@ -127,6 +128,7 @@ THROUGH = {
     "stages/mixed_precision/test_float_blocks_demo": """
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
+    "stages/numerics/test_ranges": "stages.numerics.algorithms",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",

@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 
-from rich.console import Console
-from rich.text import Text
-
 from stages.errors import DetpressError, ExitCode
 
 
@@ -27,5 +24,8 @@ def tell(error: BaseException, *, debug: bool) -> int:
 
 
 def _print(head: str, message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text  # loaded only where something went wrong: `detpress completion` is to be quick
+
     console = Console(stderr=True, highlight=False)
     console.print(Text.assemble((f"{head}: ", "bold red"), message), soft_wrap=True)
