@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
+from pipelines.system.install import fitted
 from stages.errors import DetpressError, ExitCode
 
 
@@ -15,7 +16,7 @@ def tell(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, DetpressError):
         if debug and error.trace:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
-        _print("error", str(error))
+        _print("error", fitted(str(error)))
         return error.exit_code
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
