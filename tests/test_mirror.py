@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 THROUGH = {
     "pipelines/commands/test_gc": "pipelines.runs.garbage pipelines.store.local",
     "pipelines/commands/test_reproduce": "pipelines.system.provenance",
-    "pipelines/commands/test_runs": "pipelines.runs.history",
+    "pipelines/commands/test_runs": "pipelines.commands.report",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
     "pipelines/config/test_inputs": "pipelines.config.load pipelines.config.schedule_check",
     "pipelines/config/test_schema": """
@@ -46,8 +46,8 @@ THROUGH = {
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
-        pipelines.commands.compress pipelines.commands.finetune pipelines.commands.report pipelines.commands.sensitivity
-        pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
+        pipelines.commands.compress pipelines.commands.finetune pipelines.commands.sensitivity pipelines.compress
+        pipelines.finetune pipelines.system.failures
     """,
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """

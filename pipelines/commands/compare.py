@@ -20,7 +20,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         description="What changed from one run to another: latency (second / first), speed-up and mAP, each with a "
         "95 % interval. A star marks timings that are not valid.",
     )
-    parser.add_argument("first", help="a run's id or folder")
+    parser.add_argument("first", help="a run's id, its end or its folder")
     parser.add_argument("second", nargs="?", default="latest", help="another's; `latest` by default")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")

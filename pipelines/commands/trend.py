@@ -21,7 +21,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         description="How one engine's mAP, latency and size went from run to run, with 95 % intervals. Of the model, "
         "the data and the first backend of the run that is named.",
     )
-    parser.add_argument("run", nargs="?", default="latest", help="a run's id or folder; `latest` (the default)")
+    parser.add_argument(
+        "run", nargs="?", default="latest", help="a run's id, its end or its folder; `latest` (the default)"
+    )
     parser.add_argument("--backend", help="default: the first of the run")
     parser.add_argument("--precision", help="default: int8, where the run has it")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help="newest runs (default: %(default)s)")
