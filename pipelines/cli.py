@@ -43,7 +43,7 @@ COMMANDS: dict[str, Command] = {
         ("promote", "make a run's engine the champion of MLflow's registry if every gate passes", _CHAMPION),
         ("rollback", "make the previous champion the champion again", _CHAMPION),
         ("champion", "show the champion, the challenger and the promotion history", _CHAMPION),
-        ("runs", "list the runs of this folder: status, mAP, speed-up, size", _RUNS),
+        ("runs", "list the runs of this folder: kind, outcome, age, mAP, speed-up", _RUNS),
         ("report", "show the report of a run again", _RUNS),
         ("compare", "what changed between two runs, with confidence intervals", _RUNS),
         ("trend", "mAP, latency and size over past runs, with confidence intervals", _RUNS),

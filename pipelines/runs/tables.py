@@ -57,7 +57,7 @@ def print_table(source: tables.Table, console: Console) -> None:
     names, columns, notes = source.header, [list(column) for column in zip(*source.rows, strict=True)], []
     if not columns:
         columns = [[] for _ in names]
-    if _width(names, columns) > console.width:
+    if sum(max(map(cell_len, [n, *cells])) + 3 for n, cells in zip(names, columns, strict=True)) >= console.width:
         kept = []
         for i, (name, cells) in enumerate(zip(names, columns, strict=True)):
             if i and set(cells) == {tables.NOTHING}:
