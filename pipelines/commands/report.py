@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.runs.history import find_run
+from pipelines.runs.markdown import print_markdown
 from stages.errors import ExitCode, InputError
 
 KINDS = ("report", "promotion", "sensitivity")
@@ -45,9 +46,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     text = file.read_text(encoding="utf-8")
     console = Console()
     if console.is_terminal and not options.json:
-        from rich.markdown import Markdown
-
-        console.print(Markdown(text))
+        print_markdown(text, console)
     else:
         print(text.rstrip("\n"))
     return ExitCode.DONE

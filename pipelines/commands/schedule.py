@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pipelines.commands.schedule_changes import CHANGES
+from pipelines.commands.schedule_changes import CHANGES, stop
 from pipelines.config.keys import close_to, suggestion
 from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.config.schema import PipelineConfig
@@ -146,18 +146,23 @@ def _stored(name: str, arguments: Sequence[str]) -> int:
         jobs = [_known(store, options.name)] if name == "status" and options.name else store.get_all_jobs()
         show = schedule_views.statuses if name == "status" else schedule_views.schedules
         return show(jobs, folder, as_json=options.json)
-    job = _known(store, options.name)
-    if name == "logs":
+    if name in ("logs", "stop"):
+        runs_still = options.name in {tick.schedule for tick in records.open_ticks(artifacts)}  # but was removed
+        job = store.lookup_job(options.name) if runs_still else _known(store, options.name)
+        spec: Spec | None = job.kwargs["spec"] if job is not None else None
+        where = Path(spec.artifacts) if spec is not None else artifacts
+        if name == "stop":
+            return stop(where, options.name, spec.options if spec is not None else ScheduleOptions())
         from pipelines.commands import schedule_views
 
-        return schedule_views.logs(Path(job.kwargs["spec"].artifacts), job.id, follow=options.follow)
-    return CHANGES[name](store, folder, job)
+        return schedule_views.logs(where, options.name, follow=options.follow)
+    return CHANGES[name](store, folder, _known(store, options.name))
 
 
 def _parser(name: str) -> _Parser:
     """The arguments of a sub-command."""
     parser = _Parser(prog=f"detpress schedule {name}", description=_HELP[name])
-    if name in CHANGES or name == "logs":
+    if name in CHANGES or name in ("logs", "stop"):
         parser.add_argument("name", help="of the schedule (schedule.name)")
     elif name in ("history", "status"):
         parser.add_argument("name", nargs="?", help="of the schedule; all of them without")
@@ -184,7 +189,7 @@ def _known(store: JobStore, name: str) -> Job:
     return job
 
 
-_VIEWS = ("list", "status", "history", "logs", "serve")
+_VIEWS = ("list", "status", "history", "logs", "stop", "serve")
 SUBCOMMANDS = ("add", *_VIEWS, *CHANGES)
 _HELP = {
     "list": "Every schedule of the store: when, its next tick, what it does now, how it ended last.",

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.scheduling import records
 from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
@@ -15,7 +16,7 @@ from stages.errors import ExitCode, InputError
 if TYPE_CHECKING:
     from apscheduler.job import Job
 
-    from pipelines.scheduling.jobs import JobStore, Spec
+    from pipelines.scheduling.jobs import JobStore
 
 _EXIT_CODES = {outcome: code for code, outcome in records.BY_EXIT_CODE.items() if code != ExitCode.INTERRUPTED}
 _BUSY = ExitCode.STAGE_FAILED
@@ -69,20 +70,18 @@ def run_now(store: JobStore, folder: Path, job: Job) -> int:
     return ExitCode.DONE
 
 
-def stop(store: JobStore, folder: Path, job: Job) -> int:
+def stop(artifacts: Path, name: str, options: ScheduleOptions) -> int:
     """End the retraining of a schedule in order; its later ticks stay."""
     from pipelines.scheduling import requests
 
-    spec: Spec = job.kwargs["spec"]
-    artifacts = Path(spec.artifacts)
-    ticks = [tick for tick in records.open_ticks(artifacts) if tick.schedule == job.id]
-    tick = requests.stop(ticks, spec.options.grace)
+    ticks = [tick for tick in records.open_ticks(artifacts) if tick.schedule == name]
+    tick = requests.stop(ticks, options.grace)
     if tick is None:
-        print(f"{job.id}: nothing of it runs")
+        print(f"{name}: nothing of it runs")
         return ExitCode.DONE
-    ended = [line for line in records.read(artifacts, job.id) if line.get("tick") == tick.id]
+    ended = [line for line in records.read(artifacts, name) if line.get("tick") == tick.id]
     outcome = f"{ended[-1].get('outcome')}: {ended[-1].get('reason')}" if ended and not tick.is_open else tick.now
-    print(f"{job.id}: {outcome}. `detpress schedule pause {job.id}` would keep it from ticking again")
+    print(f"{name}: {outcome}. `detpress schedule pause {name}` would keep it from ticking again")
     return ExitCode.DONE
 
 
@@ -104,5 +103,4 @@ CHANGES: dict[str, Callable[[Any, Path, Any], int]] = {
     "remove": remove,
     "run": run,
     "run-now": run_now,
-    "stop": stop,
 }

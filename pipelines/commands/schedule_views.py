@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
-from pipelines.runs.tables import stdout_console
+from pipelines.runs.tables import print_list, stdout_console
 from pipelines.scheduling import records
 from pipelines.scheduling.records import Tick
 from pipelines.scheduling.serving import serving
@@ -39,18 +38,16 @@ def schedules(jobs: Sequence[Job], folder: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"schema_version": 1, "served": served, "schedules": rows}, indent=1))
         return ExitCode.DONE
-    table = Table("schedule", "when", "next tick", "now", "last", box=None, pad_edge=False)
+    cells: list[list[str | Text]] = []
     for row in rows:
         last = last_real([line for line in [row["last"]] if line])[0] or row["last"] or {}
         ended = f"{last.get('outcome', '-')} {local(last.get('ended') or last.get('at'))}".strip()
-        table.add_row(
-            row["name"],
-            row["when"],
-            "paused" if row["next"] is None else row["next"],
-            row["now"] or "-",
-            Text(ended, _COLORS.get(last.get("outcome", ""), "")),
-        )
-    stdout_console().print(table if rows else "the store has no schedule")
+        last_cell = Text(ended, _COLORS.get(last.get("outcome", ""), ""))
+        cells.append([row["name"], row["when"], row["next"] or "paused", row["now"] or "-", last_cell])
+    if cells:
+        print_list(("schedule", "when", "next tick", "now", "last"), cells, stdout_console())
+    else:
+        print("the store has no schedule")
     if not served:
         print(_UNSERVED)
     return ExitCode.DONE
@@ -112,18 +109,15 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
     if not rows:
         print(f"there is no history under {records.root(artifacts).resolve()}")
         return ExitCode.DONE
-    table = Table("ended", "schedule", "try", "outcome", "why", box=None, pad_edge=False)
+    cells: list[list[str | Text]] = []
     for line, count in rows:
         outcome = str(line.get("outcome"))
         again = " (tried again)" if line.get("again") else ""
-        table.add_row(
-            local(line.get("ended") or line.get("at")),
-            str(line.get("schedule")),
-            str(line.get("attempt") or "-"),
-            Text(outcome + (f" ×{count}" if count > 1 else ""), _COLORS.get(outcome, "")),
-            f"{line.get('reason') or ''}{again}",
-        )
-    stdout_console().print(table)
+        shown = Text(outcome + (f" ×{count}" if count > 1 else ""), _COLORS.get(outcome, ""))
+        tried = str(line.get("attempt") or "-")
+        ended, why = local(line.get("ended") or line.get("at")), f"{line.get('reason') or ''}{again}"
+        cells.append([ended, str(line.get("schedule")), tried, shown, why])
+    print_list(("ended", "schedule", "try", "outcome", "why"), cells, stdout_console())
     return ExitCode.DONE
 
 

@@ -119,6 +119,20 @@ def read_report(folder: Path) -> ReportContent | None:
     return content if isinstance(content, dict) else None
 
 
+def require_report(folder: Path) -> ReportContent:
+    """The ``report.json`` in a run's folder. Raises InputError, with the reason, if there is none."""
+    report = read_report(folder)
+    if report is not None:
+        return report
+    state = read_state(folder) or {}
+    kind = state.get("pipeline")
+    if state.get("status") == FINISHED and kind in ("promote", "sensitivity", "finetune"):
+        raise InputError(
+            f"{folder} is of `detpress {kind}`, which measures no table of engines; name a run of compress or retrain"
+        )
+    raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
+
+
 def last_with(artifacts: Path, pipeline: str, digest: str) -> RunState | None:
     """The newest run of the same pipeline and config."""
     for folder in folders(artifacts)[:_RECENT]:

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from stages.report import float_blocks, sensitivity, tables
 from stages.report.schema import ReportContent
@@ -48,6 +49,17 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
 
 
+def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], console: Console) -> None:
+    """Print rows without lines around them; words are not broken here either."""
+    columns = [[name, *map(str, cells)] for name, cells in zip(header, zip(*rows, strict=True), strict=True)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, width in zip(header, _widths(columns, console.width), strict=True):
+        table.add_column(name, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    console.print(table)
+
+
 def print_table(source: tables.Table, console: Console) -> None:
     """Print one table with its title. No word is broken: what does not fit the width beside each other goes below.
 
@@ -67,7 +79,7 @@ def print_table(source: tables.Table, console: Console) -> None:
             else:
                 kept.append(i)
         names, columns = [names[i] for i in kept], [columns[i] for i in kept]
-    title: str | None = source.title
+    title = source.title or None
     for part in _parts(names, columns, console.width):
         table = Table(title=title, title_justify="left", title_style="bold")
         widths = _widths([[names[i], *columns[i]] for i in part], console.width)
@@ -102,6 +114,10 @@ def _widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
         more = min(max(room, 0), max(map(cell_len, column)) - widths[i])
         widths[i] += more
         room -= more
+    while (
+        sum(widths) + 3 * len(widths) + 1 > width and max(widths) > _LEAST
+    ):  # one word alone is too long: it is folded
+        widths[widths.index(max(widths))] -= 1
     return widths
 
 
@@ -117,5 +133,6 @@ def _parts(names: Sequence[str], columns: Sequence[Sequence[str]], width: int) -
     yield part
 
 
+_LEAST = 8  # columns of a column
 _ABOUT_ALL = ("Hardware", "Method")
 _STYLED = {tables.NOTHING: f"[dim]{tables.NONE_SHOWN}[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}

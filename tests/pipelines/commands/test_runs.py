@@ -100,9 +100,12 @@ def test_each_kind_of_run_has_its_outcome(tmp_path: Path) -> None:
     }
 
 
+COMMAND_OF = {"promotion": "promote", "sensitivity": "sensitivity"}
+
+
 def test_the_report_of_a_promotion_and_of_a_sensitivity_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, name in (("promotion", "20260101-aaaa"), ("sensitivity", "20260102-bbbb"), ("", "20260103-cccc")):
-        folder = remembered(tmp_path, name)
+        folder = remembered(tmp_path, name, pipeline=COMMAND_OF.get(kind, "compress"))
         if kind:
             (folder / f"{kind}.md").write_text(f"# About the {kind}\n")
             (folder / f"{kind}.json").write_text(json.dumps({"kind": kind}))
@@ -114,5 +117,8 @@ def test_the_report_of_a_promotion_and_of_a_sensitivity_run(tmp_path: Path, caps
         assert json.loads(capsys.readouterr().out) == {"kind": kind}
         assert main(["report", end, "--html", *where]) == 2
         assert f"there is {kind}.md, shown without --html" in " ".join(capsys.readouterr().err.split())
+        assert main(["compare", end, end, *where]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"is of `detpress {COMMAND_OF[kind]}`, which measures no table of engines" in said
     assert main(["report", "cccc", *where]) == 2
     assert "has no report.md: the run did not get that far" in " ".join(capsys.readouterr().err.split())

@@ -6,8 +6,9 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
-from pipelines.runs.tables import print_table
+from pipelines.runs.tables import print_list, print_table
 from stages.report.tables import NOTHING, Table
 
 HEADER = [
@@ -49,6 +50,22 @@ def test_what_does_not_fit_beside_goes_below_with_the_names_again() -> None:
     assert text.count("Wide") == 1 and text.count("engine_1") == text.count("Engine") > 2
     assert all(f"column_{k}" in text and f"1.{k}" in text for k in range(30))
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_a_word_longer_than_the_line_is_folded_and_whole() -> None:
+    text = shown(Table("", ["Engine", "Name"], [["onnxruntime", "long" * 40]]), 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("long") + text.count("ong\n") > 30 and "onnxruntime" in text
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_a_list_breaks_no_word(width: int) -> None:
+    stream = io.StringIO()
+    rows = [["nightly", "2026-01-01 10:00:00 CET", Text("skipped ×9"), "the tick before it is still running " * 3]]
+    print_list(["schedule", "ended", "outcome", "why"], rows, Console(file=stream, width=width, highlight=False))
+    text = stream.getvalue()
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert {"nightly", "2026-01-01", "10:00:00", "CET", "skipped", "×9", "running"} <= set(text.split())
 
 
 def test_a_table_without_rows_is_its_header() -> None:

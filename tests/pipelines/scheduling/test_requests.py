@@ -145,3 +145,21 @@ def test_the_commands_without_a_scheduler_or_a_run(
     assert capsys.readouterr().out == "retrain: nothing of it runs\n"
     assert main(["schedule", "stop", "retrian"]) == 2
     assert "did you mean retrain?" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_a_removed_schedule_still_runs_can_be_seen_and_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifacts = tmp_path / "artifacts"
+    plan(artifacts, outcomes=["promoted"], seconds=300)
+    put(store_of(artifacts), artifacts / "schedule", spec_for(artifacts))
+    ticking = Ticking(artifacts)
+    wait_for(lambda: spans(artifacts), "the run's begin")
+    assert main(["schedule", "remove", "retrain"]) == 0
+    assert main(["schedule", "logs", "retrain"]) == 0
+    capsys.readouterr()
+    assert main(["schedule", "stop", "retrain"]) == 0
+    assert "retrain: interrupted: stopped with" in capsys.readouterr().out
+    assert ticking.end()["outcome"] == "interrupted"
+    assert main(["schedule", "stop", "retrain"]) == 2
