@@ -152,7 +152,8 @@ def _stored(name: str, arguments: Sequence[str]) -> int:
         spec: Spec | None = job.kwargs["spec"] if job is not None else None
         where = Path(spec.artifacts) if spec is not None else artifacts
         if name == "stop":
-            return stop(where, options.name, spec.options if spec is not None else ScheduleOptions())
+            again = job is not None and job.next_run_time is not None
+            return stop(where, options.name, spec.options if spec is not None else ScheduleOptions(), again=again)
         from pipelines.commands import schedule_views
 
         return schedule_views.logs(where, options.name, follow=options.follow)

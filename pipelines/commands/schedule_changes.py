@@ -70,8 +70,8 @@ def run_now(store: JobStore, folder: Path, job: Job) -> int:
     return ExitCode.DONE
 
 
-def stop(artifacts: Path, name: str, options: ScheduleOptions) -> int:
-    """End the retraining of a schedule in order; its later ticks stay."""
+def stop(artifacts: Path, name: str, options: ScheduleOptions, *, again: bool) -> int:
+    """End the retraining of a schedule in order; its later ticks stay. ``again``: whether there will be any."""
     from pipelines.scheduling import requests
 
     ticks = [tick for tick in records.open_ticks(artifacts) if tick.schedule == name]
@@ -81,7 +81,9 @@ def stop(artifacts: Path, name: str, options: ScheduleOptions) -> int:
         return ExitCode.DONE
     ended = [line for line in records.read(artifacts, name) if line.get("tick") == tick.id]
     outcome = f"{ended[-1].get('outcome')}: {ended[-1].get('reason')}" if ended and not tick.is_open else tick.now
-    print(f"{name}: {outcome}. `detpress schedule pause {name}` would keep it from ticking again")
+    print(
+        f"{name}: {outcome}" + (f". `detpress schedule pause {name}` would keep it from ticking again" if again else "")
+    )
     return ExitCode.DONE
 
 

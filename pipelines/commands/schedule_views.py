@@ -89,7 +89,7 @@ def _paragraph(one: Status) -> str:
         reason = f": {one.last['reason']}" if one.last.get("reason") else ""
         last = f"{one.last.get('outcome')} {local(one.last.get('ended') or one.last.get('at'))}{reason}"
     if one.skipped:
-        last += f"; since then skipped ×{one.skipped}"
+        last += f"; {'since then ' if one.last is not None else ''}skipped ×{one.skipped}"
     width = shutil.get_terminal_size((80, 24)).columns
     lines = [f"{one.name}: {one.when}"]
     for name, text in (("now", one.now), ("last", last), ("next tick", one.next)):
