@@ -17,7 +17,6 @@ import importlib
 import signal
 import textwrap
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from types import FrameType
 from typing import NamedTuple
 
@@ -56,7 +55,7 @@ COMMANDS: dict[str, Command] = {
         ("promote", "make a run's engine the champion of MLflow's registry if every gate passes", _CHAMPION),
         ("rollback", "make the previous champion the champion again", _CHAMPION),
         ("champion", "show the champion, the challenger and the promotion history", _CHAMPION),
-        ("runs", "list the runs of this folder: status, mAP, speed-up, size", _RUNS),
+        ("runs", "list the runs of this folder: kind, outcome, age, mAP, speed-up", _RUNS),
         ("report", "show the report of a run again", _RUNS),
         ("compare", "what changed between two runs, with confidence intervals", _RUNS),
         ("trend", "mAP, latency and size over past runs, with confidence intervals", _RUNS),
@@ -67,6 +66,7 @@ COMMANDS: dict[str, Command] = {
         ("verify", "check a bundle on this machine: digests, agreement, latency", _BUNDLE),
         ("predict", "run a bundle's engine on images", _BUNDLE),
         ("doctor", "what this machine can run, and how to install what is missing", _MACHINE),
+        ("completion", "print the lines that make bash, zsh or fish complete this command line", _MACHINE),
     )
 }  # fmt: skip
 
@@ -118,7 +118,9 @@ def _main(words: list[str]) -> int:
     debug = "--debug" in words
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        return _dispatch([word for word in words if word != "--debug"], debug)
+        # Words that are to be completed are no flags of ours.
+        quoted = words[:2] == ["completion", "words"]
+        return _dispatch([word for word in words if quoted or word != "--debug"], debug)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
     except SystemExit as stop:
@@ -136,7 +138,9 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if name in ("", "-h", "--help", "help"):
         print(help_text(), end="")
         return ExitCode.DONE if name else ExitCode.WRONG_INPUT
-    if name == "--version" or "--version" in rest:
+    if name == "--version" or ("--version" in rest and name != "completion"):
+        from importlib import metadata  # takes as long to load as all the rest
+
         print(f"detpress {metadata.version('detpress')}")
         return ExitCode.DONE
     if name not in COMMANDS:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 THROUGH = {
     "pipelines/commands/test_gc": "pipelines.runs.garbage pipelines.store.local",
     "pipelines/commands/test_reproduce": "pipelines.system.provenance",
-    "pipelines/commands/test_runs": "pipelines.runs.history",
+    "pipelines/commands/test_runs": "pipelines.commands.report",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",
     "pipelines/config/recipe/test_translate": """
         pipelines.config.recipe.brought pipelines.config.recipe.compression pipelines.config.recipe.source
@@ -25,6 +25,7 @@ THROUGH = {
         pipelines.config.compose pipelines.config.keys pipelines.config.options.finetune
         pipelines.config.options.registry pipelines.config.options.retrain pipelines.config.options.run
         pipelines.config.options.schedule pipelines.config.options.tracking pipelines.config.resolvers
+        pipelines.config.root
         pipelines.config.stage_options stages.options.agreement stages.options.backend stages.options.export
         stages.options.latency
     """,
@@ -39,7 +40,9 @@ THROUGH = {
     "pipelines/retraining/test_journal": """
         pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
     """,
-    "pipelines/scheduling/test_jobs": "pipelines.commands.schedule pipelines.commands.schedule_views",
+    "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
+    "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",
+    "pipelines/scheduling/test_status": "pipelines.commands.schedule_views",
     "pipelines/scheduling/test_kills": "pipelines.scheduling.serving",
     "pipelines/scheduling/test_tick": """
         pipelines.scheduling.child pipelines.scheduling.records
@@ -47,8 +50,8 @@ THROUGH = {
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
-        pipelines.commands.compress pipelines.commands.finetune pipelines.commands.report pipelines.commands.sensitivity
-        pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
+        pipelines.commands.compress pipelines.commands.finetune pipelines.commands.sensitivity pipelines.compress
+        pipelines.finetune pipelines.system.failures
     """,
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
@@ -130,6 +133,7 @@ THROUGH = {
     "stages/mixed_precision/test_float_blocks_demo": """
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
+    "stages/numerics/test_ranges": "stages.numerics.algorithms",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         description="Pack one engine of a run into a zip file, with all that it needs on another machine and what "
         "proves there that it works: golden images with what the engine finds in them, digests, versions.",
     )
-    parser.add_argument("words", nargs="*", help="the run's id or folder (default: latest), and KEY=VALUE")
+    parser.add_argument("words", nargs="*", help="the run's id, its end or its folder (default: latest), and KEY=VALUE")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts).resolve()

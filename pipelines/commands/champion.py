@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from pipelines.commands.registry_command import named_registry, registry_parser
 from pipelines.registry.registry import Version
+from pipelines.system.times import local
 from stages.errors import ExitCode
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     print(f"{registry.name}: champion {_describe_version(champion)}; challenger {_describe_version(challenger)}")
     for move in moves:
         forced = ", forced" if move.forced else ""
-        print(f"  {move.at}  {move.action}{forced}: version {move.before or 'none'} -> {move.after}")
+        print(f"  {local(move.at)}  {move.action}{forced}: version {move.before or 'none'} -> {move.after}")
     return ExitCode.DONE
 
 

@@ -7,10 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.runs.history import find_run
+from pipelines.runs.history import find_run, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from stages.errors import ExitCode, InputError
-from stages.report.schema import ReportContent
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -20,13 +19,13 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         description="What changed from one run to another: latency (second / first), speed-up and mAP, each with a "
         "95 % interval. A star marks timings that are not valid.",
     )
-    parser.add_argument("first", help="a run's id or folder")
+    parser.add_argument("first", help="a run's id, its end or its folder")
     parser.add_argument("second", nargs="?", default="latest", help="another's; `latest` by default")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    reports = [_report(find_run(run, artifacts)) for run in (options.first, options.second)]
+    reports = [require_report(find_run(run, artifacts)) for run in (options.first, options.second)]
 
     from stages.report import compare_runs
 
@@ -46,11 +45,3 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
     print_table(compare_runs.table(changes), console)
     return ExitCode.DONE
-
-
-def _report(folder: Path) -> ReportContent:
-    file = folder / "report.json"
-    if not file.is_file():
-        raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
-    content: ReportContent = json.loads(file.read_text(encoding="utf-8"))
-    return content

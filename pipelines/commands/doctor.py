@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,12 +22,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.system import gpu_stack, provenance
+from pipelines.system.install import checkout, fitted
 from stages import backends
 from stages.backends.base import Available, version_of
 from stages.errors import ExitCode
 from stages.processes import python
 
-OK, WARNING, MISSING = "ok", "warning", "missing"
+OK, WARNING, MISSING, UNNEEDED = "ok", "warning", "missing", "not needed"
 
 PADDLE = {
     "paddlepaddle": ("2.6.2", "3.3.1"),
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     checks = [*machine(Path(options.artifacts)), *gpu(), *paddle(), *engines(), *tracking()]
     able = can_compress(checks)
     if options.json:
-        rows = [asdict(check) for check in checks]
+        rows = [{**asdict(check), "install": fitted(check.install)} for check in checks]
         print(json.dumps({"schema_version": 1, "can_compress": able, "checks": rows}, indent=1))
     else:
         _print(checks, able)
@@ -179,8 +181,13 @@ def engines() -> list[Check]:
     """Every backend, those of other distributions among them."""
     checks = []
     for name in backends.names():
-        state = backends.get(name).availability()
-        if isinstance(state, Available):
+        backend = backends.get(name)
+        state = backend.availability()
+        for_gpus = getattr(backend, "for_gpus", False) and provenance.driver() is None
+        if for_gpus and not (isinstance(state, Available) and state.can_run):
+            why = state.detail if isinstance(state, Available) else f"not needed without an NVIDIA GPU ({state.reason})"
+            checks.append(Check("backend", name, UNNEEDED, why))
+        elif isinstance(state, Available):
             checks.append(Check("backend", name, OK if state.can_run else WARNING, state.detail))
         else:
             checks.append(Check("backend", name, MISSING, state.reason, state.install))
@@ -210,7 +217,7 @@ def _cpu_flags() -> set[str]:
 
 
 def _print(checks: Sequence[Check], able: bool) -> None:
-    marks = {OK: ("✓", "green"), WARNING: ("!", "yellow"), MISSING: ("✗", "red")}
+    marks = {OK: ("✓", "green"), WARNING: ("!", "yellow"), MISSING: ("✗", "red"), UNNEEDED: ("–", "bright_black")}
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(4):
         table.add_column(overflow="fold")
@@ -219,14 +226,18 @@ def _print(checks: Sequence[Check], able: bool) -> None:
         mark, style = marks[check.status]
         shown = check.group if check.group != group else ""
         group = check.group
-        table.add_row(Text(shown, "bold"), Text(mark, style), check.name, Text(check.detail))
+        quiet = style if check.status == UNNEEDED else ""
+        table.add_row(Text(shown, "bold"), Text(mark, style), Text(check.name, quiet), Text(check.detail, quiet))
     console = Console(highlight=False)
     console.print(table)
     lines = list(dict.fromkeys(check.install for check in checks if check.install))
     if lines:
         console.print("\nTo install what is missing:")
         for line in lines:
-            console.print(Text(f"  {line}"), soft_wrap=True)
+            console.print(Text(f"  {fitted(line)}"), soft_wrap=True)
+        if any(check.group == "paddle" and check.install for check in checks) and (root := checkout()) is not None:
+            where = "" if root == Path.cwd() else f" -C {shlex.quote(str(root))}"
+            console.print(Text(f"or all of it, from the lock, into .venv: make{where} doctor"), soft_wrap=True)
     if able:
         console.print("\nThis machine can run `detpress compress`.")
     else:

@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from pipelines.commands.completion import hydra_words
 from pipelines.config import resolvers, schema
 from pipelines.config.check import check_command
 from pipelines.config.compose import CONFIG_MODULE, VERSION_BASE, Command, group_choices
@@ -66,6 +67,9 @@ def run(
     flags = _parse(name, arguments)
     if flags.topic:
         return _explain(flags.topic, debug=debug)
+    if flags.shell_completion:
+        print(hydra_words(" ".join(flags.overrides), os.environ.get("COMP_LINE", "")), end="")
+        return ExitCode.DONE
     flags.overrides = as_typed(flags.overrides, multirun=flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides)
     command = Command(
         overrides=flags.overrides,
@@ -77,13 +81,13 @@ def run(
     )
     shows = bool(flags.help or flags.cfg or flags.info)
     configs: list[PipelineConfig] = []
-    if not (flags.hydra_help or flags.shell_completion):
+    if not flags.hydra_help:
         configs = check_command(command, inputs=not shows)
     codes: list[int] = []
     errors: list[Exception] = []
     folders = [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
 
-    plain = not (shows or flags.multirun or flags.hydra_help or flags.shell_completion)
+    plain = not (shows or flags.multirun or flags.hydra_help)
     if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
         # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
         return task(configs[0], ["detpress", name, *folders, *flags.overrides])

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 def _promote(options: argparse.Namespace, word: str, settings: list[str], artifacts: Path) -> int:
     registered: Version | None = None
-    if (number := word.removeprefix("v")).isdigit():
+    # Four digits may be the end of a run's id, as `detpress runs` shows it; v1234 is a version in any case.
+    if (number := word.removeprefix("v")).isdigit() and not (word == number and history.ending_in(word, artifacts)):
         registry = named_registry(options)
         registered = registry.version(number)
         if options.force:

@@ -9,30 +9,44 @@ from pathlib import Path
 from rich.console import Console
 
 from pipelines.runs.history import find_run
+from pipelines.runs.markdown import print_markdown
 from stages.errors import ExitCode, InputError
+
+KINDS = ("report", "promotion", "sensitivity")
+"""What a run may have written; `promote` and `sensitivity` have a report of their own. The first one found is shown."""
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print a run's report and return the exit code."""
     parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
-    parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
-    parser.add_argument("--json", action="store_true", help="print report.json instead of the tables")
+    parser.add_argument(
+        "run", nargs="?", default="latest", help="the run's id, its end or its folder; `latest` (the default)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print report.json (promotion.json, sensitivity.json) instead of the tables"
+    )
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     parser.add_argument("--html", action="store_true", help="print the path of the report as one HTML page")
     options = parser.parse_args(arguments)
     folder = find_run(options.run, Path(options.artifacts))
-    file = folder / ("report.html" if options.html else "report.json" if options.json else "report.md")
-    if not file.is_file():
-        raise InputError(f"{folder} has no {file.name}: the run did not get that far; run its command again")
+    suffix = ".html" if options.html else ".json" if options.json else ".md"
+    named = [folder / f"{kind}{suffix}" for kind in KINDS]
+    file = next((path for path in named if path.is_file()), None)
+    if file is None:
+        if (
+            other := next((path for path in map(folder.joinpath, KINDS) if path.with_suffix(".json").is_file()), None)
+        ) is not None:
+            raise InputError(
+                f"{folder} has no page: of this kind of run there is {other.name}.md, shown without --html"
+            )
+        raise InputError(f"{folder} has no {named[0].name}: the run did not get that far; run its command again")
     if options.html:
         print(file.resolve())
         return ExitCode.DONE
     text = file.read_text(encoding="utf-8")
     console = Console()
     if console.is_terminal and not options.json:
-        from rich.markdown import Markdown
-
-        console.print(Markdown(text))
+        print_markdown(text, console)
     else:
         print(text.rstrip("\n"))
     return ExitCode.DONE

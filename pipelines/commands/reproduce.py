@@ -31,7 +31,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         prog="detpress reproduce",
         description="Print the exact command of a run, and on stderr what differs from then (code, packages, machine).",
     )
-    parser.add_argument("run", nargs="?", default="latest", help="the run's id or folder; `latest` (the default)")
+    parser.add_argument(
+        "run", nargs="?", default="latest", help="the run's id, its end or its folder; `latest` (the default)"
+    )
     parser.add_argument("--run", dest="execute", action="store_true", help="run it, with the results that are stored")
     parser.add_argument(
         "--fresh",

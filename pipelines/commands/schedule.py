@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from pipelines.commands.schedule_changes import CHANGES, stop
+from pipelines.config.keys import close_to, suggestion
 from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.config.schema import PipelineConfig
 from pipelines.scheduling import records
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
+from pipelines.system.times import local
 from stages.codec import to_json
 from stages.errors import ConfigError, ExitCode, InputError
 from stages.processes import python
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 _OWN = re.compile(r"[+~]*schedule([.=@]|$)")
 """Overrides that are the scheduler's own; the rest is what `detpress retrain` gets."""
-_EXIT_CODES = {outcome: code for code, outcome in records.BY_EXIT_CODE.items() if code != ExitCode.INTERRUPTED}
-_BUSY = ExitCode.STAGE_FAILED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,10 +38,10 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Run one command line: a sub-command, or overrides."""
     name = arguments[0] if arguments else ""
-    if name in _CHANGES or name in _VIEWS:
+    if name in CHANGES or name in _VIEWS:
         return _stored(name, arguments[1:])
     if name and "=" not in name and name != "add" and not name.startswith(("-", "~", "+")):
-        known = ", ".join(["add", *_VIEWS, *_CHANGES])
+        known = ", ".join(SUBCOMMANDS)
         raise InputError(f"{name}: neither a sub-command ({known}) nor an override (KEY=VALUE)")
     from pipelines.commands import hydra_command
 
@@ -99,7 +99,7 @@ def put(store: JobStore, folder: Path, spec: Spec) -> str:
     APScheduler's ``replace_existing=True`` would count the next tick from now, and so drop one that is overdue. Here
     an overdue tick stays due, a paused schedule stays paused, and an unchanged one is not touched.
     """
-    from pipelines.scheduling.serving import editing, local
+    from pipelines.scheduling.serving import editing
 
     now = datetime.now(timezone.utc)
     with editing(folder):
@@ -125,17 +125,7 @@ def put(store: JobStore, folder: Path, spec: Spec) -> str:
 
 
 def _stored(name: str, arguments: Sequence[str]) -> int:
-    parser = _Parser(prog=f"detpress schedule {name}")
-    if name in _CHANGES:
-        parser.add_argument("name", help="of the schedule (schedule.name)")
-    elif name == "history":
-        parser.add_argument("name", nargs="?", help="of the schedule; all of them without")
-        parser.add_argument("--last", type=int, default=20, metavar="N", help="the newest N (default: %(default)s)")
-    if name in _VIEWS and name != "serve":
-        parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
-    parser.add_argument("--store", metavar="URL", help="the job store, if it is elsewhere (schedule.store)")
-    options = parser.parse_args(arguments)
+    options = _parser(name).parse_args(arguments)
     if name == "history":
         from pipelines.commands import schedule_views
 
@@ -152,69 +142,70 @@ def _stored(name: str, arguments: Sequence[str]) -> int:
 
         return Service(url, folder).run()
     store = JobStore(url)
-    if name == "list":
+    if name in ("list", "status"):
         from pipelines.commands import schedule_views
 
-        return schedule_views.schedules(store.get_all_jobs(), folder, as_json=options.json)
-    job = store.lookup_job(options.name)
+        jobs = [_known(store, options.name)] if name == "status" and options.name else store.get_all_jobs()
+        show = schedule_views.statuses if name == "status" else schedule_views.schedules
+        return show(jobs, folder, as_json=options.json)
+    if name in ("logs", "stop"):
+        runs_still = options.name in {tick.schedule for tick in records.open_ticks(artifacts)}  # but was removed
+        job = store.lookup_job(options.name) if runs_still else _known(store, options.name)
+        spec: Spec | None = job.kwargs["spec"] if job is not None else None
+        where = Path(spec.artifacts) if spec is not None else artifacts
+        if name == "stop":
+            again = job is not None and job.next_run_time is not None
+            return stop(where, options.name, spec.options if spec is not None else ScheduleOptions(), again=again)
+        from pipelines.commands import schedule_views
+
+        return schedule_views.logs(where, options.name, follow=options.follow)
+    return CHANGES[name](store, folder, _known(store, options.name))
+
+
+def _parser(name: str) -> _Parser:
+    """The arguments of a sub-command."""
+    parser = _Parser(prog=f"detpress schedule {name}", description=_HELP[name])
+    if name in CHANGES or name in ("logs", "stop"):
+        parser.add_argument("name", help="of the schedule (schedule.name)")
+    elif name in ("history", "status"):
+        parser.add_argument("name", nargs="?", help="of the schedule; all of them without")
+    if name == "history":
+        parser.add_argument("--last", type=int, default=20, metavar="N", help="the newest N (default: %(default)s)")
+    if name == "logs":
+        parser.add_argument("-f", "--follow", action="store_true", help="go along until the retraining has ended")
+    if name in ("list", "status", "history"):
+        parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--store", metavar="URL", help="the job store, if it is elsewhere (schedule.store)")
+    return parser
+
+
+def _known(store: JobStore, name: str) -> Job:
+    """The stored schedule ``name``. Raises InputError if there is none."""
+    job = store.lookup_job(name)
     if job is None:
-        known = ", ".join(sorted(job.id for job in store.get_all_jobs())) or "none"
-        raise InputError(f"there is no schedule {options.name} in this store (there are: {known})")
-    return _CHANGES[name](store, folder, job)
+        names = sorted(job.id for job in store.get_all_jobs())
+        known = ", ".join(names) or "none"
+        raise InputError(
+            f"there is no schedule {name} in this store{suggestion(close_to(name, names))} (there are: {known})"
+        )
+    return job
 
 
-def _pause(store: JobStore, folder: Path, job: Job) -> int:
-    _set_due(store, folder, job.id, lambda job: None)
-    print(f"{job.id}: paused; a run in progress is not stopped. `detpress schedule resume {job.id}` lets it tick again")
-    return ExitCode.DONE
-
-
-def _resume(store: JobStore, folder: Path, job: Job) -> int:
-    from pipelines.scheduling.serving import local, serving
-
-    now = datetime.now(timezone.utc)
-    due = _set_due(store, folder, job.id, lambda job: job.next_run_time or job.trigger.get_next_fire_time(None, now))
-    hint = "" if serving(folder) else "; no scheduler runs: start `detpress schedule serve`"
-    print(f"{job.id}: next tick {local(due)}{hint}")
-    return ExitCode.DONE
-
-
-def _remove(store: JobStore, folder: Path, job: Job) -> int:
-    from pipelines.scheduling.serving import editing
-
-    with editing(folder):
-        store.remove_job(job.id)
-    print(f"{job.id}: removed; a run in progress is not stopped, and its results stay")
-    return ExitCode.DONE
-
-
-def _run(store: JobStore, folder: Path, job: Job) -> int:
-    """One tick here and now, with the schedule's lock, deadline, retries and notification."""
-    from pipelines.scheduling.serving import say, stopping
-    from pipelines.scheduling.tick import TickRunner
-
-    stop = threading.Event()
-    with stopping(stop):
-        line = TickRunner(job.kwargs["spec"], stop, say).run()
-    return _EXIT_CODES.get(str(line["outcome"]), _BUSY)
-
-
-def _set_due(store: JobStore, folder: Path, name: str, due: Callable[[Job], Any]) -> Any:
-    from pipelines.scheduling.serving import editing
-
-    with editing(folder):
-        job = store.lookup_job(name)
-        if job is None:
-            raise InputError(f"{name} was removed just now")
-        job.next_run_time = due(job)
-        store.update_job(job)
-        return job.next_run_time
-
-
-_CHANGES: dict[str, Callable[[Any, Path, Any], int]] = {
-    "pause": _pause,
-    "resume": _resume,
-    "remove": _remove,
-    "run": _run,
+_VIEWS = ("list", "status", "history", "logs", "stop", "serve")
+SUBCOMMANDS = ("add", *_VIEWS, *CHANGES)
+_HELP = {
+    "list": "Every schedule of the store: when, its next tick, what it does now, how it ended last.",
+    "status": "What a schedule does now (its stage, and when that may be over), how its last tick ended, when the next "
+    "one is due.",
+    "history": "How each tick ended; skipped ticks in a row are one line.",
+    "logs": "What the newest retraining of a schedule printed.",
+    "serve": "Serve the stored schedules, in the foreground, until Ctrl-C or SIGTERM.",
+    "pause": "Let a schedule start no more ticks. A retraining that runs is not stopped.",
+    "resume": "Let a paused schedule tick again.",
+    "remove": "Remove a schedule from the store. A retraining that runs is not stopped, and its results stay.",
+    "run": "One tick here and now, in the foreground, with the schedule's lock, deadline, retries and notification.",
+    "run-now": "One tick now, in the scheduler that runs. The schedule's own times stay as they are, paused or not.",
+    "stop": "End the retraining of a schedule that runs, as SIGTERM does: what it finished is kept, and the next tick "
+    "continues from there.",
 }
-_VIEWS = ("list", "history", "serve")

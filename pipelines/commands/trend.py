@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.retraining.trend import LAST, collect
-from pipelines.runs.history import find_run, read_report
+from pipelines.retraining.trend import LAST, collect, in_local_time
+from pipelines.runs.history import find_run, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         description="How one engine's mAP, latency and size went from run to run, with 95 % intervals. Of the model, "
         "the data and the first backend of the run that is named.",
     )
-    parser.add_argument("run", nargs="?", default="latest", help="a run's id or folder; `latest` (the default)")
+    parser.add_argument(
+        "run", nargs="?", default="latest", help="a run's id, its end or its folder; `latest` (the default)"
+    )
     parser.add_argument("--backend", help="default: the first of the run")
     parser.add_argument("--precision", help="default: int8, where the run has it")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help="newest runs (default: %(default)s)")
@@ -30,9 +32,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    newest = read_report(find_run(options.run, artifacts))
-    if newest is None:
-        raise InputError(f"{options.run} has no report.json: the run did not get that far; name another")
+    newest = require_report(find_run(options.run, artifacts))
     rows = newest["rows"]
     backend = options.backend or rows[0]["backend"]
     has = [row["precision"] for row in rows if row["backend"] == backend]
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         return ExitCode.DONE
     from stages.report import trend
 
+    points = in_local_time(points)
     console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument(
         "--host", default="127.0.0.1", help="interface to listen on (default: %(default)s, this machine)"
     )
-    parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument("--port", default="5000", help="1 to 65535; default: %(default)s")
     parser.add_argument(
         "--allowed-hosts",
         metavar="NAMES",
@@ -58,7 +58,14 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     )
     given = parser.parse_args(arguments)
     options = TrackingOptions(uri=given.uri, folder=str(Path(given.artifacts) / "mlflow"))
-    return run_ui(options, given.host, given.port, names=given.allowed_hosts)
+    return run_ui(options, given.host, _port(given.port), names=given.allowed_hosts)
+
+
+def _port(text: str) -> int:
+    """The number of a port. Raises InputError for what is none."""
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise InputError(f"--port {text}: not a port; choose a number from 1024 to 65535 (below that: root alone)")
 
 
 def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, *, names: str | None = None) -> int:
@@ -209,7 +216,9 @@ def _require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from error
+            raise InputError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port, or another --host"
+            ) from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,5 +1,5 @@
 """From YAML files and overrides to checked dataclasses; every problem of a config is found at once, before anything
 runs.
 
-Face: `schema.PipelineConfig`, `check.check_command`, `load.load`, `stage_options.stage_options`.
+Face: `root.PipelineConfig`, `check.check_command`, `load.load`, `stage_options.stage_options`.
 """

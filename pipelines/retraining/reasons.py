@@ -9,6 +9,7 @@ from pipelines.registry.registry import Version
 from pipelines.retraining import journal, snapshot
 from pipelines.retraining.snapshot import Snapshot
 from pipelines.retraining.state import State, days_since
+from pipelines.system.times import local
 
 
 def look(config: PipelineConfig) -> tuple[State, Snapshot]:
@@ -35,4 +36,4 @@ def reasons(config: PipelineConfig, state: State, current: Snapshot, champion: V
 def no_reason(state: State) -> str:
     """Since when nothing has changed, in words."""
     before = state.considered() or {}
-    return f"no change since {before.get('at')} (run {before.get('run_id')}, {before.get('outcome')})"
+    return f"no change since {local(before.get('at'))} (run {before.get('run_id')}, {before.get('outcome')})"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
 from pipelines.system.files import write_text
+from pipelines.system.times import local
 
 if TYPE_CHECKING:
     from stages.report.trend import Point
@@ -36,6 +38,11 @@ def collect(artifacts: Path, model: str, data: str, backend: str, precision: str
     return points[::-1]
 
 
+def in_local_time(points: Sequence[Point]) -> list[Point]:
+    """The points as people read them; `collect` leaves UTC in them, as files have it."""
+    return [{**point, "started": local(point["started"])} for point in points]
+
+
 def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: str, precision: str) -> None:
     """Write the trend into a run's folder, from where MLflow gets it."""
     from stages.report import figures, trend
@@ -43,6 +50,7 @@ def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: 
     points = collect(artifacts, model, data, backend, precision)
     if not points:
         return
+    points = in_local_time(points)
     figure = trend.draw(points)
     title = f"{model} on {data}, {backend} {precision.upper()}"
     write_text(run_dir / HTML, trend.page(points, title, figure))

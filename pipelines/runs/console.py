@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipelines.execution.events import NullObserver, RunInfo, StageInfo
+from pipelines.runs.progress import Pace
 from stages.artifacts import Artifact
 
 _LINE_EVERY_SECONDS = 20.0
@@ -32,7 +33,7 @@ class ConsoleObserver(NullObserver):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
-        self._first: tuple[float, int] | None = None  # when a stage's first progress came, and how far it was
+        self._pace = Pace()
 
     def run_started(self, run: RunInfo) -> None:
         text = f"[bold]{escape(run.run_id)}[/]  {escape(run.model)} on {escape(run.data)}, {escape(run.hardware)}"
@@ -40,7 +41,7 @@ class ConsoleObserver(NullObserver):
 
     def stage_started(self, stage: StageInfo) -> None:
         self._last_line = time.monotonic()
-        self._first = None
+        self._pace = Pace()
         if self.console.is_terminal:
             self._progress = Progress(
                 TextColumn("  [cyan]{task.description}"),
@@ -88,12 +89,8 @@ class ConsoleObserver(NullObserver):
 
     def _left(self, event: Mapping[str, Any]) -> str:
         """What is left by the pace since the first progress, e.g. "  0:01:30 left"; nothing where it is unknown."""
-        now, done = time.monotonic(), event["done"]
-        if self._first is None or done <= self._first[1]:
-            self._first = (now, done)
-            return ""
-        seconds = (now - self._first[0]) / (done - self._first[1]) * (event["total"] - done)
-        return f"  {timedelta(seconds=round(seconds))} left" if done < event["total"] else ""
+        seconds = self._pace.left(event["done"], event["total"])
+        return "" if seconds is None else f"  {timedelta(seconds=round(seconds))} left"
 
     def _stop(self) -> None:
         if self._progress is not None:

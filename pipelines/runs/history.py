@@ -7,6 +7,7 @@ ids nor clocks are needed to tell that a run is over.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TypedDict
 
@@ -58,6 +59,9 @@ class RunState(TypedDict, total=False):
     timed_in: dict[str, str]
     warnings: list[str]
 
+
+_SHORT = 4  # characters of a run's id that are drawn at random, its last
+_NAMED = 5  # runs that an error names
 
 _RECENT = 100
 """How many runs back an interrupted one, or one with the same config, is looked for."""
@@ -115,6 +119,20 @@ def read_report(folder: Path) -> ReportContent | None:
     return content if isinstance(content, dict) else None
 
 
+def require_report(folder: Path) -> ReportContent:
+    """The ``report.json`` in a run's folder. Raises InputError, with the reason, if there is none."""
+    report = read_report(folder)
+    if report is not None:
+        return report
+    state = read_state(folder) or {}
+    kind = state.get("pipeline")
+    if state.get("status") == FINISHED and kind in ("promote", "sensitivity", "finetune"):
+        raise InputError(
+            f"{folder} is of `detpress {kind}`, which measures no table of engines; name a run of compress or retrain"
+        )
+    raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
+
+
 def last_with(artifacts: Path, pipeline: str, digest: str) -> RunState | None:
     """The newest run of the same pipeline and config."""
     for folder in folders(artifacts)[:_RECENT]:
@@ -131,12 +149,49 @@ def interrupted(artifacts: Path, pipeline: str, digest: str) -> str | None:
 
 
 def find_run(run: str, artifacts: Path) -> Path:
-    """The folder of ``run``: a path, an id under ``artifacts/runs``, or ``latest``."""
+    """The folder of ``run``: a path, an id under ``artifacts/runs`` or its end as `short_ids` has it, or ``latest``.
+
+    Raises:
+        InputError: there is none, or several end like that.
+    """
     runs = artifacts / "runs"
     for folder in (runs / run, Path(run)):
         if folder.is_dir():
             return folder
-    known = sorted((p.name for p in runs.iterdir() if p.is_dir()), reverse=True) if runs.is_dir() else []
+    ending = ending_in(run, artifacts)
+    if len(ending) == 1:
+        return runs / ending[0]
+    if ending:
+        some = ", ".join(ending[:_NAMED]) + (", ..." if len(ending) > _NAMED else "")
+        raise InputError(f"{run} fits {len(ending)} runs; write more of the id: {some}")
+    known = sorted(_ids(artifacts), reverse=True)
     if not known:
         raise InputError(f"there are no runs under {runs.resolve()}; name their folder with --artifacts DIR")
     raise InputError(f"there is no run {run}{suggestion(close_to(run, known))} ({len(known)} under {runs})")
+
+
+def ending_in(text: str, artifacts: Path) -> list[str]:
+    """The ids of the runs that end in ``text``, newest first; none for a text that is too short to name a run."""
+    if len(text) < _SHORT:
+        return []
+    return sorted((name for name in _ids(artifacts) if name.endswith(text)), reverse=True)
+
+
+def short_ids(artifacts: Path) -> dict[str, str]:
+    """Id of each run of a folder -> its shortest end that no other run has, as `find_run` takes it."""
+    names = _ids(artifacts)
+    short: dict[str, str] = {}
+    left, parts = names, 0
+    while left:
+        # The last four characters, which are drawn at random; where they meet, whole parts before them too.
+        ends = {name: name[-_SHORT:] if not parts else "-".join(name.split("-")[-1 - parts :]) for name in left}
+        count = Counter(ends.values())
+        alone = {name: end for name, end in ends.items() if count[end] == 1 or end == name}
+        short |= alone
+        left, parts = [name for name in left if name not in alone], parts + 1
+    return short
+
+
+def _ids(artifacts: Path) -> list[str]:
+    runs = artifacts / "runs"
+    return [p.name for p in runs.iterdir() if p.is_dir() and not p.is_symlink()] if runs.is_dir() else []

@@ -27,6 +27,7 @@ from pipelines.execution.events import NullObserver, Observer, Observers, RunInf
 from pipelines.execution.runner import Results
 from pipelines.runs import history
 from pipelines.runs.observers import default_observers
+from pipelines.runs.progress import ProgressWriter
 from pipelines.system import provenance
 from pipelines.system.files import write_text
 from pipelines.system.redact import redact
@@ -165,6 +166,7 @@ def open_run(
         observers = default_observers(config)
     run = Run(info, Observers(observers), digest, versions=provenance.versions())
     run.observer.add(_StateWriter(run))
+    run.observer.add(ProgressWriter(folder))
     told: list[str] = []
     with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
         try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from stages.report import float_blocks, sensitivity, tables
 from stages.report.schema import ReportContent
@@ -45,14 +49,90 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
 
 
-def print_table(source: tables.Table, console: Console) -> None:
-    """Print one table with its title."""
-    table = Table(title=source.title, title_justify="left", title_style="bold")
-    for name in source.header:
-        table.add_column(name, overflow="fold")
-    for row in source.rows:
-        table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], console: Console) -> None:
+    """Print rows without lines around them; words are not broken here either."""
+    columns = [[name, *map(str, cells)] for name, cells in zip(header, zip(*rows, strict=True), strict=True)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, width in zip(header, _widths(columns, console.width), strict=True):
+        table.add_column(name, overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     console.print(table)
 
 
+def print_table(source: tables.Table, console: Console) -> None:
+    """Print one table with its title. No word is broken: what does not fit the width beside each other goes below.
+
+    Where it is too wide, columns without any content are left out, what is the same in each row is said once below the
+    table, and then the columns are shown in several parts, each of which begins with the first.
+    """
+    names, columns, notes = source.header, [list(column) for column in zip(*source.rows, strict=True)], []
+    if not columns:
+        columns = [[] for _ in names]
+    if sum(max(map(cell_len, [n, *cells])) + 3 for n, cells in zip(names, columns, strict=True)) >= console.width:
+        kept = []
+        for i, (name, cells) in enumerate(zip(names, columns, strict=True)):
+            if i and set(cells) == {tables.NOTHING}:
+                continue
+            if i and len(set(cells)) == 1 and (len(cells) > 1 or name in _ABOUT_ALL):
+                notes.append(f"{name}: {cells[0]}")
+            else:
+                kept.append(i)
+        names, columns = [names[i] for i in kept], [columns[i] for i in kept]
+    title = source.title or None
+    for part in _parts(names, columns, console.width):
+        table = Table(title=title, title_justify="left", title_style="bold")
+        widths = _widths([[names[i], *columns[i]] for i in part], console.width)
+        for i, width in zip(part, widths, strict=True):
+            table.add_column(names[i], overflow="fold", width=width)
+        for row in zip(*(columns[i] for i in part), strict=True):
+            table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+        console.print(table)
+        title = None
+    if notes:
+        console.print("; ".join(notes), soft_wrap=True, markup=False)
+
+
+def _longest(texts: Sequence[str]) -> int:
+    """Columns of the longest word."""
+    return max((cell_len(word) for text in texts for word in text.split()), default=1)
+
+
+def _width(names: Sequence[str], columns: Sequence[Sequence[str]]) -> int:
+    """Of a table whose columns are as narrow as their longest word: with a space at each side, and lines between."""
+    return sum(_longest([name, *cells]) + 3 for name, cells in zip(names, columns, strict=True)) + 1
+
+
+def _widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Of each column: as wide as its longest word, and as its longest text as long as there is room, from the left.
+
+    Rich would narrow the widest column first, below its longest word.
+    """
+    widths = [_longest(column) for column in columns]
+    room = width - sum(w + 3 for w in widths) - 1
+    for i, column in enumerate(columns):
+        more = min(max(room, 0), max(map(cell_len, column)) - widths[i])
+        widths[i] += more
+        room -= more
+    while (
+        sum(widths) + 3 * len(widths) + 1 > width and max(widths) > _LEAST
+    ):  # one word alone is too long: it is folded
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _parts(names: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
+    """Numbers of the columns that stand beside each other; each part begins with the first, and has one more."""
+    part = [0]
+    for i in range(1, len(names)):
+        wider = [*part, i]
+        if len(part) > 1 and _width([names[k] for k in wider], [columns[k] for k in wider]) > width:
+            yield part
+            wider = [0, i]
+        part = wider
+    yield part
+
+
+_LEAST = 8  # columns of a column
+_ABOUT_ALL = ("Hardware", "Method")
 _STYLED = {tables.NOTHING: f"[dim]{tables.NONE_SHOWN}[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}

@@ -86,6 +86,8 @@ class Tick:
             return f"{self.state} (try {max(1, self.attempt)}{process})"
         if self.pid and is_running(self.pid, self.pid_started):
             return f"running without a scheduler (process {self.pid})"
+        if self.asked_to_stop:
+            return "stopped; the next scheduler records that"
         return "interrupted, continues with the next scheduler"
 
     @property
@@ -101,22 +103,33 @@ class Tick:
     def close(self) -> None:
         """The tick has ended, and its end is in the history."""
         self._file.unlink(missing_ok=True)
+        self._stop_file.unlink(missing_ok=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self._file.is_file()
+
+    @property
+    def _stop_file(self) -> Path:
+        return self._file.with_suffix(".stop")
+
+    def ask_to_stop(self) -> None:
+        """Ask whoever runs the tick to end it in order; one without a runner is asked when it gets the next."""
+        self._stop_file.touch()
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._stop_file.exists()
 
 
 def abandoned(artifacts: Path) -> list[Tick]:
     """The open ticks whose scheduler is gone, oldest first."""
-    ticks: list[Tick] = []
-    for path in sorted((root(artifacts) / "open").glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            content = json.loads(path.read_text())
-            tick = Tick(**{**content, "artifacts": artifacts})
-            if is_gone(tick.owner):
-                ticks.append(tick)
-    return ticks
+    return [tick for tick in open_ticks(artifacts) if is_gone(tick.owner)]
 
 
 def open_ticks(artifacts: Path) -> list[Tick]:
-    """Every tick that has not ended."""
+    """Every tick that has not ended, oldest first."""
     ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):

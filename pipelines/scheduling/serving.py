@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +20,14 @@ from apscheduler.job import Job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipelines.config.options.schedule import MISSED, SKIPPED
-from pipelines.scheduling import records
+from pipelines.scheduling import records, requests
 from pipelines.scheduling.jobs import JobStore, Spec
 from pipelines.scheduling.notify import notify
 from pipelines.scheduling.records import Tick
 from pipelines.scheduling.tick import TickRunner
 from pipelines.system import locks
 from pipelines.system.redact import redact_text
+from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
 
 _LOOK_SECONDS = 1.0
@@ -36,7 +37,7 @@ _WORKERS = 32  # ticks wait in threads, they do not compute
 
 def say(text: str) -> None:
     """A line on standard output, with the time."""
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {redact_text(text)}", flush=True)
+    print(f"{local(time.time())} {redact_text(text)}", flush=True)
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
@@ -57,6 +58,8 @@ class Service:
         self.store = JobStore(url, self._tick)
         self._lock_folder = lock_folder
         self._threads: list[threading.Thread] = []
+        self._skipped: dict[str, int] = {}
+        """Ticks of a schedule that were skipped since it was last said so."""
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # what it has to say comes as events
         self._scheduler = _Scheduler(timezone=timezone.utc)
         self._scheduler.guard = lambda: editing(lock_folder)
@@ -76,6 +79,7 @@ class Service:
             try:
                 while not self.stop.wait(_LOOK_SECONDS):
                     self._scheduler.wakeup()
+                    self._run_now()
             finally:
                 self.stop.set()
                 say("stopping")
@@ -85,7 +89,19 @@ class Service:
         return ExitCode.DONE
 
     def _tick(self, spec: Spec) -> None:
+        if skipped := self._skipped.pop(spec.name, 0):
+            say(f"{spec.name}: skipped ×{skipped + 1} in the meantime")
         TickRunner(spec, self.stop, say).run()
+
+    def _run_now(self) -> None:
+        """The ticks that `detpress schedule run-now` asks for; the schedules' own times stay as they are."""
+        for name in requests.taken(self._lock_folder):
+            job = self.store.lookup_job(name)
+            if job is not None:
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
+                thread = threading.Thread(target=self._tick, args=(job.kwargs["spec"],), name=f"{name} now")
+                self._threads.append(thread)
+                thread.start()
 
     def _recover(self, jobs: list[Job]) -> None:
         """Continue what an earlier scheduler left; the lock is tried before any tick can be due."""
@@ -123,14 +139,12 @@ class Service:
         tick = Tick(spec.name, Path(spec.artifacts))
         entry = {"schedule": spec.name, "tick": tick.id, "outcome": outcome, "reason": reason}
         line = records.append(Path(spec.artifacts), entry)
-        say(f"{spec.name}: {outcome}: {reason}")
+        if outcome != SKIPPED or spec.name not in self._skipped:
+            say(f"{spec.name}: {outcome}: {reason}")
+        if outcome == SKIPPED:  # one line for the first of a row, one for the rest when it is over
+            self._skipped[spec.name] = self._skipped.get(spec.name, -1) + 1
         for problem in notify(spec.options.notify, line):
             say(f"{spec.name}: warning: {problem}")
-
-
-def local(moment: datetime) -> str:
-    """A moment in this machine's time zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @contextlib.contextmanager

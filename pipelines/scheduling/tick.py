@@ -22,6 +22,7 @@ from pipelines.scheduling.notify import notify
 from pipelines.scheduling.records import QUEUED, RUNNING, STOPPED, WAITING, Tick
 from pipelines.system import locks
 from pipelines.system.process_identity import this_process
+from pipelines.system.times import local
 
 _POLL_SECONDS = 0.2
 _AGAIN = (FAILED, INTERRUPTED)
@@ -29,6 +30,7 @@ _AGAIN = (FAILED, INTERRUPTED)
 _WHOLE = tuple(code for code, outcome in records.BY_EXIT_CODE.items() if outcome not in _AGAIN)
 """Exit codes of a run that came to its end, although it was just being stopped."""
 _NOT_MET = 127  # a shell's exit code for a program that is not there
+_BY_HAND = "stopped with `detpress schedule stop`; the next tick continues from what it had finished"
 _AWAITED: set[Path] = set()
 """Artifacts of which an outlived run is waited for: its own tick gets the lock next, before any new one."""
 Say = Callable[[str], None]
@@ -83,6 +85,8 @@ class TickRunner:
             result = records.recorded_outcome(tick, None)
             if result is not None and result["outcome"] not in _AGAIN:
                 return self._final(tick, held, result)
+            if tick.asked_to_stop:
+                return self._final(tick, held, _stopped_by_hand(result))
             result = result or self._lost(tick)
             if tick.resumes >= self.options.resumes:
                 result["reason"] = (
@@ -92,8 +96,10 @@ class TickRunner:
             self._write(tick, {**result, "again": True})
             tick.resumes += 1
             self.say(f"{result['outcome']} while there was no scheduler; continues from what is stored")
-        elif tick.state == WAITING and not self._wait_until(tick.retry_at):
+        elif tick.state == WAITING and not self._wait_until(tick):
             return self._stopped(tick, held)
+        if tick.asked_to_stop:
+            return self._final(tick, held, _stopped_by_hand())
         return self._attempts(tick, held)
 
     def _lost(self, tick: Tick) -> dict[str, Any]:
@@ -124,8 +130,10 @@ class TickRunner:
             tick.state, tick.retry_at = WAITING, time.time() + wait
             tick.save()
             locks.sign(held, f"schedule {self.spec.name} (process {os.getpid()}, between two tries)")
-            if not self._wait_until(tick.retry_at):
+            if not self._wait_until(tick):
                 return self._stopped(tick, held)
+            if tick.asked_to_stop:
+                return self._final(tick, held, _stopped_by_hand())
 
     def _one(self, tick: Tick, held: int) -> dict[str, Any] | None:
         """One run; how it ended, or ``None`` if the scheduler is to stop."""
@@ -135,13 +143,18 @@ class TickRunner:
             reason = f"cannot start {self.spec.command[0]} in {self.spec.folder}: {error.strerror or error}"
             return {"outcome": FAILED, "reason": reason, "exit_code": _NOT_MET}
         tick.pid, tick.pid_started = child.pid, child.started
-        locks.sign(held, f"schedule {self.spec.name} (process {child.pid}, since {now()})")
+        locks.sign(held, f"schedule {self.spec.name} (process {child.pid}, since {local(time.time())})")
         tick.save()
         self.say(f"started (try {tick.attempt}, process {child.pid}, log {tick.log})")
         while (code := child.poll()) is None:
             if self.stop.wait(_POLL_SECONDS):
                 code = child.end(self.options.grace)
                 return records.recorded_outcome(tick, code) if code in _WHOLE else None
+            if tick.asked_to_stop:
+                self.say("stops the retraining, as `detpress schedule stop` asks")
+                code = child.end(self.options.grace)
+                result = records.recorded_outcome(tick, code)
+                return result if code in _WHOLE else _stopped_by_hand(result)
             left = self._left(tick)
             if left is not None and left <= 0:
                 child.end(self.options.grace)
@@ -188,6 +201,8 @@ class TickRunner:
         """The lock did not come free: the scheduler ends, or the deadline has passed."""
         if self.stop.is_set():
             return {"outcome": INTERRUPTED, "schedule": self.spec.name, "tick": tick.id}
+        if tick.asked_to_stop:
+            return self._end(tick, SKIPPED, "stopped with `detpress schedule stop` while it waited for its turn")
         return self._end(tick, SKIPPED, f"schedule.deadline passed while it waited for {locks.holder(self.lock)}")
 
     def _write(self, tick: Tick, result: dict[str, Any]) -> dict[str, Any]:
@@ -219,14 +234,23 @@ class TickRunner:
             if mine and (held := locks.acquire(self.lock)) is not None:
                 return held
             left = self._left(tick)
-            if left is not None and left <= 0:
+            if tick.asked_to_stop or (left is not None and left <= 0):
                 if not (tick.pid and is_running(tick.pid, tick.pid_started)):
                     return None
                 end_tree(tick.pid, tick.pid_started, self.options.grace)
         return None
 
-    def _wait_until(self, moment: float) -> bool:
-        return not self.stop.wait(max(0.0, moment - time.time()))
+    def _wait_until(self, tick: Tick) -> bool:
+        """Wait for its next try, or until it is asked to stop; ``False`` if the scheduler is to stop first."""
+        while (left := tick.retry_at - time.time()) > 0 and not tick.asked_to_stop:
+            if self.stop.wait(min(left, _POLL_SECONDS)):
+                return False
+        return not self.stop.is_set()
+
+
+def _stopped_by_hand(result: dict[str, Any] | None = None) -> dict[str, Any]:
+    """How a run ended that was stopped on request, from what it recorded itself; it is not tried again."""
+    return {**(result or {}), "outcome": INTERRUPTED, "reason": _BY_HAND, "last": True}
 
 
 def _stamp(seconds: float) -> str:

@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.runs import history
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
+from pipelines.system.times import local, moment
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
 from stages.processes import python
@@ -101,7 +101,8 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
     tags["mlflow.note.content"] = f"**{tick['outcome']}**: {tick.get('reason') or ''}"
     began, ended = (_milliseconds(tick[key]) for key in ("started", "ended"))
-    run = client.create_run(experiment, start_time=began, tags=tags, run_name=f"{tick['started']} {tick['outcome']}")
+    name = f"{local(tick['started'])} {tick['outcome']}"
+    run = client.create_run(experiment, start_time=began, tags=tags, run_name=name)
     client.log_metric(run.info.run_id, "seconds", (ended - began) / 1000)
     client.set_terminated(run.info.run_id, _ENDS.get(tick["outcome"], "FINISHED"), ended)
 
@@ -115,7 +116,7 @@ def _view() -> dict[str, Any]:
 
 
 def _milliseconds(stamp: str) -> int:
-    return round(datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() * 1000)
+    return round(moment(stamp).timestamp() * 1000)
 
 
 if __name__ == "__main__":

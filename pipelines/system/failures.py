@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from rich.console import Console
-from rich.text import Text
-
+from pipelines.system.install import fitted
 from stages.errors import DetpressError, ExitCode
 from stages.processes import python
 
@@ -24,7 +22,7 @@ def tell(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, DetpressError):
         if debug and error.trace:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
-        _print("error", str(error))
+        _print("error", fitted(str(error)))
         return code_of(error)
     if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
         _print("error", reason)
@@ -36,5 +34,8 @@ def tell(error: BaseException, *, debug: bool) -> int:
 
 
 def _print(head: str, message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text  # loaded only where something went wrong: `detpress completion` is to be quick
+
     console = Console(stderr=True, highlight=False)
     console.print(Text.assemble((f"{head}: ", "bold red"), message), soft_wrap=True)

@@ -25,9 +25,14 @@ def this_process() -> dict[str, str]:
     }
 
 
+def is_here(tags: Mapping[str, str]) -> bool:
+    """Whether the process that set ``tags`` is (or was) one of this machine and container: its pid means something."""
+    return tags.get("host") == socket.gethostname() and tags.get("pid_namespace") == _pid_namespace()
+
+
 def is_gone(tags: Mapping[str, str]) -> bool:
     """Whether the process that set ``tags`` has ended. Of another machine or container nothing is known: ``False``."""
-    if tags.get("host") != socket.gethostname() or tags.get("pid_namespace") != _pid_namespace():
+    if not is_here(tags):
         return False
     try:
         process = psutil.Process(int(tags["pid"]))

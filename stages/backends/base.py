@@ -73,7 +73,11 @@ class GpuSession(Session, Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """One runtime. Constructed without arguments; has no state."""
+    """One runtime. Constructed without arguments; has no state.
+
+    One that is of use on NVIDIA GPUs only may say so with ``for_gpus = True``: `detpress doctor` then does not ask for
+    it on a machine that has none.
+    """
 
     name: ClassVar[str]
     Options: ClassVar[type[BackendOptions]]

@@ -283,5 +283,5 @@ class Loop:
             )
             return False
         self.progress = progress
-        self.context.info(f"going on from step {progress.step} of an interrupted compression")
+        self.context.info(f"continues from step {progress.step} of an interrupted compression")
         return True

@@ -82,7 +82,5 @@ MAXIMA: dict[str, Callable[[Floats], float]] = {
 """From the largest absolute value in each image: the largest of them, or their mean."""
 
 HISTOGRAMS: dict[str, Callable[[Floats], float]] = {"hist": _percentile, "KL": _least_divergence, "mse": _least_error}
-"""From a histogram of absolute values: where the range ends, in bins."""
-
-ALGORITHMS = (*MAXIMA, *HISTOGRAMS)
-"""A new algorithm is a function and a row in one of the two tables."""
+"""From a histogram of absolute values: where the range ends, in bins. A new algorithm is a function, a row in one of
+the two tables, and its name in `algorithms.py`."""

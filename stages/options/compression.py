@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.numerics.ranges import ALGORITHMS
+from stages.numerics.algorithms import ALGORITHMS
 from stages.options.accuracy import NmsOptions
 from stages.options.model import ModelOptions
 from stages.options.rules import COUNT, POSITIVE, Rule, above, between, one_of, option, part, some_of

@@ -49,7 +49,7 @@ def end2end_parts(rows: Sequence[Row]) -> Section:
         "The parts of End2End (medians, NMS in NumPy, on one CPU with the engine) and what else an engine takes. "
         "Reading and decoding the image file is left out."
     )
-    return Section(Table("What End2End is made of", header, lines), note)
+    return Section(Table("Latency breakdown: End2End", header, lines), note)
 
 
 def gpu_parts(rows: Sequence[Row]) -> Section:
@@ -71,7 +71,7 @@ def gpu_parts(rows: Sequence[Row]) -> Section:
         )
     header = ["Engine", "Host to device, ms", "Compute, ms", "Device to host, ms", "GPU's energy per run, mJ"]
     note = "Medians; each part waits for the GPU, so that their sum is more than the Runtime, which waits once."
-    return Section(Table("What Runtime is made of on the GPU", header, lines), note)
+    return Section(Table("Latency breakdown: Runtime on the GPU", header, lines), note)
 
 
 def size_table(report: ReportContent) -> Table:

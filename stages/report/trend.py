@@ -106,7 +106,8 @@ def draw(points: Sequence[Point]) -> Figure:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
         axis.set_ylabel(title)
         axis.grid(visible=True, alpha=0.3)
-    axes[-1].set_xticks(range(len(points)), [p["started"][:16].replace("T", "\n") for p in points], fontsize=7)
+    dates = [p["started"][:16].replace("T", "\n").replace(" ", "\n") for p in points]
+    axes[-1].set_xticks(range(len(points)), dates, fontsize=7)
     return figure
 
 

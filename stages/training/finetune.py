@@ -217,5 +217,5 @@ def _restore(trainer: Trainer, context: StageContext) -> _Curve:
     except Exception as error:  # whatever is wrong with it, training from the start is right
         context.warn(f"the checkpoint of the interrupted training cannot be used ({error}); starting from step 0")
         return _Curve()
-    context.info(f"going on from step {trainer.step} of an interrupted training")
+    context.info(f"continues from step {trainer.step} of an interrupted training")
     return _Curve(points=state["points"], recent=state["recent"])

@@ -109,7 +109,7 @@ def test_a_worse_challenger_is_refused_with_the_failing_gate_named(root: Path) -
     assert again(root)["outcome"] == "unchanged"  # the same is not tried twice
 
 
-def test_a_poisoned_drop_is_refused_before_anything_is_computed(root: Path) -> None:
+def test_suspicious_data_is_refused_before_anything_is_computed(root: Path) -> None:
     small.weights(root, 0.0, "second")
     labels = root / "val.json"
     good = labels.read_text()

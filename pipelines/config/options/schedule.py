@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
 @dataclass
 class NotifyOptions:
-    """Who is told how a tick ended."""
+    """Who is notified of how a tick ended."""
 
     webhook: str | None = option(
         None,

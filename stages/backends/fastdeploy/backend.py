@@ -49,6 +49,7 @@ class FastDeploy:
 
     name: ClassVar[str] = "fastdeploy"
     Options: ClassVar[type[BackendOptions]] = FastDeployOptions
+    for_gpus: ClassVar[bool] = True
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         chosen = _own(options or FastDeployOptions())

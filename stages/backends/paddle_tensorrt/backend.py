@@ -40,6 +40,7 @@ class PaddleTensorRt:
 
     name: ClassVar[str] = "paddle_tensorrt"
     Options: ClassVar[type[BackendOptions]] = PaddleTensorRtOptions
+    for_gpus: ClassVar[bool] = True
     uses_paddle: ClassVar[bool] = True
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:

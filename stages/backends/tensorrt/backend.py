@@ -43,6 +43,7 @@ class TensorRt:
     distributions: ClassVar[tuple[str, ...]] = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11")
     install: ClassVar[str] = 'pip install "detpress[tensorrt]"'
     builds_without_gpu: ClassVar[bool] = False
+    for_gpus: ClassVar[bool] = True
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         _own(self.name, options or TensorRtOptions())

@@ -25,7 +25,7 @@ Feeds = Mapping[str, Array]
 def find_ranges(
     program: Program, names: Sequence[str], batches: Callable[[], Iterable[Feeds]], algorithm: str, threads: int
 ) -> dict[str, float]:
-    """Name -> range by one of ``stages.numerics.ranges.ALGORITHMS``; histograms take a second pass."""
+    """Name -> range by one of ``stages.numerics.algorithms.ALGORITHMS``; histograms take a second pass."""
     maxima = observe(program, names, batches(), threads)
     if algorithm not in HISTOGRAMS:
         return {name: from_maxima(values, algorithm) for name, values in maxima.items()}

@@ -100,6 +100,44 @@ def test_a_backend_that_builds_only_is_not_enough(monkeypatch: pytest.MonkeyPatc
     assert not doctor.can_compress([check])
 
 
+class _ForGpus(_Absent):
+    for_gpus: ClassVar[bool] = True
+
+
+def test_what_is_for_gpus_is_not_missing_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(backends, "names", lambda: ["absent"])
+    monkeypatch.setattr(backends, "get", lambda name: _ForGpus())
+    monkeypatch.setattr(doctor.provenance, "driver", lambda: None)
+    (check,) = doctor.engines()
+    assert (check.status, check.install) == (doctor.UNNEEDED, "")
+    assert check.detail == "not needed without an NVIDIA GPU (the package absent is not installed)"
+    doctor._print([check], able=True)
+    out = capsys.readouterr().out
+    assert "✗" not in out and "To install" not in out
+    monkeypatch.setattr(doctor.provenance, "driver", lambda: "NVRM version: 580")
+    (check,) = doctor.engines()
+    assert (check.status, check.install) == (doctor.MISSING, "pip install absent")
+
+
+def test_each_backend_that_cannot_run_on_a_cpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.provenance, "driver", lambda: None)
+    red = {check.name for check in doctor.engines() if check.status in (doctor.MISSING, doctor.WARNING)}
+    assert red & {"tensorrt", "tensorrt_rtx", "paddle_tensorrt", "fastdeploy"} == set()
+
+
+def test_in_a_checkout_there_is_one_line_for_everything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without(monkeypatch, paddlepaddle=None, paddlepaddle_gpu=None)
+    doctor.main([])
+    assert "from the lock, into .venv: make doctor" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "checkout", lambda: None)
+    doctor.main([])
+    assert "make" not in capsys.readouterr().out
+
+
 def test_a_cpu_without_int8_instructions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_cpu_flags", lambda: {"sse2", "avx2"})
     check = by_name(doctor.machine(Path()))["int8 instructions"]

@@ -12,6 +12,7 @@ from typing import IO
 import psutil
 import pytest
 
+from pipelines.cli import main
 from pipelines.commands.ui import _absolute, _post, run_ui
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.tracking.observer import MlflowObserver
@@ -68,6 +69,15 @@ def test_the_server_shows_the_runs_and_ends_cleanly(tmp_path: Path, how: signal.
             ui.send_signal(signal.SIGTERM)
             ui.wait(60)
         ui.stdout.close()
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http", "5000.5", ""])
+def test_what_is_no_port_is_one_clear_line(port: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--artifacts", str(tmp_path), f"--port={port}"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"error: --port {port}: not a port; choose a number")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

@@ -232,3 +232,33 @@ def test_a_stopped_scheduler_stops_its_run_and_goes_on_later(
     assert len(spans(artifacts)) == before + 2
     second.stop()
     assert outcomes(artifacts) == ["interrupted", "promoted", "promoted"]
+
+
+def test_a_paused_schedule_runs_on_request_is_stopped_in_order_and_continued(
+    artifacts: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tracked(artifacts, server)
+    plan(artifacts, outcomes=["promoted"], seconds=3.0)
+    schedule(artifacts, spec)
+    store = store_of(artifacts)
+    store.update_job(store.job(spec, None))
+    scheduler = Scheduler(artifacts)
+    folder = ["--artifacts", str(artifacts)]
+    wait_for(lambda: "paused" in scheduler.log.read_text(), "the scheduler's start")
+    assert main(["schedule", "run-now", "retrain", *folder]) == 0
+    wait_for(lambda: (artifacts / "store" / "stub").is_dir() and running_stage(artifacts), "the second stage")
+    capsys.readouterr()
+    assert main(["schedule", "status", "retrain", *folder]) == 0
+    assert "stage b" in " ".join(capsys.readouterr().out.split())
+    (tick,) = records.open_ticks(artifacts)
+    assert main(["schedule", "stop", "retrain", *folder]) == 0
+    assert "retrain: interrupted: stopped with `detpress schedule stop`" in capsys.readouterr().out
+    assert not psutil.pid_exists(tick.pid)
+    plan(artifacts, outcomes=["promoted"])
+    assert main(["schedule", "run-now", "retrain", *folder]) == 0
+    wait_for(lambda: outcomes(artifacts) == ["interrupted", "promoted"], "the second run")
+    assert store_of(artifacts).lookup_job("retrain").next_run_time is None  # still paused
+    scheduler.stop()
+    made = [json.loads(path.read_text()) for path in artifacts.glob("made-*.json")]
+    assert made[-1]["resumed_from"] and "a" in made[-1]["cached"]
+    never_two(artifacts)

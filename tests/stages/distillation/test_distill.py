@@ -144,7 +144,7 @@ def test_an_interrupted_distillation_goes_on_where_it_was(
     assert first.wait(kill_at=4, how=how) != 0
     second = Worker(tmp_path, "distill", options(), fp32)
     second.done()
-    assert any("going on from step" in text for text in second.said("info"))
+    assert any("continues from step" in text for text in second.said("info"))
     ours, expected = curve(second), curve(whole)
     assert [p["step"] for p in ours] == [p["step"] for p in expected]
     np.testing.assert_allclose([p["loss"] for p in ours], [p["loss"] for p in expected], rtol=1e-6)

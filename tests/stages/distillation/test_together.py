@@ -106,7 +106,7 @@ def test_a_killed_one_goes_on_where_it_was(whole: Worker, fp32: DistillInputs, t
     assert nobody_is_left(first)
     second = Worker(tmp_path, "distill", options(), fp32)
     second.done()
-    assert any("going on from step 3" in text for text in second.said("info"))
+    assert any("continues from step 3" in text for text in second.said("info"))
     assert losses(second) == losses(whole)
     assert second.result.files == whole.result.files  # the same weights, bit for bit
     assert nobody_is_left(second)

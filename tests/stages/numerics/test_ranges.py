@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.numerics.ranges import BINS, HISTOGRAMS, from_histogram, from_maxima
+from stages.numerics.algorithms import OF_HISTOGRAMS, OF_MAXIMA
+from stages.numerics.ranges import BINS, HISTOGRAMS, MAXIMA, from_histogram, from_maxima
 
 
 def histogram(values: np.ndarray, largest: float) -> np.ndarray:
@@ -43,6 +44,10 @@ def test_mse_finds_the_least_error() -> None:
     chosen = from_histogram(histogram(values, largest), largest, "mse")
     candidates = [quantization_error(values, share * largest) for share in np.linspace(0.3, 1, 71)]
     assert quantization_error(values, chosen) <= min(candidates) * 1.01
+
+
+def test_every_algorithm_has_a_name_for_the_options() -> None:
+    assert (tuple(MAXIMA), tuple(HISTOGRAMS)) == (OF_MAXIMA, OF_HISTOGRAMS)
 
 
 @pytest.mark.parametrize("algorithm", HISTOGRAMS)

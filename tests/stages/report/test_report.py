@@ -278,7 +278,7 @@ GATES = GateOptions(
 def test_an_engine_on_a_gpu_shows_its_copies(tmp_path: Path, context: FakeContext) -> None:
     inputs = everything(tmp_path)
     _, _ = report(context, inputs)
-    assert "What Runtime is made of on the GPU" not in (context.out / "report.html").read_text()
+    assert "Latency breakdown: Runtime on the GPU" not in (context.out / "report.html").read_text()
     made = inputs.latencies[0]
     content = json.loads(made.path("latency.json").read_text())
     found = content["engines"]["int8"]
@@ -287,7 +287,7 @@ def test_an_engine_on_a_gpu_shows_its_copies(tmp_path: Path, context: FakeContex
     (made.root / "latency.json").write_text(json.dumps(content))
     _, _ = report(context, inputs)
     page = (context.out / "report.html").read_text()
-    assert "What Runtime is made of on the GPU" in page and "1.234" in page and "87.5" in page
+    assert "Latency breakdown: Runtime on the GPU" in page and "1.234" in page and "87.5" in page
 
 
 def test_gates_are_judged_on_the_worse_bound(tmp_path: Path, context: FakeContext) -> None:

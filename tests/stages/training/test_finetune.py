@@ -137,7 +137,7 @@ def test_an_interrupted_training_goes_on(how: signal.Signals, train: LabeledSet,
     assert 6 <= step < STEPS if how is signal.SIGTERM else step in (4, 8, 12)
     second = Run(tmp_path, options(), Finetune.Inputs(train=train))
     assert second.wait() == 0
-    assert any(f"going on from step {step}" in message for message in second.said("info"))
+    assert any(f"continues from step {step}" in message for message in second.said("info"))
     assert min(e["done"] for e in second.events if e["event"] == "progress") > step
     assert_same_training(second, whole)
 
