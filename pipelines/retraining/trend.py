@@ -10,7 +10,8 @@ from pipelines.runs import history
 from pipelines.system.files import write_text
 
 if TYPE_CHECKING:
-    from stages.report.trend import Point
+    from stages.numerics.variants import title_of
+from stages.report.trend import Point
 
 LAST = 30
 HTML, PNG = "report-trend.html", "report-trend.png"
@@ -44,6 +45,6 @@ def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: 
     if not points:
         return
     figure = trend.draw(points)
-    title = f"{model} on {data}, {backend} {precision.upper()}"
+    title = f"{model} on {data}, {backend} {title_of(precision)}"
     write_text(run_dir / HTML, trend.page(points, title, figure))
     figures.write_png(figure, run_dir / PNG)

@@ -7,7 +7,7 @@ removed them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,9 @@ from stages.backends.base import (
 )
 from stages.backends.tensorrt.options import TensorRtOptions
 from stages.backends.tensorrt.recipe import RECIPE
+from stages.backends.variants import PLAIN, built_variant
 from stages.errors import StageError, UnavailableError
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 
 ENGINE_FILE = "model.engine"
@@ -60,6 +62,21 @@ class TensorRt:
         found |= {"driver": nvidia_driver(), "gpu": ", ".join(nvidia_gpus())}
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        """The columns of the main tables, and FP16; with an option that says it of all engines, the two plain ones."""
+        chosen = _own(self.name, options)
+        return PLAIN if chosen.fp16 else ("fp32", "fp16", "int8", "int8_fp16", "int8_fp16_pm")
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        chosen = _own(self.name, options)
+        if wanted.pinned and chosen.pinned is not None:
+            return f"backend.{self.name}.pinned={str(chosen.pinned).lower()} says how every engine is opened"
+        if wanted.floats is FloatFormat.BF16:
+            return "its engines are built in FP32 and FP16"
+        if wanted.floats is FloatFormat.FP16 and chosen.fp16:
+            return f"backend.{self.name}.fp16=true says what every engine computes in"
+        return None
+
     def prepare(self) -> None:
         self._import()
 
@@ -82,7 +99,7 @@ class TensorRt:
         if chosen.timing_cache is not None:
             key = digest_of(dict(self.fingerprint()))[:16]  # timings hold for this GPU, driver and version only
             cache = Path(chosen.timing_cache) / f"{self.name}-{key}.cache"
-        engine, notes["audit"] = building.build(trt, content, precision, chosen, cache)
+        engine, notes["audit"] = building.build(trt, content, built_variant(precision, chosen), chosen, cache)
         (out / ENGINE_FILE).write_bytes(engine)
         return Built(main=ENGINE_FILE, notes=notes)
 
@@ -102,7 +119,10 @@ class TensorRt:
         if loaded is None:
             raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
         names = [engine.boxes_output, engine.scores_output]
-        session = TensorRtSession(trt, loaded, CudaRuntime(), names, options.pinned, options.cuda_graph)
+        variant = engine.variant
+        pinned = variant.pinned if options.pinned is None else options.pinned
+        graph = variant.cuda_graph or options.cuda_graph
+        session = TensorRtSession(trt, loaded, CudaRuntime(), names, pinned, graph)
         try:
             yield session
         finally:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.artifacts import Precision
 from stages.backends.tensorrt.options import TensorRtOptions
-from stages.errors import ConfigError, StageError
+from stages.errors import ConfigError, StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
+from stages.numerics.variants import FloatFormat, Variant
 
 
 class Messages:
@@ -35,7 +35,7 @@ class Messages:
 
 
 def build(
-    trt: Any, model: bytes, precision: Precision, options: TensorRtOptions, cache: Path | None
+    trt: Any, model: bytes, variant: Variant, options: TensorRtOptions, cache: Path | None
 ) -> tuple[bytes, dict[str, Any]]:
     """The serialized engine, and its audit.
 
@@ -50,10 +50,12 @@ def build(
     """
     messages = Messages(trt)
     builder = trt.Builder(messages.logger)
-    weakly = options.fp16
+    weakly = options.fp16 or variant.floats is FloatFormat.FP16
     if weakly and not hasattr(trt.BuilderFlag, "FP16"):
-        raise ConfigError([f"backend option fp16: {trt.__name__} {trt.__version__} has no FP16 flag (its networks are "
-                           "strongly typed); set fp16=false"])  # fmt: skip
+        without = f"{trt.__name__} {trt.__version__} has no FP16 flag: its networks are strongly typed"
+        if options.fp16:
+            raise ConfigError([f"backend option fp16: {without}; set fp16=false"])
+        raise UnavailableError(f"{without}, and the exported graph has FP32 types only")
     network = builder.create_network(network_flags(trt, strongly_typed=not weakly))
     parser = trt.OnnxParser(network, messages.logger)
     if not parser.parse(model):
@@ -70,7 +72,7 @@ def build(
         config.clear_flag(trt.BuilderFlag.TF32)  # FP32 is FP32: TF32 keeps 10 of 23 bits
     if weakly:
         config.set_flag(trt.BuilderFlag.FP16)
-    if precision is Precision.INT8 and not has_strong_types(trt, weakly) and hasattr(trt.BuilderFlag, "INT8"):
+    if not variant.is_float and not has_strong_types(trt, weakly) and hasattr(trt.BuilderFlag, "INT8"):
         config.set_flag(trt.BuilderFlag.INT8)
     if cache is not None:
         known = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")

@@ -189,7 +189,7 @@ def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context:
         run(first, engine(tmp_path, Precision.INT8, threads=2))
     with pytest.raises(StageError, match="backend"):
         run(first, replace(engine(tmp_path, Precision.INT8), backend="other"))
-    with pytest.raises(StageError, match="same precision"):
+    with pytest.raises(StageError, match="same variant"):
         run(first, first)
     with pytest.raises(ConfigError, match=r"backend\.stub\.threads: 4096 threads"):
         run(engine(tmp_path, Precision.FP32, threads=4096))

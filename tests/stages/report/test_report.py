@@ -112,7 +112,7 @@ def test_a_whole_run(tmp_path: Path, context: FakeContext) -> None:
     assert context.value("map_drop.onnxruntime.int8") == pytest.approx(1.25)
     method = "quantization-aware distillation"
     assert content["tables"]["runtime"]["rows"] == [
-        ["onnxruntime", "Test CPU", "30.00", "10.00", "None", "None", "3.00", "50.5", "49.2", method]
+        ["onnxruntime", "Test CPU", "30.00", "10.00", "None", "None", "3.00", "None", "50.5", "49.2", method]
     ]
     assert content["tables"]["end2end"]["rows"][0][2:7] == ["36.00", "16.00", "None", "None", "2.25"]
     for part in (
@@ -150,7 +150,7 @@ def test_without_compression_int8_does_not_apply(tmp_path: Path, context: FakeCo
     content, _ = report(context, inputs, method="none")
     assert content["status"] == "ok"
     assert content["tables"]["runtime"]["rows"] == [
-        ["onnxruntime", "Test CPU", "30.00", "None", "None", "None", "None", "50.0", "None", "none"]
+        ["onnxruntime", "Test CPU", "30.00", "None", "None", "None", "None", "None", "50.0", "None", "none"]
     ]
 
 
@@ -179,8 +179,8 @@ def test_failed_and_unavailable_backends_are_rows_with_a_status(tmp_path: Path, 
     failed = content["rows"][1]
     assert failed["error"] == "killed"
     assert failed["failed_stages"] == ["build.onnxruntime.int8", "accuracy.onnxruntime.int8"]
-    assert content["tables"]["runtime"]["rows"][0][2:9] == [
-        "30.00", "failed", "None", "None", "None", "50.0", "failed"
+    assert content["tables"]["runtime"]["rows"][0][2:10] == [
+        "30.00", "failed", "None", "None", "None", "None", "50.0", "failed"
     ]  # fmt: skip
     assert content["tables"]["runtime"]["rows"][1][2] == "unavailable"
     assert "`build.tensorrt.fp32` unavailable: no GPU here at all" in text
