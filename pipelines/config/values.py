@@ -33,7 +33,7 @@ def check_values(config: PipelineConfig) -> list[Problem]:
 def _variants(key: str, options: Any, method: str) -> Iterator[Problem]:
     """What is wrong with variants that the user names."""
     named = getattr(options, "variants", None)
-    if not isinstance(named, (list, tuple)) or not set(named) <= set(VARIANTS):
+    if not named or not isinstance(named, (list, tuple)) or not set(named) <= set(VARIANTS):
         return
     if str(FP32) not in named:
         yield Problem(key, "fp32 is missing: every other engine is compared with it; add it")

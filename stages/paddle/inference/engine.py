@@ -31,6 +31,9 @@ ONEDNN_OPS = (
 )  # fmt: skip
 """What oneDNN computes. Not Softmax and ReduceMean: over channels it has reference kernels only, which took three
 quarters of an INT8 run."""
+BF16_OPS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "fused_conv2d", "pool2d", "concat", "elementwise_add",
+            "elementwise_mul", "nearest_interp_v2")  # fmt: skip
+"""What computes in BF16. Not the tail: boxes of 8 bits would be off by pixels, and Paddle's passes break its shapes."""
 WEIGHTED = {  # operator: where its weights and its result stand
     "conv2d": ("Filter", "Output"),
     "depthwise_conv2d": ("Filter", "Output"),
@@ -117,6 +120,7 @@ def plain_engine(
         config.enable_mkldnn_int8()
     elif variant.floats is FloatFormat.BF16:
         config.enable_mkldnn_bfloat16()
+        config.set_bfloat16_op(set(BF16_OPS))
     return config
 
 
