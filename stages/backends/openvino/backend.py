@@ -139,7 +139,7 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
         raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
 
 
-def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat) -> Any:
+def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32) -> Any:
     core = ov.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
