@@ -1,8 +1,8 @@
 """Every precision that this CPU has, beside an honest float baseline: ``make bench-table``. The last line is JSON.
 
 PP-YOLOE-s and -l at 640x640 with drawn weights, batch 1, one thread, on ONNX Runtime and OpenVINO: FP32, BF16 where the
-CPU has it, INT8, and INT8 with BF16 for what stays float. The engines of a model have a process each, pinned to one CPU,
-and all of them run in turns, so that what else the machine does meets all and every ratio is one of the same rounds.
+CPU has it, INT8, and INT8 with BF16 for what stays float. Each engine of a model has a process, all pinned to one CPU,
+and they run in turns, so that what else the machine does meets all and every ratio is one of the same rounds.
 
 - ``ort.int8``, ``openvino.bf16`` and so on: medians of Runtime, milliseconds.
 - ``over_fp32``: how many times faster than the same backend's FP32, with bounds of 95 %; ``over_best_float``: than the

@@ -86,20 +86,22 @@ class TensorRt:
         from stages.backends.tensorrt import building
 
         notes: dict[str, Any] = {}
-        content = source.read_bytes()
-        if precision is Precision.INT8:
+        content, variant = source.read_bytes(), built_variant(precision, chosen)
+        half = variant.floats is FloatFormat.FP16 and not building.has_fp16_flag(trt)
+        if precision is Precision.INT8 or half:
             import onnx
 
             from stages.lowering.passes import lower
 
             names = RECIPE if chosen.lowering is None else tuple(chosen.lowering)
-            lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            names = names if precision is Precision.INT8 else ()
+            lowered, notes["passes"] = lower(onnx.load(str(source)), (*names, *(("to_half",) if half else ())))
             content = lowered.SerializeToString()
         cache = None
         if chosen.timing_cache is not None:
             key = digest_of(dict(self.fingerprint()))[:16]  # timings hold for this GPU, driver and version only
             cache = Path(chosen.timing_cache) / f"{self.name}-{key}.cache"
-        engine, notes["audit"] = building.build(trt, content, built_variant(precision, chosen), chosen, cache)
+        engine, notes["audit"] = building.build(trt, content, variant, chosen, cache)
         (out / ENGINE_FILE).write_bytes(engine)
         return Built(main=ENGINE_FILE, notes=notes)
 

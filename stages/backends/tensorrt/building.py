@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.backends.tensorrt.options import TensorRtOptions
-from stages.errors import ConfigError, StageError, UnavailableError
+from stages.errors import ConfigError, StageError
 from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
 
@@ -41,7 +41,7 @@ def build(
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
-        model: ONNX, with explicit Q/DQ for INT8.
+        model: ONNX, with explicit Q/DQ for INT8; where the version has no flag for FP16, with FP16 types.
         cache: file of the timing cache; read if it is there, and written.
 
     Raises:
@@ -50,12 +50,10 @@ def build(
     """
     messages = Messages(trt)
     builder = trt.Builder(messages.logger)
-    weakly = options.fp16 or variant.floats is FloatFormat.FP16
-    if weakly and not hasattr(trt.BuilderFlag, "FP16"):
-        without = f"{trt.__name__} {trt.__version__} has no FP16 flag: its networks are strongly typed"
-        if options.fp16:
-            raise ConfigError([f"backend option fp16: {without}; set fp16=false"])
-        raise UnavailableError(f"{without}, and the exported graph has FP32 types only")
+    weakly = options.fp16 or (variant.floats is FloatFormat.FP16 and has_fp16_flag(trt))
+    if weakly and not has_fp16_flag(trt):
+        raise ConfigError([f"backend option fp16: {trt.__name__} {trt.__version__} has no FP16 flag (its networks are "
+                           "strongly typed); set fp16=false and name the variants fp16 and int8_fp16"])  # fmt: skip
     network = builder.create_network(network_flags(trt, strongly_typed=not weakly))
     parser = trt.OnnxParser(network, messages.logger)
     if not parser.parse(model):
@@ -86,6 +84,11 @@ def build(
         temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
         temporary.replace(cache)
     return bytes(serialized), audit_network(trt, network, "fp16" if weakly else "fp32")
+
+
+def has_fp16_flag(trt: Any) -> bool:
+    """Whether the builder can be allowed FP16 (8.6 to 10); else the network's types say it."""
+    return hasattr(trt.BuilderFlag, "FP16")
 
 
 def has_strong_types(trt: Any, weakly: bool) -> bool:
@@ -122,9 +125,9 @@ def audit_network(trt: Any, network: Any, other: str) -> dict[str, Any]:
         operands = [layer.get_input(i) for i in range(layer.num_inputs)][:2]
         makes = [makers.get(t.name) for t in operands if t is not None]
         quantized = len(makes) == 2 and all(m is not None and m.type == kinds.DEQUANTIZE for m in makes)
-        found.append(
-            Layer(layer.name, str(layer.type).split(".")[-1], "int8" if quantized else other, _work(trt, layer))
-        )
+        typed = "fp16" if layer.get_input(0).dtype == trt.DataType.HALF else other
+        kind = str(layer.type).split(".")[-1]
+        found.append(Layer(layer.name, kind, "int8" if quantized else typed, _work(trt, layer)))
     return {**summarise(found), "read_from": "network"}
 
 
