@@ -49,6 +49,10 @@ def test_an_int8_engine_that_is_no_faster_is_not_shipped() -> None:
     found = table.ship({"openvino.bf16": series(300), "ort.int8": series(310)})
     assert found["engine"] == "openvino.bf16" and "ort.int8 is 0.968 times as fast as openvino.bf16" in found["why"]
     assert table.ship({"openvino.bf16": series(300)})["engine"] == "openvino.bf16"
+    shaken = series(200)
+    shaken.blocks[1] = Round([1.0] * 4)  # the faster one by its median, but not with certainty
+    ordered = {"ort.fp32": series(300), "ort.int8": shaken, "openvino.int8": series(210)}
+    assert table.ship(ordered)["engine"] == "openvino.int8"
 
 
 def test_what_this_machine_cannot_fill_has_a_reason() -> None:
