@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from stages.numerics.variants import SEED, is_float, title_of
 from stages.options import compression
 from stages.report.markdown_text import escape
 from stages.report.rows import BASE, ORDER
-from stages.report.schema import ReportContent, Row, TableContent
+from stages.report.schema import GateVerdict, ReportContent, Row, TableContent
 from stages.report.schema_engines import ModeLatency
 
 NOTHING = "None"
@@ -138,20 +139,34 @@ def class_table(report: ReportContent) -> Table:
 
 
 def gate_table(report: ReportContent) -> Table:
-    """A line per gate and engine."""
-    rows = [
-        [
-            gate["verdict"],
-            gate["gate"],
-            engine_name(gate["backend"], gate["precision"]),
-            f"{gate['limit']:g}",
-            NOTHING if gate["value"] is None else f"{gate['value']:.3g}",
-            NOTHING if gate["margin"] is None else f"{gate['margin']:+.3g}",
-            gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
-        ]
-        for gate in report.get("gates", ())
-    ]
+    """A line per gate and engine; several gates of an engine that are left out for one reason share a line."""
+    gates = report.get("gates", ())
+    left_out = Counter(_left_out(gate) for gate in gates)
+    rows = [_gate_line(gate) for gate in gates if left_out[_left_out(gate)] < 2 or not _left_out(gate)]
+    for key, count in left_out.items():
+        if key and count > 1:
+            engine, reason = key
+            rows.append(["left out", f"{count} gates", engine, NOTHING, NOTHING, NOTHING, reason])
     return Table("Gates", ["Verdict", "Gate", "Engine", "Limit", "Measured", "Margin", "What was judged"], rows)
+
+
+def _left_out(gate: GateVerdict) -> tuple[str, str] | None:
+    """Of a gate that is left out, engine and reason."""
+    if gate["verdict"] != "left out":
+        return None
+    return engine_name(gate["backend"], gate["precision"]), gate["reason"] or ""
+
+
+def _gate_line(gate: GateVerdict) -> list[str]:
+    return [
+        gate["verdict"],
+        gate["gate"],
+        engine_name(gate["backend"], gate["precision"]),
+        f"{gate['limit']:g}",
+        NOTHING if gate["value"] is None else f"{gate['value']:.3g}",
+        NOTHING if gate["margin"] is None else f"{gate['margin']:+.3g}",
+        gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
+    ]
 
 
 def missing(report: ReportContent) -> list[tuple[list[str], str, str]]:

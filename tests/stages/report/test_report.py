@@ -16,7 +16,7 @@ from stages.options.gate import GateOptions
 from stages.options.report import ReportOptions
 from stages.report.gates import evaluate_gates
 from stages.report.report import ReportStage, render
-from stages.report.tables import Table, class_table, detail_table, latency_table
+from stages.report.tables import Table, class_table, detail_table, gate_table, latency_table
 from tests.fakes import FakeContext
 
 OPTIONS = ReportOptions(
@@ -465,3 +465,18 @@ def test_a_report_from_before_there_were_variants_is_shown(tmp_path: Path, conte
     del told["left_out"], told["ship"]
     shown = render(told, context.out)
     assert "30.00" in shown["report.md"] and "<h1>" in shown["report.html"]
+
+
+def test_gates_that_an_engine_leaves_out_for_one_reason_share_a_line(tmp_path: Path, context: FakeContext) -> None:
+    failure = {"stage": "build.b.int8", "backend": "b", "precision": "int8", "error": "no", "status": "unavailable"}
+    gate = GateOptions(max_map_drop=1.0, min_speedup=1.0, max_engine_mb=2.0)
+    told, _ = report(context, whole(tmp_path), failures=[failure], gate=gate)
+    assert len(told["gates"]) == 6
+    lines = gate_table(told).rows
+    assert [line[:3] for line in lines] == [
+        ["fail", "max_map_drop", "onnxruntime INT8"],
+        ["pass", "min_speedup", "onnxruntime INT8"],
+        ["pass", "max_engine_mb", "onnxruntime INT8"],
+        ["left out", "3 gates", "b INT8"],
+    ]
+    assert lines[-1][-1] == "unavailable on this machine"
