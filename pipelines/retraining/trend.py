@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
 from pipelines.system.files import write_text
+from stages.numerics.variants import title_of
 
 if TYPE_CHECKING:
-    from stages.numerics.variants import title_of
-from stages.report.trend import Point
+    from stages.report.trend import Point
 
 LAST = 30
 HTML, PNG = "report-trend.html", "report-trend.png"
