@@ -69,8 +69,9 @@ class TensorRt:
 
     def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
         chosen = _own(self.name, options)
-        if wanted.pinned and chosen.pinned is not None:
-            return f"backend.{self.name}.pinned={str(chosen.pinned).lower()} says how every engine is opened"
+        if wanted.pinned and (chosen.pinned is not None or chosen.cuda_graph):
+            said = "cuda_graph=true" if chosen.cuda_graph else f"pinned={str(chosen.pinned).lower()}"
+            return f"backend.{self.name}.{said} says how every engine is opened"
         if wanted.floats is FloatFormat.BF16:
             return "its engines are built in FP32 and FP16"
         if wanted.floats is FloatFormat.FP16 and chosen.fp16:
@@ -121,10 +122,7 @@ class TensorRt:
         if loaded is None:
             raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
         names = [engine.boxes_output, engine.scores_output]
-        variant = engine.variant
-        pinned = variant.pinned if options.pinned is None else options.pinned
-        graph = variant.cuda_graph or options.cuda_graph
-        session = TensorRtSession(trt, loaded, CudaRuntime(), names, pinned, graph)
+        session = TensorRtSession(trt, loaded, CudaRuntime(), names, *opening(engine.variant, options))
         try:
             yield session
         finally:
@@ -150,8 +148,15 @@ class TensorRtRtx(TensorRt):
     builds_without_gpu: ClassVar[bool] = True
 
 
+def opening(variant: Variant, options: TensorRtOptions) -> tuple[bool, bool]:
+    """Whether an engine is opened with page-locked buffers, and whether as a CUDA graph, which needs them."""
+    graph = variant.cuda_graph or options.cuda_graph
+    pinned = variant.pinned if options.pinned is None else options.pinned
+    return pinned or graph, graph
+
+
 def _own(name: str, options: BackendOptions) -> TensorRtOptions:
     problems = []
-    if isinstance(options, TensorRtOptions) and options.cuda_graph and not options.pinned:
+    if isinstance(options, TensorRtOptions) and options.cuda_graph and options.pinned is False:
         problems.append(f"backend.{name}.cuda_graph: it needs page-locked buffers; set backend.{name}.pinned=true")
     return own_options(name, TensorRtOptions, options, problems)

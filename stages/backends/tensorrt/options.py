@@ -22,7 +22,7 @@ class TensorRtOptions(BackendOptions):
     pinned: bool | None = option(
         None, doc="page-locked host buffers for inputs and outputs of every engine; null: of the variants with `_pm`"
     )
-    cuda_graph: bool = option(False, doc="launch copies and every engine as one CUDA graph (needs `pinned`)")
+    cuda_graph: bool = option(False, doc="launch copies and every engine as one CUDA graph, with page-locked buffers")
     optimization_level: int = option(3, between(0, 5), "how long the builder searches for fast kernels")
     workspace_mb: int | None = option(
         None, POSITIVE, "largest scratch memory of a layer, in MB; null: what the GPU has"

@@ -13,6 +13,8 @@ from stages.artifacts import Precision
 from stages.backends.base import parse_options
 from stages.backends.openvino import backend as openvino
 from stages.backends.paddle_inference import backend as paddle_inference
+from stages.backends.tensorrt.backend import opening
+from stages.backends.tensorrt.options import TensorRtOptions
 from stages.backends.variants import build_options, choose, opened_as, why_not
 from stages.build.build import Build, BuildInputs
 from stages.errors import StageError, UnavailableError
@@ -86,6 +88,16 @@ def test_buffers_that_are_pinned_for_all_are_no_variant() -> None:
     made, left_out = chosen("tensorrt", pinned=True)
     assert made == ["fp32", "fp16", "int8", "int8_fp16"]
     assert left_out["int8_fp16_pm"] == "backend.tensorrt.pinned=true says how every engine is opened"
+
+
+def test_how_a_tensorrt_engine_is_opened() -> None:
+    def of(name: str, **options: Any) -> tuple[bool, bool]:
+        return opening(variant(name), TensorRtOptions(**options))
+
+    assert of("int8") == (False, False) and of("int8_pm") == (True, False) and of("int8_pm_graph") == (True, True)
+    assert of("int8", pinned=True) == (True, False)
+    assert of("int8", cuda_graph=True) == (True, True)  # as it was when buffers were page-locked by default
+    assert chosen("tensorrt", cuda_graph=True)[1]["int8_fp16_pm"].startswith("backend.tensorrt.cuda_graph=true says")
 
 
 def test_what_the_user_names_is_taken_as_it_is() -> None:
