@@ -26,8 +26,7 @@ def check_values(config: PipelineConfig) -> list[Problem]:
         refused = [_as_problem(text) for text in _refused(name, options)]
         problems += [problem for problem in refused if str(problem) not in known]
         problems += _variants(f"backend.{name}.variants", options, config.compression.method)
-    problems += _registered(config)
-    return problems
+    return problems or list(_registered(config))
 
 
 def _variants(key: str, options: Any, method: str) -> Iterator[Problem]:

@@ -107,3 +107,10 @@ def test_the_engine_that_is_registered_is_a_variant_of_the_run() -> None:
     assert str(problem).startswith("registry.variant: no int8_bf16 engine is built; name it in backend.tensorrt.")
     config.registry.variant = "int8_fp16_pm"
     assert "it must be one of fp32, fp16, bf16, int8, int8_fp16, int8_bf16" in str(check_values(config)[0])
+
+
+def test_what_is_wrong_with_a_backend_is_told_before_what_follows_from_it() -> None:
+    config = config_of(openvino={"precision_hint": "f33"})
+    config.registry.variant = "bf16"
+    (problem,) = check_values(config)
+    assert str(problem).startswith("backend.openvino.precision_hint: 'f33' does not fit")
