@@ -34,7 +34,8 @@ from stages.options.backend import BackendOptions
 RECIPES = {"cpu": RECIPE, "cuda": RECIPE, "tensorrt": tensorrt.RECIPE}
 ENGINE_FILE = "model.onnx"
 OPTIMIZED = "optimized.onnx"
-TENSORRT_VARIANTS = ("fp32", "fp16", "int8", "int8_fp16")
+DEFAULTS = {"cuda": ("fp32", "fp16", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8_fp16")}
+"""Provider -> its variants, where there are more than two."""
 SATURATION = (
     "this CPU has AVX2 but no VNNI: ONNX Runtime adds INT8 products in 16 bits there, which can overflow and cost "
     "accuracy; measure mAP on this machine, or deploy on a CPU with VNNI"
@@ -68,17 +69,17 @@ class OnnxRuntime:
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
     def default_variants(self, options: BackendOptions) -> Sequence[str]:
-        return TENSORRT_VARIANTS if _own(options).provider == "tensorrt" else PLAIN
+        return DEFAULTS.get(_own(options).provider, PLAIN)
 
     def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
         provider = _own(options).provider
         if wanted.pinned:
             return "ONNX Runtime is run with its own buffers; page-locked ones are an option of the backend tensorrt"
-        if wanted.floats is FloatFormat.FP32 or (provider == "tensorrt" and wanted.floats is FloatFormat.FP16):
+        if wanted.floats is FloatFormat.FP32 or str(wanted) in DEFAULTS.get(provider, ()):
             return None
         if provider == "cpu":
             return f"ONNX Runtime has no kernels for {wanted.floats} on this CPU: it computes in FP32 and INT8"
-        return f"detpress writes no {wanted.floats} graph for ONNX Runtime's {provider} provider"
+        return f"detpress writes no such graph for ONNX Runtime's {provider} provider"
 
     def prepare(self) -> None:
         import onnxruntime  # noqa: F401
@@ -99,6 +100,13 @@ class OnnxRuntime:
             onnx.save(lowered, str(engine))
             if chosen.provider == "cpu" and saturates(cpu_name()):
                 notes["warnings"] = [SATURATION]
+        elif chosen.provider == "cuda" and float_format(precision, chosen) is FloatFormat.FP16:
+            import onnx
+
+            from stages.lowering.passes import lower
+
+            half, notes["passes"] = lower(onnx.load(str(source)), ("to_half",))  # CUDA computes in the graph's types
+            onnx.save(half, str(engine))
         else:
             shutil.copyfile(source, engine)
         if chosen.provider == "tensorrt":
@@ -106,7 +114,7 @@ class OnnxRuntime:
             notes.setdefault("warnings", []).append("no audit: ONNX Runtime does not tell what TensorRT runs in INT8")
         else:
             notes["audit"] = _audit(engine, chosen)
-        if float_format(precision, chosen) is FloatFormat.FP16:
+        if chosen.provider == "tensorrt" and float_format(precision, chosen) is FloatFormat.FP16:
             notes.setdefault("warnings", []).append("TensorRT may compute in FP16; ONNX Runtime does not tell where")
         return Built(main=ENGINE_FILE, notes=notes)
 

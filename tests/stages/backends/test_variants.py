@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from stages import backends
 from stages.artifacts import Precision
 from stages.backends.base import parse_options
+from stages.backends.onnxruntime.backend import chain
+from stages.backends.onnxruntime.options import PROVIDERS
 from stages.backends.openvino import backend as openvino
 from stages.backends.paddle_inference import backend as paddle_inference
 from stages.backends.tensorrt.backend import opening
@@ -138,6 +141,30 @@ def test_one_engine_is_opened_in_several_ways(tmp_path: Path) -> None:
     assert opened_as(engine, "int8_pm").variant.pinned and opened_as(engine, "int8_pm").files == engine.files
     with pytest.raises(ValueError, match="a int8 engine cannot be opened as int8_fp16_pm"):
         opened_as(engine, "int8_fp16_pm")
+
+
+@pytest.mark.parametrize(
+    ("provider", "made"),
+    [("cuda", ["fp32", "fp16", "int8"]), ("tensorrt", ["fp32", "fp16", "int8", "int8_fp16"])],
+)
+def test_onnx_runtime_by_provider(provider: str, made: list[str]) -> None:
+    assert chosen("onnxruntime", provider=provider)[0] == made
+    fp16, fp32 = (chain(Path(__file__), provider, floats) for floats in (FloatFormat.FP16, FloatFormat.FP32))
+    assert (fp16 != fp32) == (provider == "tensorrt")
+    assert provider != "tensorrt" or fp16[0][1]["trt_fp16_enable"] is True
+
+
+def test_cuda_gets_its_fp16_from_the_graph(
+    tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PROVIDERS, "cuda", "CPUExecutionProvider")  # which takes such graphs too, if slowly
+    monkeypatch.setattr("stages.backends.onnxruntime.backend.chain", lambda *given: ["CPUExecutionProvider"])
+    stage = Build(BuildOptions(backend="onnxruntime", options={"provider": "cuda", "variants": ["fp16"]}))
+    engine = stage.run(BuildInputs(exported(tmp_path / "model", Precision.FP32)), context)
+    graph = onnx.load(str(engine.path(engine.main))).graph
+    weights = [t for t in graph.initializer if len(t.dims) == 4]
+    assert weights and {t.data_type for t in weights} == {onnx.TensorProto.FLOAT16}
+    assert engine.precision == "fp16" and engine.notes["passes"][0]["name"] == "to_half"
 
 
 @pytest.mark.parametrize(
