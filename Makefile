@@ -20,7 +20,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
+.PHONY: help schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-measurement: $(READY) ## Measure how good the measuring is, on a quiet mac
 
 bench-backends: $(READY) ## Measure INT8 against FP32 and against other quantizers, on a quiet machine (ten minutes; the last line is JSON)
 	@$(RUN)/python -m tests.benchmarks.backends $(ARGS)
+
+bench-table: $(READY) ## Every precision of PP-YOLOE-s and -l on both CPU runtimes, on a quiet machine (20 minutes; the last line is JSON)
+	@$(RUN)/python -m tests.benchmarks.table $(ARGS)
 
 gpu-check: $(READY) ## Build, run, compare and time every GPU backend here; without a GPU it says so (exit code 2)
 	@$(RUN)/python -m tests.benchmarks.gpu_check $(ARGS)

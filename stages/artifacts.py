@@ -6,21 +6,12 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from stages.errors import StoreError
-
-
-class Precision(str, Enum):
-    """Number format an engine was asked to run in (what it really runs is the audit's to say)."""
-
-    FP32 = "fp32"
-    INT8 = "int8"
-
-    def __str__(self) -> str:
-        return self.value
+from stages.numerics.variants import Precision as Precision
+from stages.numerics.variants import Variant, variant
 
 
 def sha256_of(path: Path) -> str:
@@ -179,13 +170,14 @@ class Sensitivity(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(Artifact):
-    """What one backend runs, for one precision. The main file is named by ``main``; ``infer_cfg.yml`` lies beside it.
+    """What one backend runs, in one variant. The main file is named by ``main``; ``infer_cfg.yml`` lies beside it.
 
-    The input and output names and layout are those of the ``ExportedModel`` it was built from.
+    ``precision`` is the variant's name. The input and output names and layout are those of the ``ExportedModel`` it was
+    built from.
     """
 
     backend: str
-    precision: Precision
+    precision: str
     main: str
     input_size: list[int]
     batch: int
@@ -197,6 +189,11 @@ class Engine(Artifact):
     options: dict[str, Any] = field(default_factory=dict)  # the backend's options it was built with
     notes: dict[str, Any] = field(default_factory=dict)  # e.g. the lowering's pass report
     build_seconds: float = 0.0
+
+    @property
+    def variant(self) -> Variant:
+        """How it was built and is opened."""
+        return variant(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,16 +209,16 @@ class LatencyResult(Artifact):
 @dataclass(frozen=True, kw_only=True)
 class AccuracyResult(Artifact):
     """Files ``accuracy.json`` (see ``stages/accuracy/accuracy.py``), ``detections.json`` (COCO results form) and
-    ``matches.npz`` (``stages.detection.matching.Matches``)."""
+    ``matches.npz`` (``stages.detection.matching.Matches``). ``precision`` is the engine's variant."""
 
     backend: str
-    precision: Precision
+    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detected(Artifact):
     """What the engines of one backend find on the same few images, or the reference finds (``backend`` is then empty):
-    ``detected.json`` and per precision a ``PRECISION.npz`` (see ``stages/agreement/detect.py``)."""
+    ``detected.json`` and per variant a ``PRECISION.npz`` (see ``stages/agreement/detect.py``)."""
 
     backend: str
     precisions: list[str]
@@ -234,12 +231,12 @@ class Agreement(Artifact):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Artifact):
-    """One precision against another on the same backend and images: file ``compare.json`` (see
+    """One variant against another on the same backend and images: file ``compare.json`` (see
     ``stages/accuracy/compare.py``), ``draws.npz`` and ``worst-*.jpg``."""
 
     backend: str
-    base: Precision
-    other: Precision
+    base: str
+    other: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +244,7 @@ class Bundle(Artifact):
     """One engine with all that it needs elsewhere (``stages/bundle/contents.py`` draws the folder)."""
 
     backend: str
-    precision: Precision
+    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from pipelines.system.run_lock import is_alive
 from pipelines.system.times import age
 from pipelines.system.units import size
 from stages.errors import ExitCode
+from stages.numerics.variants import is_float
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
@@ -61,7 +62,9 @@ def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
         status = history.KILLED
     report = history.read_report(folder)
     rows = [r for r in report.get("rows", []) if r["status"] == "ok"] if report else []
-    best = max((r for r in rows if _speedup(r) is not None), key=lambda r: _speedup(r) or 0.0, default=None)
+    fast = [r for r in rows if _speedup(r) is not None]
+    quantized = [r for r in fast if not is_float(r["precision"])]
+    best = max(quantized or fast, key=lambda r: _speedup(r) or 0.0, default=None)
     base = next((r for r in rows if r["precision"] == "fp32"), None)
     gates = _gates(folder, report)
     return {

@@ -12,6 +12,7 @@ from pipelines.runs.history import find_run, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
+from stages.numerics.variants import title_of
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         "run", nargs="?", default="latest", help="a run's id, its end or its folder; `latest` (the default)"
     )
     parser.add_argument("--backend", help="default: the first of the run")
-    parser.add_argument("--precision", help="default: int8, where the run has it")
+    parser.add_argument("--precision", help="the variant, e.g. int8_fp16 (default: int8, where the run has it)")
     parser.add_argument("--last", type=int, default=LAST, metavar="N", help="newest runs (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of table and page")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: ARTIFACTS/trend.html)")
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     points = collect(artifacts, newest["model"], newest["data"], backend, precision, options.last)
     if not points:
         raise InputError(f"no run of {newest['model']} on {newest['data']} has an engine {backend} {precision}")
-    title = f"{newest['model']} on {newest['data']}, {backend} {precision.upper()}"
+    title = f"{newest['model']} on {newest['data']}, {backend} {title_of(precision)}"
     if options.json:
         print(json.dumps({"schema_version": 1, "title": title, "points": points}, indent=1))
         return ExitCode.DONE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pipelines.config.keys import Problem
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.variants import variants_of
 from stages import backends
 from stages.errors import ConfigError
+from stages.numerics.variants import BUILT, FP32, VARIANTS
 from stages.options.backend import BackendOptions
 from stages.options.check import check_options
 from stages.options.latency import check_rounds
@@ -22,7 +25,32 @@ def check_values(config: PipelineConfig) -> list[Problem]:
     for name, options in config.backend.items():
         refused = [_as_problem(text) for text in _refused(name, options)]
         problems += [problem for problem in refused if str(problem) not in known]
-    return problems
+        problems += _variants(f"backend.{name}.variants", options, config.compression.method)
+    return problems or list(_registered(config))
+
+
+def _variants(key: str, options: Any, method: str) -> Iterator[Problem]:
+    """What is wrong with variants that the user names."""
+    named = getattr(options, "variants", None)
+    if not named or not isinstance(named, (list, tuple)) or not set(named) <= set(VARIANTS):
+        return
+    if str(FP32) not in named:
+        yield Problem(key, "fp32 is missing: every other engine is compared with it; add it")
+    quantized = [name for name in named if not VARIANTS[name].is_float]
+    if quantized and method == "none":
+        yield Problem(key, f"compression=none makes no model for {', '.join(quantized)}; leave it out")
+
+
+def _registered(config: PipelineConfig) -> Iterator[Problem]:
+    """What is wrong with the variant that is to be registered."""
+    name, backend = config.registry.variant, config.registry.backend or next(iter(config.backend), "")
+    if name not in BUILT or not isinstance(config.backend.get(backend), BackendOptions):
+        return
+    made = [str(variant) for variant in variants_of(config, backend).variants]
+    if name not in made:
+        yield Problem(
+            "registry.variant", f"no {name} engine is built; name it in backend.{backend}.variants ({', '.join(made)})"
+        )
 
 
 def _refused(name: str, options: Any) -> tuple[str, ...]:

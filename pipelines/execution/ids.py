@@ -1,6 +1,7 @@
 """The ids of a graph's nodes, made and taken apart in one place.
 
-An id is a kind, then what tells nodes of that kind apart, joined by dots: ``build.onnxruntime.int8``. Ids stand in
+An id is a kind, then what tells nodes of that kind apart, joined by dots: ``build.onnxruntime.int8``. A variant that
+differs from another in how it is opened only has no engine of its own, so its id is that of the engine. Ids stand in
 ``run.json``, in the names of logs and in MLflow, so they stay as they are. The graph is put together in
 ``pipelines/graph``, but the runs' folders and the tracking below it read ids too: hence this place, under all of them.
 """
@@ -8,6 +9,8 @@ An id is a kind, then what tells nodes of that kind apart, joined by dots: ``bui
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from stages.numerics.variants import VARIANTS, engine_of
 
 DRAW = "draw"
 CONVERT = "convert"
@@ -49,13 +52,13 @@ LABELS_TRAIN, LABELS_VAL = labels("train"), labels("val")
 
 
 def export(precision: str) -> str:
-    """The exported model, ``fp32`` or ``int8``."""
-    return f"export.{precision}"
+    """The exported model that a variant is built from, ``fp32`` or ``int8``."""
+    return f"export.{VARIANTS[precision].weights.value}"
 
 
 def build(backend: str, precision: str) -> str:
-    """An engine."""
-    return f"build.{backend}.{precision}"
+    """The engine of a variant."""
+    return f"build.{backend}.{engine_of(precision)}"
 
 
 def latency(backend: str) -> str:
@@ -64,13 +67,13 @@ def latency(backend: str) -> str:
 
 
 def accuracy(backend: str, precision: str) -> str:
-    """The mAP of an engine."""
-    return f"accuracy.{backend}.{precision}"
+    """The mAP of a variant's engine."""
+    return f"accuracy.{backend}.{engine_of(precision)}"
 
 
-def compare(backend: str) -> str:
-    """What INT8 costs beside FP32 on a backend."""
-    return f"compare.{backend}"
+def compare(backend: str, precision: str = "int8") -> str:
+    """What another variant costs beside FP32 on a backend."""
+    return f"compare.{backend}" if engine_of(precision) == "int8" else f"compare.{backend}.{engine_of(precision)}"
 
 
 def detect(backend: str) -> str:
@@ -79,7 +82,7 @@ def detect(backend: str) -> str:
 
 
 def bundle(backend: str, precision: str) -> str:
-    """An engine, packed."""
+    """A variant, packed."""
     return f"bundle.{backend}.{precision}"
 
 
@@ -100,7 +103,7 @@ def stage_of(node: str) -> str | None:
 
 
 def engines(nodes: Iterable[str]) -> list[tuple[str, str]]:
-    """Backend and precision of the engines among ``nodes``, in their order."""
+    """Backend and variant of the engines among ``nodes``, in their order."""
     prefix = "build."
     built = [node.removeprefix(prefix).rpartition(".") for node in nodes if node.startswith(prefix)]
     return [(backend, precision) for backend, _, precision in built]

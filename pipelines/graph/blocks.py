@@ -11,7 +11,8 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Node, Ref
 from stages import backends
 from stages.artifacts import Precision
-from stages.codec import to_json
+from stages.backends.variants import build_options
+from stages.numerics.variants import INT8
 from stages.options.sensitivity import FloatBlocksOptions, SensitivityOptions
 
 T = TypeVar("T", bound=SensitivityOptions)
@@ -39,7 +40,7 @@ def _node(
         config,
         "sensitivity",
         backend=Setting("sensitivity.backend", backend),
-        options=Setting(f"backend.{backend}", to_json(config.backend.get(backend, own.Options()))),
+        options=Setting(f"backend.{backend}", build_options(config.backend.get(backend, own.Options()), INT8)),
         labels=Setting("sensitivity.labels", labels if labels != NONE else VAL),
         nms=Setting("accuracy.nms"),
         opset=Setting("export.opset"),

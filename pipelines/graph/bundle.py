@@ -15,7 +15,9 @@ from pipelines.runs import history
 from pipelines.store.local import Store
 from stages import backends
 from stages.artifacts import Artifact, Engine
+from stages.backends.variants import opened_as
 from stages.errors import InputError
+from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
 from stages.report.schema import ReportContent
@@ -32,6 +34,8 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     if state is None:
         raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
     stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
+    if precision not in VARIANTS:
+        raise InputError(f"precision={precision}: there is no such variant; there are {', '.join(VARIANTS)}")
     if ids.build(backend, precision) not in stages:
         built = [" ".join(engine) for engine in ids.engines(stages)]
         raise InputError(
@@ -41,6 +45,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     config = yaml.safe_load((folder / "config.yaml").read_text())
     engine = store.load(stages[ids.build(backend, precision)])
     assert isinstance(engine, Engine)
+    engine = opened_as(engine, precision)
     labeled = ids.LABELS_VAL in stages
     inputs: dict[str, Artifact | None] = {
         "engine": engine,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.config.auto import has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
+from pipelines.config.variants import variants_of
 from pipelines.execution import ids
 from pipelines.execution.runner import Node, Ref
 from pipelines.system.devices import device_of
 from stages import backends
 from stages.artifacts import Precision
+from stages.backends.variants import build_options
 from stages.codec import to_json
+from stages.numerics.variants import FP32, Variant
 from stages.options.accuracy import AccuracyOptions, CompareOptions
 from stages.options.agreement import AgreementOptions, DetectOptions
-from stages.options.backend import BuildOptions
+from stages.options.backend import BackendOptions, BuildOptions
 from stages.options.latency import LatencyOptions
 
 
@@ -26,15 +28,25 @@ class _Backend:
     """A backend of the config."""
 
     name: str
-    options: dict[str, Any]
-    threads: int
-    """CPU threads of its engines."""
+    options: BackendOptions
     fingerprint: Mapping[str, str]
+    variants: list[Variant]
+    """Those that are made of the exported models there are."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of its engines."""
+        return self.options.threads
+
+    @property
+    def engines(self) -> list[Variant]:
+        """What is built: a variant that is only opened in another way has no engine of its own."""
+        return list(dict.fromkeys(variant.engine for variant in self.variants))
 
 
 def _backend(config: PipelineConfig, name: str) -> _Backend:
-    plain = to_json(config.backend[name])
-    return _Backend(name, plain, int(plain.get("threads", 1)), backends.get(name).fingerprint())
+    fingerprint = backends.get(name).fingerprint()
+    return _Backend(name, config.backend[name], fingerprint, variants_of(config, name).variants)
 
 
 def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
@@ -60,7 +72,7 @@ def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], co
                 stage="detect",
                 options=options,
                 origins=origins,
-                inputs={"engines": _engines(backend, exports), "images": images},
+                inputs={"engines": _engines(backend), "images": images},
                 threads=backend.threads,
                 fingerprint=backend.fingerprint,
                 partial=True,
@@ -83,7 +95,7 @@ def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], co
 
 
 def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
-    """An engine from each of the ``exports``, their times, and with labels their scores and what INT8 costs.
+    """The engines of the ``exports``, their times, and with labels their scores and what each costs beside FP32.
 
     Args:
         name: one of ``config.backend``.
@@ -91,80 +103,80 @@ def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision,
         cores: CPU threads of what runs no engine.
     """
     backend = _backend(config, name)
-    nodes = [_build(backend, precision, model) for precision, model in exports.items()]
-    nodes.append(_latency(config, backend, exports))
+    nodes = [_build(backend, variant, exports[variant.weights]) for variant in backend.engines]
+    nodes.append(_latency(config, backend))
     if has_labels(config):
-        nodes += [_accuracy(config, backend, precision) for precision in exports]
-        if Precision.INT8 in exports:
-            nodes.append(_compare(config, backend, cores))
+        nodes += [_accuracy(config, backend, variant) for variant in backend.engines]
+        nodes += [_compare(config, backend, variant, cores) for variant in backend.engines if variant != FP32]
     return nodes
 
 
-def _engines(backend: _Backend, precisions: Iterable[Precision]) -> list[Ref]:
-    return [Ref(ids.build(backend.name, precision)) for precision in precisions]
+def _engines(backend: _Backend) -> list[Ref]:
+    return [Ref(ids.build(backend.name, str(variant))) for variant in backend.engines]
 
 
-def _build(backend: _Backend, precision: Precision, model: Ref) -> Node:
+def _build(backend: _Backend, variant: Variant, model: Ref) -> Node:
     origins = {"backend": "backend", "options": f"backend.{backend.name}"}
     return Node(
-        id=ids.build(backend.name, precision),
+        id=ids.build(backend.name, str(variant)),
         stage="build",
-        options=BuildOptions(backend=backend.name, options=backend.options),
+        options=BuildOptions(backend=backend.name, options=build_options(backend.options, variant)),
         origins=origins,
         inputs={"model": model},
         threads=backend.threads,
         fingerprint=backend.fingerprint,
         backend=backend.name,
-        precision=precision.value,
+        precision=str(variant),
     )
 
 
-def _latency(config: PipelineConfig, backend: _Backend, precisions: Iterable[Precision]) -> Node:
-    options, origins = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"))
+def _latency(config: PipelineConfig, backend: _Backend) -> Node:
+    variants = Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants])
+    options, origins = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"), variants=variants)
     return Node(
         id=ids.latency(backend.name),
         stage="latency",
         options=options,
         origins=origins,
-        inputs={"engines": _engines(backend, precisions), "images": Ref(ids.IMAGES)},
+        inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
         threads=backend.threads,
         fingerprint=backend.fingerprint,
         timed=True,
-        device=device_of(backend.options, backend.fingerprint),
+        device=device_of(to_json(backend.options), backend.fingerprint),
         partial=True,
         backend=backend.name,
     )
 
 
-def _accuracy(config: PipelineConfig, backend: _Backend, precision: Precision) -> Node:
+def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant) -> Node:
     options, origins = stage_options(AccuracyOptions, config, "accuracy")
     return Node(
-        id=ids.accuracy(backend.name, precision),
+        id=ids.accuracy(backend.name, str(variant)),
         stage="accuracy",
         options=options,
         origins=origins,
-        inputs={"engine": Ref(ids.build(backend.name, precision)), "validation": Ref(ids.LABELS_VAL)},
+        inputs={"engine": Ref(ids.build(backend.name, str(variant))), "validation": Ref(ids.LABELS_VAL)},
         threads=backend.threads,
         fingerprint=backend.fingerprint,
         backend=backend.name,
-        precision=precision.value,
+        precision=str(variant),
     )
 
 
-def _compare(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
+def _compare(config: PipelineConfig, backend: _Backend, variant: Variant, cores: int) -> Node:
     options, origins = stage_options(CompareOptions, config, "accuracy")
     return Node(
-        id=ids.compare(backend.name),
+        id=ids.compare(backend.name, str(variant)),
         stage="compare",
         options=options,
         origins=origins,
         inputs={
-            "base": Ref(ids.accuracy(backend.name, Precision.FP32)),
-            "other": Ref(ids.accuracy(backend.name, Precision.INT8)),
+            "base": Ref(ids.accuracy(backend.name, str(FP32))),
+            "other": Ref(ids.accuracy(backend.name, str(variant))),
             "validation": Ref(ids.LABELS_VAL),
         },
         threads=cores,
         seeded=True,
         backend=backend.name,
-        precision=Precision.INT8.value,
+        precision=str(variant),
     )

@@ -18,5 +18,5 @@ def backend_of(config: PipelineConfig) -> str:
 
 
 def precision_of(config: PipelineConfig) -> str:
-    """The precision of the engine that is registered."""
-    return "fp32" if config.compression.method == "none" else "int8"
+    """The variant that is registered: ``registry.variant``, or the plain one of the compressed model."""
+    return config.registry.variant or ("fp32" if config.compression.method == "none" else "int8")

@@ -34,6 +34,7 @@ from stages.artifacts import Artifact, ImageSummary, sha256_of
 from stages.catalog import stage_entry
 from stages.champion.promotion import PromotionContent
 from stages.errors import ConfigError, DataError, StageError
+from stages.numerics.variants import engine_of
 from stages.report.schema import ReportContent
 
 
@@ -87,7 +88,8 @@ def challenge(
         runner.run([node for node in nodes if not stage_entry(node.stage).collects], run.results)
         path, content = reported(config, run, runner, nodes)
         print_tables(content)
-        others = [node.id for node in nodes if node.backend not in (None, backend_of(config))]
+        engine = (backend_of(config), engine_of(precision_of(config)))
+        others = [node.id for node in nodes if not _concerns(node, *engine)]
         _stop(run, but=others)
         _require_agreement(config, content)
         write_trend(path.parent, artifacts, run.info.model, run.info.data, backend_of(config), precision_of(config))
@@ -98,6 +100,11 @@ def challenge(
         evidence = judge(config, run, runner, run.info.run_id, champion_engine)
         run.finish("FINISHED", content, path.parent)
     return Verdict(register.register(config, registry, run, candidate, model), evidence)
+
+
+def _concerns(node: Node, backend: str, precision: str) -> bool:
+    """Whether the engine that is to be registered needs a node, or FP32 beside it."""
+    return node.backend in (None, backend) and node.precision in (None, "fp32", precision)
 
 
 def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champion: Champion | None) -> PromotionContent:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.config.auto import has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
+from pipelines.config.variants import variants_of
 from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
 from pipelines.registry.champion import CHALLENGER, CHAMPION, Champion
@@ -21,6 +22,7 @@ from stages import backends
 from stages.artifacts import LabeledSet, sha256_of
 from stages.codec import to_json
 from stages.errors import DataError
+from stages.numerics.variants import engine_of
 from stages.options.accuracy import AccuracyOptions, CompareOptions
 from stages.options.champion import JudgeOptions
 from stages.options.latency import LatencyOptions
@@ -33,7 +35,7 @@ def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion
         champion: its engine has to stand in the results as ``ids.CHAMPION_ENGINE``.
     """
     backend, precision = backend_of(config), precision_of(config)
-    base = [] if precision == "fp32" else ["fp32"]
+    base = [] if precision == "fp32" else ["fp32", *_other_floats(config, run, backend, precision)]
     built = {name: ids.build(backend, name) for name in [*base, precision]}
     labeled = has_labels(config)
     judged, origins = stage_options(
@@ -44,7 +46,7 @@ def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion
         judged.images_digest = validation.images_digest
     if champion is None:
         judged.names = [*base, precision]
-        compared = [Ref(ids.compare(backend))] if base and labeled else []
+        compared = [Ref(ids.compare(backend, precision))] if base and labeled else []
         scored = [Ref(ids.accuracy(backend, name)) for name in built] if labeled else []
         engines = [Ref(node) for node in built.values()]
         return [_judge(judged, origins, engines, Ref(ids.latency(backend)), scored, compared)]
@@ -72,6 +74,13 @@ def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion
     return [*nodes, _judge(judged, origins, engines, Ref(ids.DUEL_LATENCY), scored, compared)]
 
 
+def _other_floats(config: PipelineConfig, run: Run, backend: str, precision: str) -> list[str]:
+    """Float engines that the challenger's run built beside FP32: it has to be faster than the fastest of them too."""
+    names = [str(variant) for variant in variants_of(config, backend).variants if variant.is_float]
+    own = [name for name in names if name not in ("fp32", precision) and name == engine_of(name)]
+    return [name for name in own if ids.build(backend, name) in run.results.artifacts]
+
+
 def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) -> list[Node]:
     """Score every engine, and compare the challenger with each of the others."""
     threads = int(to_json(config.backend[backend]).get("threads", 1))
@@ -92,7 +101,7 @@ def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) ->
         if name == CHALLENGER:
             continue
         # Pictures of the champion's would call both by the same precision.
-        more = {"worst": Setting("accuracy.worst", 0)} if name == CHAMPION else {}
+        more = {"worst": Setting("accuracy.worst", 0)} if name != "fp32" else {}
         compared, origins = stage_options(CompareOptions, config, "accuracy", **more)
         nodes.append(
             Node(

@@ -10,6 +10,7 @@ from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
 from pipelines.system.files import write_text
 from pipelines.system.times import local
+from stages.numerics.variants import title_of
 
 if TYPE_CHECKING:
     from stages.report.trend import Point
@@ -52,6 +53,6 @@ def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: 
         return
     points = in_local_time(points)
     figure = trend.draw(points)
-    title = f"{model} on {data}, {backend} {precision.upper()}"
+    title = f"{model} on {data}, {backend} {title_of(precision)}"
     write_text(run_dir / HTML, trend.page(points, title, figure))
     figures.write_png(figure, run_dir / PNG)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
+from pipelines.config.variants import variants_of
 from pipelines.execution import ids
 from pipelines.execution.plan import ANY, AUTO, FRESH
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
@@ -108,6 +109,7 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
                     "status": "unavailable" if isinstance(error, UnavailableError) else "failed",
                 }
             )
+    chosen = {name: variants_of(config, name) for name in config.backend}
     options, origins = stage_options(
         ReportOptions,
         config,
@@ -123,6 +125,12 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         config=shorten(run.info.config),
         versions=provenance.versions(),
         commit=run.info.commit,
+        variants={name: [str(variant) for variant in choice.variants] for name, choice in chosen.items()},
+        left_out=[
+            {"backend": name, "precision": variant, "reason": reason}
+            for name, choice in chosen.items()
+            for variant, reason in choice.left_out.items()
+        ],
     )
     fields = {entry.report_input: stage for stage, entry in STAGES.items() if entry.report_input}
     return Node(

@@ -45,6 +45,10 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         print_table(source, console)
     if headline := float_blocks.headline(content):
         console.print(headline, soft_wrap=True, markup=False)
+    if ship := content.get("ship"):
+        console.print(ship["sentence"], soft_wrap=True, markup=False)
+    for sentence in tables.left_out(content):
+        console.print(f"[dim]unavailable: {escape(sentence)}[/]", soft_wrap=True)
     for sentence in tables.invalid_timings(content):
         console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.numerics.variants import title_of
+
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
 MAX_NOTE = 7500  # characters; MLflow keeps 8000 of a tag
@@ -72,7 +74,7 @@ def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         names: the metrics of a run; the results among them are added.
     """
     precision = "int8" if any(".int8." in name for name in names) else "fp32"
-    wanted = re.compile(rf"map\.|latency\.[^.]+\.({precision}\.p50_ms|speedup)$")
+    wanted = re.compile(rf"map\.|latency\.[^.]+\.({precision}\.p50_ms|{precision}\.over_best_float|speedup)$")
     columns = [*before.get("selectedColumns", ()), *(f"metrics.`{name}`" for name in names if wanted.match(name))]
     widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 130, "duration": 90}
     widths |= {column: 26 + 6 * len(column.split("`")[1]) for column in columns}
@@ -121,7 +123,7 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
     for row in reversed(rows):
-        name = f"{row['backend']} {str(row['precision']).upper()}"
+        name = f"{row['backend']} {title_of(str(row['precision']))}"
         if row["status"] != "ok":
             name += f" ({row['status']})"
         runtime = (row.get("latency") or {}).get("runtime") or {}

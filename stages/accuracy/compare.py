@@ -1,4 +1,4 @@
-"""Stage ``compare``: what a reduced precision cost, on the same images, and whether that is more than chance.
+"""Stage ``compare``: what another variant than FP32 cost, on the same images, and whether that is more than chance.
 
 ``compare.json``; every difference is ``other - base``, in points (0 to 100) of mAP::
 
@@ -31,6 +31,7 @@ from stages.contract import StageContext
 from stages.detection.differences import CONFIDENCE, NAMES, Floats, differ
 from stages.detection.matching import Matches
 from stages.errors import StageError
+from stages.numerics.variants import title_of
 from stages.options.accuracy import CompareOptions
 
 SCHEMA_VERSION = 1
@@ -143,7 +144,7 @@ class Compare:
                 Path(inputs.validation.images_root) / images[image_id]["file_name"],
                 [a for a in coco["annotations"] if a["image_id"] == image_id],
                 [of[place - 1] for of in found],
-                [inputs.base.precision.value.upper(), inputs.other.precision.value.upper()],
+                [title_of(result.precision) for result in (inputs.base, inputs.other)],
                 {int(c["id"]): c["name"] for c in coco["categories"]},
                 context.out / picture,
             )

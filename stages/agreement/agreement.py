@@ -3,11 +3,11 @@
 ``agreement.json``::
 
     schema_version, images, score
-    names         of the reference and of the engines, by precision: the matrix's rows and columns
+    names         of the references and of the engines, by variant: the matrix's rows and columns
     f1            the matrix: share of the boxes of two engines that have a partner; symmetric, 1 on the diagonal
     engines       [{"backend", "precision", "boxes", "share", "iou", "score_difference", "largest_score_difference",
                    "bounds": {"share", "iou", "score_difference"}, "verdict": "agrees" or "disagrees", "reason"}]:
-                  each engine against the reference of its precision (see ``stages/agreement/detect.py``)
+                  each engine against the reference of its weights (see ``stages/agreement/detect.py``)
 
 An engine that disagrees is a failed row of the report. A difference of one or two boxes is never beyond the bound.
 """
@@ -22,10 +22,11 @@ import numpy as np
 
 from stages.agreement.detect import load_detections
 from stages.agreement.likeness import Likeness, likeness
-from stages.artifacts import Agreement, Detected, Precision, hash_files
+from stages.artifacts import Agreement, Detected, hash_files
 from stages.contract import StageContext
 from stages.detection.matching import Detections
 from stages.errors import StageError
+from stages.numerics.variants import VARIANTS, Variant, title_of, variant
 from stages.options.agreement import AgreementOptions
 
 SCHEMA_VERSION = 1
@@ -38,7 +39,7 @@ AGREES, DISAGREES = "agrees", "disagrees"
 
 @dataclass(frozen=True)
 class AgreementInputs:
-    """``reference`` holds each precision's; ``engines`` one entry per backend."""
+    """``reference`` holds one for FP32 and one for INT8; ``engines`` one entry per backend."""
 
     reference: Detected
     engines: list[Detected]
@@ -66,10 +67,11 @@ class AgreementStage:
         named = [(d.backend, p, load_detections(d, p), content["precisions"][p]["finite"])
                  for d, content in zip((inputs.reference, *inputs.engines), contents, strict=True)
                  for p in d.precisions]  # fmt: skip
-        named.sort(key=lambda each: each[1])  # stable: the reference stays first of its precision
+        # Stable: the reference stays first of its precision. Variants follow with the weights they were built from.
+        named.sort(key=lambda each: (variant(each[1]).weights, list(VARIANTS).index(each[1])))
         references = {p: found for backend, p, found, _ in named if not backend}
         engines = [
-            self._judge(backend, precision, found, finite, references[precision])
+            self._judge(backend, precision, found, finite, references[variant(precision).weights.value])
             for backend, precision, found, finite in named
             if backend
         ]
@@ -81,7 +83,7 @@ class AgreementStage:
             "schema_version": SCHEMA_VERSION,
             "images": len(contents[0]["images"]),
             "score": o.score,
-            "names": [f"{backend or REFERENCE_NAME} {precision.upper()}" for backend, precision, _, _ in named],
+            "names": [f"{backend or REFERENCE_NAME} {title_of(precision)}" for backend, precision, _, _ in named],
             "f1": f1.round(6).tolist(),
             "engines": engines,
         }
@@ -93,13 +95,8 @@ class AgreementStage:
         self, backend: str, precision: str, found: Detections, finite: bool, reference: Detections
     ) -> dict[str, Any]:
         o = self.options
-        fp32 = precision == Precision.FP32.value
         like = likeness(reference, found, o.score, o.score_slack)
-        bounds = {
-            "share": o.min_share_fp32 if fp32 else o.min_share_int8,
-            "iou": o.min_iou_fp32 if fp32 else o.min_iou_int8,
-            "score_difference": o.max_score_fp32 if fp32 else o.max_score_int8,
-        }
+        bounds = _bounds(variant(precision), o)
         reasons = list(_beyond(like, bounds)) if finite else ["it gives NaN or infinite values"]
         return {
             "backend": backend,
@@ -127,6 +124,13 @@ class AgreementStage:
                     f"{name}: only {engine['boxes']} boxes from score {self.options.score:g} on to compare, which says "
                     "little; set agreement.score lower or agreement.images higher"
                 )
+
+
+def _bounds(of: Variant, options: AgreementOptions) -> dict[str, float]:
+    """By what computes: quantized weights, or else the float format."""
+    kind = of.floats.value if of.is_float else of.weights.value
+    fields = {"share": "min_share", "iou": "min_iou", "score_difference": "max_score"}
+    return {name: getattr(options, f"{field}_{kind}") for name, field in fields.items()}
 
 
 def _beyond(like: Likeness, bounds: dict[str, float]) -> list[str]:

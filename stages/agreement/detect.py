@@ -8,7 +8,7 @@ backend takes away (the quantized tail, ranges that nobody measured).
 
     schema_version
     images        their names
-    precisions    {"fp32": {"finite": bool}, ...}: whether all outputs were numbers
+    precisions    {"fp32": {"finite": bool}, ...}: of each variant whether all outputs were numbers
 
 ``PRECISION.npz`` holds ``image`` (number), ``category`` (class of the model), ``score`` and ``box`` (x, y, width,
 height) in pixels of the image, a row per detection.
@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DetectInputs:
-    """Engines of one backend, or models for the reference; at most one of each precision."""
+    """Engines of one backend, or models for the reference; at most one of each variant."""
 
     images: ImageList
     engines: list[Engine] = field(default_factory=list)
@@ -140,6 +140,6 @@ class NodeByNode:
 
 
 def load_detections(detected: Detected, precision: str) -> Detections:
-    """What `Detect` wrote of one precision."""
+    """What `Detect` wrote of one variant."""
     with np.load(detected.path(f"{precision}.npz")) as data:
         return Detections(data["image"], data["category"], data["score"], data["box"])

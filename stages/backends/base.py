@@ -92,10 +92,16 @@ class Backend(Protocol):
         """Import the runtime, so that the time to open an engine is not the time to import it."""
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
-        """Write the engine's files into ``out``. Raises StageError if the model cannot be built."""
+        """Write the engine's files into ``out``. Raises StageError if the model cannot be built.
+
+        Args:
+            precision: of the weights, that is of ``model``.
+            options: with ``variants`` naming what is built, if that is not ``precision`` itself
+                (`stages/backends/variants.py`).
+        """
 
     def open(self, engine: Engine) -> AbstractContextManager[Session]:
-        """Load an engine with the options it was built with."""
+        """Load an engine with the options it was built with, as its ``variant`` says."""
 
 
 Opts = TypeVar("Opts", bound=BackendOptions)
@@ -143,17 +149,33 @@ def version_of(distribution: str) -> str | None:
         return None
 
 
-def cpu_name() -> str:
-    """The CPU's model name and the INT8 instructions it has, since an engine's speed and kernels hang on them."""
+def _cpu_lines() -> dict[str, str] | None:
+    """What the system says of the CPU; ``None`` where it does not."""
     info = Path("/proc/cpuinfo")
     if not info.exists():
-        return platform.processor() or platform.machine()
+        return None
     lines: dict[str, str] = {}  # the last core's values win; cores are alike
     for line in info.read_text().splitlines():
         name, _, value = line.partition(":")
         lines[name.strip()] = value.strip()
-    model = lines.get("model name", platform.machine())
-    flags = lines.get("flags", lines.get("Features", "")).split()
+    return lines
+
+
+def _flags(lines: Mapping[str, str]) -> list[str]:
+    return lines.get("flags", lines.get("Features", "")).split()
+
+
+def cpu_has(*flags: str) -> bool:
+    """Whether the CPU has one of the instruction sets; no where the system does not say."""
+    return not set(flags).isdisjoint(_flags(_cpu_lines() or {}))
+
+
+def cpu_name() -> str:
+    """The CPU's model name and the INT8 instructions it has, since an engine's speed and kernels hang on them."""
+    lines = _cpu_lines()
+    if lines is None:
+        return platform.processor() or platform.machine()
+    model, flags = lines.get("model name", platform.machine()), _flags(lines)
     return " ".join([model, *(f for f in ("avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp") if f in flags)])
 
 

@@ -1,4 +1,4 @@
-"""An exported model becomes the engine of one backend in one precision (stage ``build``).
+"""An exported model becomes the engine of one backend in one variant (stage ``build``).
 
 Face: `build.Build`.
 """

@@ -1,4 +1,4 @@
-"""Build: an exported model becomes the engine of one backend, in one precision."""
+"""Build: an exported model becomes the engine of one backend, in one variant."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from stages import backends
 from stages.artifacts import Engine, ExportedModel, Precision, hash_files
 from stages.backends.base import Unavailable, parse_options
+from stages.backends.variants import built_variant, require_variant
 from stages.build.reasons import explain
 from stages.contract import StageContext
 from stages.detection.sidecar import FILE_NAME
@@ -23,7 +24,7 @@ SHOWN = 5  # layers left in float that are told; the report has them all
 
 @dataclass(frozen=True)
 class BuildInputs:
-    """The exported model; its precision is the engine's."""
+    """The exported model; its precision is that of the engine's weights."""
 
     model: ExportedModel
 
@@ -49,6 +50,10 @@ class Build:
         available = backend.availability(options)
         if isinstance(available, Unavailable):
             raise UnavailableError(f"backend {backend.name} is unavailable: {available}")
+        variant = built_variant(model.precision, options)
+        if variant.weights != model.precision:
+            raise StageError(f"{variant} cannot be built from the {model.precision} model; report this")
+        require_variant(backend, variant, options)
         context.progress(0, 1)
         start = time.perf_counter()
         built = backend.build(model, model.precision, options, context.out)
@@ -60,7 +65,7 @@ class Build:
         if model.precision is Precision.INT8 and "audit" in notes:
             notes["audit"] = explain(notes["audit"], model.path("model.onnx"))
         engine = engine_of(
-            model, context.out, backend.name, model.precision, built.main, options, notes, build_seconds=seconds
+            model, context.out, backend.name, str(variant), built.main, options, notes, build_seconds=seconds
         )
         _tell(engine, context)
         context.progress(1, 1)
@@ -71,14 +76,18 @@ def engine_of(
     model: ExportedModel,
     folder: Path,
     backend: str,
-    precision: Precision,
+    precision: str,
     main: str,
     options: BackendOptions,
     notes: dict[str, Any],
     *,
     build_seconds: float = 0.0,
 ) -> Engine:
-    """The engine whose files lie in ``folder``, with the inputs and outputs of the ``model`` it was made of."""
+    """The engine whose files lie in ``folder``, with the inputs and outputs of the ``model`` it was made of.
+
+    ``precision`` is the name of its variant, so the ``options`` are kept without.
+    """
+    kept = {name: value for name, value in dataclasses.asdict(options).items() if name != "variants"}
     return Engine(
         root=folder,
         files=hash_files(folder),
@@ -92,7 +101,7 @@ def engine_of(
         scale_input=model.scale_input,
         boxes_output=model.boxes_output,
         scores_output=model.scores_output,
-        options=dataclasses.asdict(options),
+        options=kept,
         notes=notes,
         build_seconds=build_seconds,
     )

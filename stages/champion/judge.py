@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar, cast
 
-from stages.artifacts import AccuracyResult, Comparison, Engine, Judgement, LatencyResult, Precision, hash_files
+from stages.artifacts import AccuracyResult, Comparison, Engine, Judgement, LatencyResult, hash_files
 from stages.champion import promotion
 from stages.contract import StageContext
 from stages.errors import StageError
@@ -113,7 +113,7 @@ class Judge:
             _named(inputs.engines, names),
             [inputs.latency],
             _named(inputs.accuracies, names) if inputs.accuracies else [],
-            [dataclasses.replace(c, other=cast(Precision, names[-1])) for c in base],
+            [dataclasses.replace(c, other=names[-1]) for c in base],
             [],
             self.options.hardware,
         )
@@ -122,7 +122,7 @@ class Judge:
 
 def _named(made: Sequence[Made], names: Sequence[str]) -> list[Made]:
     """Rows are told apart by their precision; here the names stand in its place."""
-    return [dataclasses.replace(m, precision=cast(Precision, n)) for m, n in zip(made, names, strict=True)]
+    return [dataclasses.replace(m, precision=n) for m, n in zip(made, names, strict=True)]
 
 
 def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Sequence[str]) -> ChallengerRow:

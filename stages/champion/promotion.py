@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from stages.numerics.variants import title_of
 from stages.report.markdown_text import code, escape
 from stages.report.schema import GateVerdict
 from stages.report.schema_accuracy import Difference
@@ -87,7 +88,7 @@ def describe_gate(gate: GateVerdict) -> str:
 def _engines(content: PromotionContent) -> Table:
     rows = [
         [
-            f"{name} ({engine['backend']} {engine['precision'].upper()})",
+            f"{name} ({engine['backend']} {title_of(engine['precision'])})",
             _number(engine["map"], ".1f"),
             _number(engine["runtime_ms"], ".2f"),
             _number(engine["end2end_ms"], ".2f"),

@@ -16,9 +16,11 @@ from a decoded image and ends with detections in the pixels of that image; readi
                           "memory": {"peak_mb", "engine_mb"}},                     # of the engine's process
                  "int8": {...}},
      "speedup": {"runtime": {"median", "low", "high", "rounds": [...]}, "end2end": {...}},  # absent without both
+     "over_fp32": {variant: as "speedup"},
+     "over_best_float": {variant: as "speedup", with "against": the fastest variant in float},
      "against": {name: as "speedup"}}                     # with ``names``: of the last engine against each other one
 
-The speed-up is INT8's against FP32, with a 95 % confidence interval. Times are per run, that is per batch;
+``speedup`` is INT8's over FP32. Every speed-up has a 95 % confidence interval. Times are per run, that is per batch;
 ``engine_mb`` is what opening and running the engine added. ``samples.npz`` holds the raw seconds, float64,
 ``fp32.runtime`` and so on, with the round of each sample in ``fp32.runtime.round``.
 """
@@ -37,12 +39,15 @@ import numpy as np
 
 from stages.artifacts import Engine, ImageList, LatencyResult, Precision, hash_files
 from stages.backends.base import Array
+from stages.backends.variants import opened_as
 from stages.contract import StageContext
 from stages.errors import ConfigError, DataError, StageError
 from stages.latency.engine_process import started
+from stages.latency.speedups import over_best_float, over_fp32
 from stages.latency.timed_engine import END2END, RUNTIME, Setup
 from stages.latency.timing import Plan, Series, Timed, choose_cpus, measure, speedup, summary
 from stages.latency.validity import VALID, Limits, verdict
+from stages.numerics.variants import engine_of
 from stages.options.check import check_options
 from stages.options.latency import LatencyOptions, check_rounds
 
@@ -66,7 +71,7 @@ Launch = Callable[[list[Setup], Path], AbstractContextManager[Sequence[OpenedEng
 
 @dataclass(frozen=True)
 class LatencyInputs:
-    """The engines of one backend (FP32, INT8), and the images End2End is timed on."""
+    """The engines of one backend, and the images End2End is timed on."""
 
     engines: list[Engine]
     images: ImageList
@@ -76,7 +81,7 @@ class Latency:
     """The stage: time all engines of one backend against each other."""
 
     name: ClassVar[str] = "latency"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     Options: ClassVar[type] = LatencyOptions
     Inputs: ClassVar[type] = LatencyInputs
@@ -90,7 +95,9 @@ class Latency:
         self.launch = launch
 
     def run(self, inputs: LatencyInputs, context: StageContext) -> LatencyResult:
-        o, first = self.options, _check(inputs.engines, self.options.names)
+        o = self.options
+        opened = _opened(inputs.engines, o.variants)
+        first = _check(opened, o.names)
         threads = int(first.options.get("threads", 1))
         images = _images(inputs.images, max(o.images, first.batch))
         try:
@@ -99,8 +106,8 @@ class Latency:
             raise ConfigError([f"backend.{first.backend}.threads: {error}; set it lower"]) from error
         if not cpus:
             context.warn("this operating system cannot pin a process to CPUs; the timings drift more")
-        setups = [Setup(engine, images, o.nms, threads, cpus) for engine in inputs.engines]
-        names = o.names or [str(engine.precision) for engine in inputs.engines]
+        setups = [Setup(engine, images, o.nms, threads, cpus) for engine in opened]
+        names = o.names or [engine.precision for engine in opened]
         with tempfile.TemporaryDirectory() as scratch, self.launch(setups, Path(scratch)) as engines:
             plan = Plan(o.warmup, o.runs, o.rounds, o.max_seconds, o.warmup_seconds)
             # Engine next to engine, mode after mode: what is compared is timed close together.
@@ -144,19 +151,26 @@ class Latency:
             "nms_in": "python",
             "engines": found,
         }
-        base, other = str(Precision.FP32), str(Precision.INT8)
-        if base in found and other in found:
-            result["speedup"] = _speedups(series, base, other)
+        compressed = str(Precision.INT8)
         if self.options.names:
-            *others, last = self.options.names
-            result["against"] = {name: _speedups(series, name, last) for name in others}
-            if base in result["against"]:
-                result["speedup"] = result["against"][base]
+            *others, compressed = self.options.names
+            result["against"] = {name: _speedups(series, name, compressed) for name in others}
+        result |= {"over_fp32": over_fp32(series), "over_best_float": over_best_float(series)}
+        if compressed in result["over_fp32"]:
+            result["speedup"] = result["over_fp32"][compressed]
         return result
 
 
 def _speedups(series: dict[tuple[str, str], Series], base: str, other: str) -> dict[str, Any]:
     return {mode: speedup(series[base, mode], series[other, mode]) for mode in (RUNTIME, END2END)}
+
+
+def _opened(engines: list[Engine], variants: list[str]) -> list[Engine]:
+    """An engine for each of the ``variants`` whose files are among the ``engines``, opened as it says."""
+    if not variants:
+        return engines
+    built = {engine.precision: engine for engine in engines}
+    return [opened_as(built[engine_of(name)], name) for name in variants if engine_of(name) in built]
 
 
 def _check(engines: list[Engine], names: list[str]) -> Engine:
@@ -174,7 +188,7 @@ def _check(engines: list[Engine], names: list[str]) -> Engine:
     if names and (len(names) != len(engines) or len(set(names)) < len(names)):
         raise StageError(f"{len(engines)} engines need as many different names, not {', '.join(names)}")
     if not names and len({e.precision for e in engines}) < len(engines):
-        raise StageError("two engines have the same precision; time one per precision")
+        raise StageError("two engines are the same variant; time one of each")
     return engines[0]
 
 
@@ -207,9 +221,18 @@ def _emit(result: dict[str, Any], context: StageContext) -> None:
             verdict = found[mode]["validity"]["verdict"]
             if verdict != VALID:
                 context.warn(f"{result['backend']} {precision} {mode}: {verdict}")
-    for mode, ratio in result.get("speedup", {}).items():
-        name = f"{prefix}.speedup" if mode == RUNTIME else f"{prefix}.{mode}.speedup"
-        context.metric(name, ratio["median"])
+    # INT8's under the name that it had before there were other variants, and below under its own.
+    _emit_ratios(prefix, "speedup", result.get("speedup", {}), context)
+    for precision, ratios in result["over_fp32"].items():
+        _emit_ratios(f"{prefix}.{precision}", "over_fp32", ratios, context)
+    for precision, ratios in result.get("over_best_float", {}).items():
+        _emit_ratios(f"{prefix}.{precision}", "over_best_float", ratios, context)
+
+
+def _emit_ratios(prefix: str, name: str, ratios: dict[str, Any], context: StageContext) -> None:
+    for mode, ratio in ratios.items():
+        full = f"{prefix}.{name}" if mode == RUNTIME else f"{prefix}.{mode}.{name}"
+        context.metric(full, ratio["median"])
         for bound in ("low", "high"):
             if ratio[bound] is not None:
-                context.metric(f"{name}_{bound}", ratio[bound])
+                context.metric(f"{full}_{bound}", ratio[bound])

@@ -12,8 +12,9 @@ from stages.options.rules import COUNT, SHARE, like, option, part
 class AgreementOptions:
     """Whether every engine finds what the reference finds (stage ``agreement``); bounds beyond which it has failed.
 
-    The reference is the exported graph, run node by node. FP32 engines are judged against the FP32 one, INT8 engines
-    against the INT8 one, so that what the quantization cost is not held against a runtime.
+    The reference is the exported graph, run node by node. Float engines are judged against the FP32 one, INT8 engines
+    (whatever their float parts are) against the INT8 one, so that what the quantization cost is not held against a
+    runtime.
     """
 
     score: float = option(0.3, SHARE, "boxes with at least this score have to be found by the other side too")
@@ -26,10 +27,18 @@ class AgreementOptions:
     min_share_int8: float = option(
         0.9, SHARE, "the same for INT8 engines, which are compared with the INT8 graph, not with FP32"
     )
+    min_share_fp16: float = option(0.98, SHARE, "the same for FP16 engines, which are compared with the FP32 graph")
+    min_share_bf16: float = option(
+        0.95, SHARE, "the same for BF16 engines, which keep 8 of FP32's 24 bits and are compared with the FP32 graph"
+    )
     min_iou_fp32: float = option(0.98, SHARE, "smallest mean IoU of the partners")
     min_iou_int8: float = option(0.9, SHARE, "the same for INT8 engines")
+    min_iou_fp16: float = option(0.98, SHARE, "the same for FP16 engines")
+    min_iou_bf16: float = option(0.95, SHARE, "the same for BF16 engines")
     max_score_fp32: float = option(0.01, SHARE, "largest mean absolute difference of the partners' scores")
     max_score_int8: float = option(0.05, SHARE, "the same for INT8 engines")
+    max_score_fp16: float = option(0.01, SHARE, "the same for FP16 engines")
+    max_score_bf16: float = option(0.02, SHARE, "the same for BF16 engines")
 
 
 @dataclass

@@ -36,6 +36,12 @@ class GateOptions:
     max_size_drop: float | None = option(None, COUNT, "the same for small, medium or large boxes, whichever loses most")
     min_speedup: float | None = option(None, above(0), "smallest Runtime of FP32 / Runtime of the engine")
     min_end2end_speedup: float | None = option(None, above(0), "the same for End2End")
+    min_speedup_over_float: float | None = option(
+        None,
+        above(0),
+        "smallest Runtime of the backend's fastest float engine (FP32, or FP16 or BF16 if they are built) / Runtime of "
+        "the engine",
+    )
     max_latency_ms: float | None = option(
         None, above(0), "largest median of Runtime in milliseconds, per run (that is, per batch)"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
-from stages.options.rules import COUNT, POSITIVE, above, at_least, option, part
+from stages.options.rules import COUNT, POSITIVE, above, at_least, option, part, some_of
 
 
 @dataclass
@@ -26,8 +27,8 @@ class LatencySettings:
     rounds: int = option(
         10,
         POSITIVE,
-        "FP32 and INT8 are timed alternately in this many rounds, so that drift of the machine cancels; the interval "
-        "of the speed-up comes from how the rounds differ",
+        "the engines of a backend are timed alternately in this many rounds, so that drift of the machine cancels; the "
+        "interval of a speed-up comes from how the rounds differ",
     )
     images: int = option(8, POSITIVE, "images that the End2End timing cycles through")
     max_foreign: float = option(
@@ -56,4 +57,9 @@ class LatencyOptions(LatencySettings):
         [],
         doc="names for the engines, in order; needed when two share a precision; the last engine is then compared with "
         "each of the others",
+    )
+    variants: list[str] = option(
+        [],
+        some_of(lambda: VARIANTS, "variant"),
+        "the variants that are timed, of which several may open one engine; empty: each engine as it was built",
     )

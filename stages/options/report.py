@@ -23,6 +23,12 @@ class ReportOptions:
         [],
         doc='`{"stage", "backend", "precision", "error"}` of what failed or is unavailable: rows with a status',
     )
+    variants: dict[str, list[str]] = option(
+        {}, doc="backend -> the variants that were to be made, each of which gets a row"
+    )
+    left_out: list[dict[str, Any]] = option(
+        [], doc='`{"backend", "precision", "reason"}` of variants that a backend or this machine does not have'
+    )
     gate: GateOptions = part(GateOptions, "gate")
     require_all_backends: bool = option(
         False,

@@ -35,7 +35,7 @@ class Change(Interval):
     backend: str
     precision: str
     what: str
-    """"runtime", "end2end", "speedup" (Runtime) or "map"."""
+    """"runtime", "end2end", "speedup" and "over_float" (both of Runtime) or "map"."""
     first: float
     second: float
     verdict: str | None
@@ -72,7 +72,12 @@ def compare(first: ReportContent, second: ReportContent, load: Load) -> list[Cha
                 changes.append(_latency(row, other, mode, a, b))
         before, after = row["speedup"]["runtime"], other["speedup"]["runtime"]
         if before and after:
-            changes.append(_speedup(row, other, before, after))
+            bounds = [r["speedup_interval"]["runtime"] for r in (row, other)]
+            changes.append(_speedup(row, other, "speedup", before, after, bounds))
+        over = [(r.get("over_float") or {}).get("runtime") for r in (row, other)]
+        if over[0] and over[1] and over[0]["against"] == over[1]["against"]:
+            bounds = [None if o["low"] is None or o["high"] is None else [o["low"], o["high"]] for o in over if o]
+            changes.append(_speedup(row, other, "over_float", over[0]["median"], over[1]["median"], bounds))
         if row["map"] is not None and other["map"] is not None:
             changes.append(_map(row, other, row["map"], other["map"], load))
     return changes
@@ -80,7 +85,12 @@ def compare(first: ReportContent, second: ReportContent, load: Load) -> list[Cha
 
 def table(changes: Sequence[Change]) -> Table:
     """The changes in words."""
-    names = {**{m: f"{n} latency, ms" for m, n in MODE_NAMES.items()}, "speedup": "Speed-up", "map": "mAP"}
+    names = {
+        **{m: f"{n} latency, ms" for m, n in MODE_NAMES.items()},
+        "speedup": "Speed-up",
+        "over_float": "Over best float",
+        "map": "mAP",
+    }
     rows = []
     for c in changes:
         digits = 1 if c["what"] == "map" else 2
@@ -116,10 +126,12 @@ def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLa
     }
 
 
-def _speedup(row: Row, other: Row, first: float, second: float) -> Change:
+def _speedup(
+    row: Row, other: Row, what: str, first: float, second: float, intervals: Sequence[list[float] | None]
+) -> Change:
     """From the two intervals: their half-widths on a log scale add like independent errors (in squares)."""
     interval: Interval = {"change": second / first, "low": None, "high": None}
-    bounds = [each for r in (row, other) if (each := r["speedup_interval"]["runtime"])]
+    bounds = [each for each in intervals if each]
     if len(bounds) == 2:
         spread = math.hypot(*(math.log(high / low) / 2 for low, high in bounds))
         interval["low"], interval["high"] = (
@@ -128,7 +140,7 @@ def _speedup(row: Row, other: Row, first: float, second: float) -> Change:
         )
     verdict = _verdict(interval, 1.0, "higher", "lower")
     return {
-        **_named(row, "speedup", first, second),
+        **_named(row, what, first, second),
         **interval,
         "verdict": verdict,
         "valid": _valid(row, other, "runtime"),

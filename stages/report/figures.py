@@ -15,10 +15,11 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import numpy.typing as npt
 
+from stages.numerics.variants import is_float, title_of
 from stages.report.rows import BASE
 from stages.report.schema import Row
 from stages.report.schema_accuracy import ClassDifference
-from stages.report.tables import COLUMNS, row_name
+from stages.report.tables import row_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +41,9 @@ def draw(rows: Sequence[Row], samples: Samples) -> dict[str, Figure]:
     for mode in ("runtime", "end2end"):
         made[f"latency-{mode}"] = _distributions(rows, samples, mode, colours)
     for row in rows:
-        if row["class_differences"]:
-            made[f"classes-{row['backend']}"] = _classes(row, rows, colours)
+        if row["class_differences"] and not is_float(row["precision"]):
+            own = "" if row["precision"] == "int8" else f"-{row['precision']}"
+            made[f"classes-{row['backend']}{own}"] = _classes(row, rows, colours)
     return {name: figure for name, figure in made.items() if figure is not None}
 
 
@@ -144,7 +146,7 @@ def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figur
     y = np.arange(len(chosen))
     for shift, values, own in ((0.19, of[0], base), (-0.19, of[1], row)):
         aps = [100 * (values[c["name"]] or 0.0) for c in chosen]
-        bars.barh(y + shift, aps, 0.36, color=colours[row_name(own)], label=COLUMNS[own["precision"]])
+        bars.barh(y + shift, aps, 0.36, color=colours[row_name(own)], label=title_of(own["precision"]))
     bars.set_yticks(y, [label(c["name"]) for c in chosen])
     bars.set_xlabel("AP", fontsize=9)
     bars.legend(fontsize=7.5, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import cast
 
+from stages.numerics.variants import is_float, title_of
 from stages.options.gate import GateOptions
 from stages.report.rows import BASE
 from stages.report.schema import ChallengerRow, GateVerdict, Row
@@ -23,7 +24,7 @@ class Reading:
 
 
 def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[GateVerdict]:
-    """One verdict per gate that is set and per engine that it concerns.
+    """One verdict per gate that is set and per engine that it concerns: the INT8 ones, without any the others.
 
     A verdict::
 
@@ -35,7 +36,7 @@ def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool =
                   unavailable on this machine, unless ``require_all``
         reason    why it fails although the number would pass, or why there is none; else null
     """
-    judged = [row for row in rows if row["precision"] != BASE] or rows
+    judged = _judged(rows)
     wanted = list(_wanted(options, _READINGS))
     found = [_verdict(n, limit, row, _READINGS, options.require_valid) for row in judged for n, limit in wanted]
     if not require_all:
@@ -44,6 +45,13 @@ def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool =
             if each["value"] is None and (each["backend"], each["precision"]) in unavailable:
                 each["verdict"], each["reason"] = LEFT_OUT, "unavailable on this machine"
     return found
+
+
+def _judged(rows: list[Row]) -> list[Row]:
+    """Engines that were quantized; else those that are not FP32, else all. Names without a format are engines too."""
+    reduced = [row for row in rows if row["precision"] != BASE]
+    quantized = [row for row in reduced if not is_float(row["precision"])]
+    return quantized or reduced or rows
 
 
 def judge_beside(row: ChallengerRow, options: GateOptions) -> list[GateVerdict]:
@@ -87,7 +95,8 @@ def _verdict(name: str, limit: float, row: Row, readings: Readings, require_vali
     }
 
 
-def _drop(row: Row) -> Reading:
+def largest_drop(row: Row) -> Reading:
+    """Points of mAP that an engine may lose, with the worse bound."""
     return _largest([("mAP", row["difference"].get("map"))])
 
 
@@ -121,6 +130,16 @@ def _speedup(mode: str) -> Callable[[Row], Reading]:
     return read
 
 
+def _over_float(row: Row) -> Reading:
+    over = (row.get("over_float") or {}).get("runtime")
+    if over is None:
+        return Reading(None, "speed-up over the best float engine")
+    against = title_of(over["against"])
+    if over["low"] is None:
+        return Reading(over["median"], f"speed-up over {against}, no interval")
+    return Reading(over["low"], f"lower bound of the speed-up over {against}")
+
+
 def _median(mode: str) -> Callable[[Row], Reading]:
     def read(row: Row) -> Reading:
         latency = row["latency"][mode]
@@ -150,18 +169,19 @@ def _invalid(row: Row, mode: str) -> str | None:
 Readings = dict[str, Callable[[Row], Reading]]
 
 _READINGS: Readings = {
-    "max_map_drop": _drop,
+    "max_map_drop": largest_drop,
     "max_class_drop": _class_drop,
     "max_size_drop": _size_drop,
     "min_speedup": _speedup("runtime"),
     "min_end2end_speedup": _speedup("end2end"),
+    "min_speedup_over_float": _over_float,
     "max_latency_ms": _median("runtime"),
     "max_end2end_ms": _median("end2end"),
     "max_engine_mb": _size,
     "min_int8_share": _share,
 }
 _BESIDE: Readings = {
-    "max_map_drop": _drop,
+    "max_map_drop": largest_drop,
     "max_class_drop": _class_drop,
     "min_speedup": _speedup("runtime"),
     "min_end2end_speedup": _speedup("end2end"),
@@ -170,6 +190,7 @@ _BESIDE: Readings = {
 _TIMED = {
     "min_speedup": "runtime",
     "min_end2end_speedup": "end2end",
+    "min_speedup_over_float": "runtime",
     "max_latency_ms": "runtime",
     "max_end2end_ms": "end2end",
 }

@@ -15,6 +15,7 @@ from stages.report.tables import (
     gate_table,
     invalid_timings,
     latency_table,
+    left_out,
     missing,
     row_name,
 )
@@ -32,6 +33,8 @@ def render(report: ReportContent) -> str:
     ]
     parts = [f"# {escape(report['model']) or 'Detector'}: measured engines"]
     parts.append("\n".join(f"- {name}: {value}" for name, value in about if value))
+    if ship := report.get("ship"):
+        parts.append(f"**{escape(ship['sentence'])}**")
     parts += [f"**{escape(sentence)}**" for sentence in _headlines(report)]
     if said := float_blocks.headline(report):
         parts.append(escape(said))
@@ -44,6 +47,9 @@ def render(report: ReportContent) -> str:
     if invalid:
         parts.append("\\* These timings are not valid:")
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in invalid))
+    if absent := left_out(report):
+        parts.append("Columns that a backend has nothing for:")
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in absent))
     parts += _section(detail_table(report), DETAILS)
     if report["float_blocks"]:
         notes = [escape(float_blocks.explained(report["float_blocks"]))]
@@ -62,9 +68,10 @@ def render(report: ReportContent) -> str:
 
 GATES = "Where a number has an interval, its worse bound is judged."
 DETAILS = (
-    "p90 and p99 are of the Runtime samples; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, "
-    "of the speed-up from round to round, of the drop from resampling the images. A star: the timing is not valid, or "
-    "has too few samples for that percentile."
+    "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
+    "all in float; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, of speed-ups from round to "
+    "round, of the drop from resampling the images. A star: the timing is not valid, or has too few samples for that "
+    "percentile."
 )
 EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from stages.numerics.variants import is_float, title_of
 from stages.report import float_blocks as words
 from stages.report.html import render as render_template
 from stages.report.markdown import DETAILS, EXPLAINED, GATES
@@ -33,6 +34,7 @@ from stages.report.page_tables import (
 )
 from stages.report.rows import BASE, MODES
 from stages.report.schema import ReportContent, Row
+from stages.report.ship import bounded
 from stages.report.tables import (
     METHODS,
     class_table,
@@ -42,6 +44,7 @@ from stages.report.tables import (
     gate_table,
     invalid_timings,
     latency_table,
+    left_out,
     missing,
     row_name,
 )
@@ -75,9 +78,11 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         run_id=report["run_id"],
         about=[fact for fact in about if fact],
         command=report["command"],
+        ship=[ship["sentence"]] if (ship := report.get("ship")) else [],
         cards=[card for row in rows for card in _cards(row)],
         invalid_timings=invalid_timings(report),
         missing=missing(report),
+        left_out=left_out(report),
         results=[*_filled(Section(gate_table(report), GATES)), *main],
         figures=[Figure(figures[name], caption) for name, caption in CAPTIONS.items() if name in figures],
         details=[Section(detail_table(report), DETAILS), *_filled(end2end_parts(rows), gpu_parts(rows))],
@@ -110,6 +115,9 @@ def _cards(row: Row) -> list[Card]:
     name, ratio, bounds = row_name(row), row["speedup"]["runtime"], row["speedup_interval"]["runtime"]
     if ratio is not None:
         remark = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else "no interval"
+        over = (row.get("over_float") or {}).get("runtime")
+        if over is not None and over["against"] != BASE:
+            remark += f" · over {title_of(over['against'])} {bounded(over)}"
         valid = row["validity"]["runtime"] in (None, "valid")
         cards.append(Card(f"{name}: speed-up, Runtime", f"{ratio:.2f}×", remark, valid))
     if row["map_drop"] is not None and row["map"] is not None:
@@ -118,7 +126,7 @@ def _cards(row: Row) -> list[Card]:
         if change and change["low"] is not None:
             remark += f" · 95 %: {change['low']:+.1f} to {change['high']:+.1f}"
         cards.append(Card(f"{name}: mAP", f"{-row['map_drop']:+.1f}", remark))
-    if row["int8_share"] is not None and row["precision"] != BASE:
+    if row["int8_share"] is not None and not is_float(row["precision"]):
         size = "" if row["engine_bytes"] is None else f"engine {row['engine_bytes'] / 1e6:.1f} MB"
         cards.append(Card(f"{name}: in INT8", f"{row['int8_share']:.0%}", f"of multiply-adds · {size}"))
     return cards
@@ -156,7 +164,7 @@ def _audits(rows: Sequence[Row]) -> list[EngineAudit]:
                 Format(name.upper(), share, audit["layers"].get(name, 0), FORMAT_COLOURS.get(name, OTHER_COLOUR))
                 for name, share in audit["share"].items()
             ],
-            audit["float_layers"] if row["precision"] != BASE else [],
+            audit["float_layers"] if not is_float(row["precision"]) else [],
         )
         for row in rows
         if (audit := row["audit"])

@@ -107,9 +107,11 @@ class Page:
     run_id: str
     about: list[str]
     command: str
+    ship: list[str]
     cards: list[Card]
     invalid_timings: list[str]
     missing: list[tuple[list[str], str, str]]
+    left_out: list[str]
     results: list[Section]
     figures: list[Figure]
     details: list[Section]

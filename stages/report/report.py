@@ -1,13 +1,14 @@
 """Stage ``report``: the run's results in one ``report.json`` (``SCHEMA_VERSION``), ``report.md`` and ``report.html``.
 
 It works with whatever there is: a backend that failed is a row with a status, not the end of the report.
-``report.json`` holds ``schema_version``, ``status`` ("ok": every row is; "partial": some; "failed": none), ``run_id``,
-``model``, ``data``, ``command``, ``commit``, ``hardware``, ``method``, ``seed``, ``rows`` (see
+``report.json`` holds ``schema_version``, ``status`` ("ok": every row is; "partial": some; "failed": none),
+``run_id``, ``model``, ``data``, ``command``, ``commit``, ``hardware``, ``method``, ``seed``, ``rows`` (see
 ``stages/report/rows.py``), ``gates`` (see ``stages/report/gates.py``), ``agreement`` of the engines (see
 ``stages/agreement/agreement.py``; null if they were not compared), ``float_blocks`` (see
-``stages/mixed_precision/float_blocks.py``; null where ``compression.max_map_drop`` is not set),
-``tables`` (the words of the two main tables) and ``failures`` as given; in the file of a run also ``timed_in``, from
-a stage to the earlier run that its timings were taken in.
+``stages/mixed_precision/float_blocks.py``; null where ``compression.max_map_drop`` is not set), ``tables`` (the words
+of the two main tables), ``failures`` and ``left_out`` (variants that a backend or this machine does not have) as
+given, ``ship`` (which engine to ship, see ``stages/report/ship.py``; null without a choice); in the file of a run
+also ``timed_in``, from a stage to the earlier run that its timings were taken in.
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -38,9 +39,10 @@ from stages.report import markdown, page
 from stages.report.gates import evaluate_gates
 from stages.report.page_parts import read_parts, write_parts
 from stages.report.rows import MODES, add_agreement, build_rows
-from stages.report.schema import Failure, ReportContent, Row
+from stages.report.schema import Failure, LeftOut, ReportContent, Row
 from stages.report.schema_accuracy import AgreementContent
 from stages.report.schema_blocks import FloatBlocksContent
+from stages.report.ship import choose_ship
 from stages.report.tables import latency_table
 
 SCHEMA_VERSION = 1
@@ -50,7 +52,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id", "command")  # a repeated run renders the report again with its own
     Options: ClassVar[type] = ReportOptions
@@ -72,7 +74,15 @@ class ReportStage:
         """Write the files; a metric for each difference between a row and its backend's FP32, and for each gate."""
         o = self.options
         failures = cast("list[Failure]", o.failures)
-        rows = build_rows(inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons, failures, o.hardware)
+        rows = build_rows(
+            inputs.engines,
+            inputs.latencies,
+            inputs.accuracies,
+            inputs.comparisons,
+            failures,
+            o.hardware,
+            o.variants,
+        )
         agreement = _agreement(inputs.agreements, rows)
         good = [row["status"] == "ok" for row in rows]
         whole = bool(good) and all(good) and not failures
@@ -92,6 +102,8 @@ class ReportStage:
             "agreement": agreement,
             "float_blocks": _float_blocks(inputs.mixtures),
             "failures": failures,
+            "left_out": cast("list[LeftOut]", o.left_out),
+            "ship": choose_ship(rows, o.gate.max_map_drop),
             "tables": {},
         }
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
@@ -103,6 +115,8 @@ class ReportStage:
                 context.metric(f"map_drop.{row['backend']}.{row['precision']}", row["map_drop"])
         if report["float_blocks"] is not None:
             context.metric("float_blocks", len(report["float_blocks"]["blocks"]))
+        if (ship := report.get("ship")) and (over := ship["over_best_float"]):
+            context.metric(f"ship.{ship['backend']}.{ship['precision']}.over_best_float", over["median"])
         for gate in report["gates"]:
             if gate["margin"] is not None:
                 context.metric(f"gate.{gate['gate']}.{gate['backend']}.{gate['precision']}.margin", gate["margin"])

@@ -1,13 +1,15 @@
-"""The report's rows: one per backend and precision, whatever became of it.
+"""The report's rows: one per backend and variant, whatever became of it.
 
 A row::
 
-    backend, precision, hardware
+    backend, precision (the variant), hardware
     status        "ok", "failed" or "unavailable"; ``error`` says why, ``failed_stages`` where
     latency       {"runtime": {...}, "end2end": {...}}: count, milliseconds per run (``stages/latency/latency.py``)
     validity      {"runtime", "end2end"}: "valid" or "invalid: why"
     speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
     speedup_interval    {"runtime", "end2end"}: [low, high] of it, 95 % confidence
+    over_float    {"runtime", "end2end"}: {"against", "median", "low", "high"}: how many times faster than the backend's
+                  fastest float engine, and which that is; null for that engine itself
     map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
     difference    {"map", "map50", ...: {"value", "low", "high"}}: this row minus FP32 (``stages/accuracy/compare.py``)
     class_differences    [{"name", "boxes", "value", "low", "high"}], likewise per class
@@ -17,24 +19,25 @@ A row::
     matches       store key of the accuracy's matches, for comparing runs
     engine_bytes (all files of the engine), build_seconds, threads, batch, load_s, nms_in, int8_share
 
-What is not known is null.
+What is not known is null. A variant that is only opened in another way has its engine's size, scores and agreement.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult
+from stages.numerics.variants import VARIANTS, engine_of
 from stages.report.schema import Failure, Row
 from stages.report.schema_accuracy import AccuracyContent, AgreementContent, CompareContent, Scores
-from stages.report.schema_engines import LatencyContent
+from stages.report.schema_engines import Bounds, LatencyContent, OverFloat
 
 MODES: tuple[str, ...] = ("runtime", "end2end")
 BASE = "fp32"
-ORDER: tuple[str, ...] = ("fp32", "int8", "int8_fp16", "int8_fp16_pm")
-"""Precisions in the order of the tables; others follow."""
+ORDER: tuple[str, ...] = tuple(VARIANTS)
+"""Variants in the order of the tables; other names follow."""
 
 
 def build_rows(
@@ -44,31 +47,48 @@ def build_rows(
     comparisons: Sequence[Comparison],
     failures: Sequence[Failure],
     hardware: str,
+    planned: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
-    """Rows in the order in which backends appear, FP32 first within each."""
+    """Rows in the order in which backends appear, FP32 first within each.
+
+    Args:
+        planned: backend -> the variants that have a row; of another backend, each engine and timing.
+    """
     rows: dict[tuple[str, str], Row] = {}
+    asked = planned or {}
 
     def row(backend: str, precision: str) -> Row:
         return rows.setdefault((backend, precision), _empty(backend, precision, hardware))
 
+    def of_engine(backend: str, precision: str) -> list[Row]:
+        """The rows of an engine: of each variant that it is opened as."""
+        if backend not in asked:
+            return [row(backend, precision)]
+        return [row(backend, name) for name in asked[backend] if engine_of(name) == precision]
+
+    for backend, names in asked.items():
+        for name in names:
+            row(backend, name)
     for engine in engines:
-        _add_engine(row(engine.backend, str(engine.precision)), engine)
+        for own in of_engine(engine.backend, str(engine.precision)):
+            _add_engine(own, engine)
     for latency in latencies:
         timed: LatencyContent = json.loads(latency.path("latency.json").read_text(encoding="utf-8"))
         for engine_name in timed["engines"]:
             _add_latency(row(latency.backend, engine_name), timed, engine_name)
     for accuracy in accuracies:
         scored: AccuracyContent = json.loads(accuracy.path("accuracy.json").read_text(encoding="utf-8"))
-        _add_accuracy(row(accuracy.backend, str(accuracy.precision)), scored, accuracy.key)
+        for own in of_engine(accuracy.backend, str(accuracy.precision)):
+            _add_accuracy(own, scored, accuracy.key)
     for comparison in comparisons:
         compared: CompareContent = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
-        own = row(comparison.backend, str(comparison.other))
-        own["difference"] = {k: v for k, v in compared["difference"].items() if v is not None}
-        own["class_differences"] = compared["per_class"]
+        for own in of_engine(comparison.backend, str(comparison.other)):
+            own["difference"] = {k: v for k, v in compared["difference"].items() if v is not None}
+            own["class_differences"] = compared["per_class"]
     for failure in failures:
-        name, precision = failure.get("backend"), failure.get("precision")
-        if name and precision:
-            row(name, str(precision))
+        backend_name, precision = failure.get("backend"), failure.get("precision")
+        if backend_name and precision:
+            of_engine(backend_name, str(precision))
     for failure in failures:
         for hit in _concerned(rows.values(), failure):
             _add_failure(hit, failure)
@@ -89,6 +109,7 @@ def _empty(backend: str, precision: str, hardware: str) -> Row:
         "validity": dict.fromkeys(MODES),
         "speedup": dict.fromkeys(MODES),
         "speedup_interval": dict.fromkeys(MODES),
+        "over_float": dict.fromkeys(MODES),
         "difference": {},
         "class_differences": [],
         "error": None,
@@ -133,12 +154,27 @@ def _add_latency(row: Row, content: LatencyContent, precision: str) -> None:
         row["validity"][mode] = validity["verdict"] if validity else None
     row["parts"], row["memory"] = found.get("parts"), found.get("memory")
     if precision != BASE:
-        for mode, ratio in content.get("speedup", {}).items():
+        ratios = content["over_fp32"].get(precision, {}) if "over_fp32" in content else content.get("speedup", {})
+        for mode, ratio in ratios.items():
             if ratio["low"] is not None and ratio["high"] is not None:
                 row["speedup_interval"][mode] = [ratio["low"], ratio["high"]]
+    for mode, over in _over_float(content, precision).items():
+        row["over_float"][mode] = {"against": over["against"], **_bounds(over)}
     cold = found.get("cold_start")
     row["load_s"] = cold["load_s"] if cold else None
     row["nms_in"] = content.get("nms_in")
+
+
+def _over_float(content: LatencyContent, precision: str) -> dict[str, OverFloat]:
+    """Of timings that were taken before there were variants: over FP32, the only float engine then."""
+    if "over_best_float" in content:
+        return content["over_best_float"].get(precision, {})
+    ratios = content.get("speedup", {}) if precision == "int8" else {}
+    return {mode: {"against": BASE, **_bounds(ratio)} for mode, ratio in ratios.items()}
+
+
+def _bounds(ratio: Bounds) -> Bounds:
+    return {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
 
 
 def _add_accuracy(row: Row, content: AccuracyContent, key: str) -> None:
@@ -152,7 +188,7 @@ def add_agreement(rows: Iterable[Row], content: AgreementContent) -> None:
     """Note at each row how it agrees with the reference; one that does not has failed."""
     by_engine = {(each["backend"], each["precision"]): each for each in content["engines"]}
     for row in rows:
-        row["agreement"] = found = by_engine.get((row["backend"], row["precision"]))
+        row["agreement"] = found = by_engine.get((row["backend"], engine_of(row["precision"])))
         if found is not None and found["verdict"] == "disagrees":
             error = f"it disagrees with the reference: {found['reason']}; see agreement.* and the stage's log"
             _add_failure(row, {"stage": "agreement", "status": "failed", "error": error})
@@ -164,7 +200,9 @@ def _concerned(rows: Iterable[Row], failure: Failure) -> list[Row]:
         return []  # an earlier stage; what it left undone is reported by the stages that needed it
     precision = failure.get("precision")
     return [
-        r for r in rows if r["backend"] == failure["backend"] and (not precision or r["precision"] == str(precision))
+        r
+        for r in rows
+        if r["backend"] == failure["backend"] and (not precision or engine_of(r["precision"]) == str(precision))
     ]
 
 

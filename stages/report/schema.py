@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from stages.report.schema_accuracy import AgreementContent, ClassDifference, Difference, EngineAgreement, Scores
 from stages.report.schema_blocks import FloatBlocksContent
-from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, Parts
+from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, OverFloat, Parts
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -36,6 +36,14 @@ class GateVerdict(TypedDict):
     reason: str | None
 
 
+class LeftOut(TypedDict):
+    """A variant that a backend or this machine does not have."""
+
+    backend: str
+    precision: str
+    reason: str
+
+
 class TableContent(TypedDict):
     title: str
     header: list[str]
@@ -54,6 +62,8 @@ class Row(TypedDict):
     validity: dict[str, str | None]
     speedup: dict[str, float | None]
     speedup_interval: dict[str, list[float] | None]
+    over_float: NotRequired[dict[str, OverFloat | None]]
+    """Absent from reports that were written before there were variants, as are the two fields below."""
     difference: dict[str, Difference]
     class_differences: list[ClassDifference]
     error: str | None
@@ -83,6 +93,18 @@ class ChallengerRow(Row):
     ratio: dict[str, Bounds]
 
 
+class Ship(TypedDict):
+    """Which engine to ship, see `stages/report/ship.py`."""
+
+    backend: str
+    precision: str
+    runtime_ms: float
+    over_fp32: Bounds | None
+    over_best_float: OverFloat | None
+    drop: float | None
+    sentence: str
+
+
 class ReportContent(TypedDict):
     schema_version: int
     status: str
@@ -99,5 +121,7 @@ class ReportContent(TypedDict):
     agreement: AgreementContent | None
     float_blocks: FloatBlocksContent | None
     failures: list[Failure]
+    left_out: NotRequired[list[LeftOut]]
+    ship: NotRequired[Ship | None]
     tables: dict[str, TableContent]
     timed_in: NotRequired[dict[str, str]]

@@ -22,6 +22,12 @@ class Ratio(Bounds):
     rounds: list[float]
 
 
+class OverFloat(Bounds):
+    """Over the fastest float engine; ``against`` is its variant (in `Ship` also its backend)."""
+
+    against: str
+
+
 class TimingValidity(TypedDict):
     """See `stages/latency/validity.py`."""
 
@@ -104,6 +110,8 @@ class LatencyContent(TypedDict):
     nms_in: str
     engines: dict[str, EngineLatency]
     speedup: NotRequired[dict[str, Ratio]]
+    over_fp32: NotRequired[dict[str, dict[str, Ratio]]]
+    over_best_float: NotRequired[dict[str, dict[str, OverFloat]]]
     against: NotRequired[dict[str, dict[str, Ratio]]]
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from stages.numerics.variants import SEED, is_float, title_of
 from stages.options import compression
 from stages.report.markdown_text import escape
 from stages.report.rows import BASE, ORDER
-from stages.report.schema import ReportContent, Row, TableContent
+from stages.report.schema import GateVerdict, ReportContent, Row, TableContent
 from stages.report.schema_engines import ModeLatency
 
 NOTHING = "None"
 """The word of a cell for what is not known; `NONE_SHOWN` is what people see of it."""
 NONE_SHOWN = "–"
 
-COLUMNS: dict[str, str] = {
-    "fp32": "FP32",
-    "int8": "INT8",
-    "int8_fp16": "INT8 + FP16",
-    "int8_fp16_pm": "INT8 + FP16 + PM",
-}
-"""Precision -> its name in a table; PM: pinned memory."""
 MODE_NAMES: dict[str, str] = {"runtime": "Runtime", "end2end": "End2End"}
 METHODS: dict[str, str] = compression.METHODS
 
@@ -53,7 +48,7 @@ class Table:
 
 def engine_name(backend: str, precision: str) -> str:
     """An engine as people call it: ``onnxruntime INT8``."""
-    return f"{backend} {COLUMNS.get(precision, precision)}"
+    return f"{backend} {title_of(precision)}"
 
 
 def row_name(row: Row) -> str:
@@ -64,14 +59,18 @@ def row_name(row: Row) -> str:
 def latency_table(report: ReportContent, mode: str) -> Table:
     """One of the two main tables: a line per backend, medians in milliseconds.
 
-    A cell is ``None`` where it does not apply (the backend has no such engine), ``failed`` or ``unavailable`` where it
-    was asked for and did not come about; a star behind a latency says that the timing is not valid.
+    A column per variant: those of `SEED` always, others where a backend has them. A cell is ``None`` where it was not
+    asked for, ``failed`` or ``unavailable`` where it did not come about (`left_out` says why); a star behind a latency
+    says that the timing is not valid.
     """
     name = MODE_NAMES[mode]
+    there = {row["precision"] for row in report["rows"]}
+    columns = [variant for variant in ORDER if variant in SEED or variant in there]
     header = [
-        "Backend", "Hardware", *(f"{title} latency, ms" for title in COLUMNS.values()), "Max. speed-up", "FP32 mAP",
-        "INT8 mAP", "Method",
+        "Backend", "Hardware", *(f"{title_of(variant)} latency, ms" for variant in columns), "Max. speed-up",
+        "INT8 over best float", "FP32 mAP", "INT8 mAP", "Method",
     ]  # fmt: skip
+    absent = {(one["backend"], one["precision"]) for one in report.get("left_out", ())}
     by_backend: dict[str, dict[str, Row]] = {}
     for row in report["rows"]:
         by_backend.setdefault(row["backend"], {})[row["precision"]] = row
@@ -79,12 +78,15 @@ def latency_table(report: ReportContent, mode: str) -> Table:
     rows = []
     for backend, of in by_backend.items():
         speedups = [ratio for r in of.values() if (ratio := r["speedup"][mode]) is not None]
+        cells = {p: _cell(of.get(p), _median(of.get(p), mode), 2) + _star(of.get(p), mode) for p in columns}
+        cells |= {p: "unavailable" for p in columns if p not in of and (backend, p) in absent}
         rows.append(
             [
                 backend,
                 next(iter(of.values()))["hardware"] or NOTHING,
-                *(_cell(of.get(p), _median(of.get(p), mode), 2) + _star(of.get(p), mode) for p in ORDER),
+                *cells.values(),
                 f"{max(speedups):.2f}" if speedups else NOTHING,
+                _best_over_float(of.values(), mode),
                 *(_cell(of.get(p), of[p]["map"] if p in of else None, 1) for p in (BASE, "int8")),
                 method,
             ]
@@ -93,10 +95,10 @@ def latency_table(report: ReportContent, mode: str) -> Table:
 
 
 def detail_table(report: ReportContent) -> Table:
-    """A line per backend and precision."""
+    """A line per backend and variant."""
     header = [
-        "Backend", "Precision", "Status", "Runtime p50, ms", "p90", "p99", "Speed-up", "End2End p50, ms", "Speed-up",
-        "mAP", "AP50", "mAP drop", "Engine, MB", "INT8 share",
+        "Backend", "Precision", "Status", "Runtime p50, ms", "p90", "p99", "Speed-up", "Over best float",
+        "End2End p50, ms", "Speed-up", "Over best float", "mAP", "AP50", "mAP drop", "Engine, MB", "INT8 share",
     ]  # fmt: skip
     rows = []
     for row in report["rows"]:
@@ -105,14 +107,16 @@ def detail_table(report: ReportContent) -> Table:
         rows.append(
             [
                 row["backend"],
-                COLUMNS.get(row["precision"], row["precision"]),
+                title_of(row["precision"]),
                 row["status"],
                 digits(runtime and runtime["median_ms"], 2) + _star(row, "runtime"),
                 digits(runtime and runtime.get("p90_ms"), 2) + _cell_star(runtime, "p90_ms"),
                 digits(runtime and runtime.get("p99_ms"), 2) + _cell_star(runtime, "p99_ms"),
                 _ranged(row["speedup"]["runtime"], row["speedup_interval"]["runtime"], 2),
+                _over_float(row, "runtime"),
                 digits(end2end and end2end["median_ms"], 2) + _star(row, "end2end"),
                 _ranged(row["speedup"]["end2end"], row["speedup_interval"]["end2end"], 2),
+                _over_float(row, "end2end"),
                 digits(row["map"], 1),
                 digits(row["map50"], 1),
                 _ranged(row["map_drop"], _drop_interval(row), 1),
@@ -135,20 +139,34 @@ def class_table(report: ReportContent) -> Table:
 
 
 def gate_table(report: ReportContent) -> Table:
-    """A line per gate and engine."""
-    rows = [
-        [
-            gate["verdict"],
-            gate["gate"],
-            engine_name(gate["backend"], gate["precision"]),
-            f"{gate['limit']:g}",
-            NOTHING if gate["value"] is None else f"{gate['value']:.3g}",
-            NOTHING if gate["margin"] is None else f"{gate['margin']:+.3g}",
-            gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
-        ]
-        for gate in report.get("gates", ())
-    ]
+    """A line per gate and engine; several gates of an engine that are left out for one reason share a line."""
+    gates = report.get("gates", ())
+    left_out = Counter(_left_out(gate) for gate in gates)
+    rows = [_gate_line(gate) for gate in gates if left_out[_left_out(gate)] < 2 or not _left_out(gate)]
+    for key, count in left_out.items():
+        if key and count > 1:
+            engine, reason = key
+            rows.append(["left out", f"{count} gates", engine, NOTHING, NOTHING, NOTHING, reason])
     return Table("Gates", ["Verdict", "Gate", "Engine", "Limit", "Measured", "Margin", "What was judged"], rows)
+
+
+def _left_out(gate: GateVerdict) -> tuple[str, str] | None:
+    """Of a gate that is left out, engine and reason."""
+    if gate["verdict"] != "left out":
+        return None
+    return engine_name(gate["backend"], gate["precision"]), gate["reason"] or ""
+
+
+def _gate_line(gate: GateVerdict) -> list[str]:
+    return [
+        gate["verdict"],
+        gate["gate"],
+        engine_name(gate["backend"], gate["precision"]),
+        f"{gate['limit']:g}",
+        NOTHING if gate["value"] is None else f"{gate['value']:.3g}",
+        NOTHING if gate["margin"] is None else f"{gate['margin']:+.3g}",
+        gate["of"] + (f"; {gate['reason']}" if gate["reason"] else ""),
+    ]
 
 
 def missing(report: ReportContent) -> list[tuple[list[str], str, str]]:
@@ -158,6 +176,14 @@ def missing(report: ReportContent) -> list[tuple[list[str], str, str]]:
         reason = (str(failure.get("status", "failed")), str(failure.get("error", "")))
         found.setdefault(reason, []).append(failure["stage"])
     return [(stages, *reason) for reason, stages in found.items()]
+
+
+def left_out(report: ReportContent) -> list[str]:
+    """A sentence per reason why a backend has no such variant."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in report.get("left_out", ()):
+        found.setdefault((one["backend"], one["reason"]), []).append(title_of(one["precision"]))
+    return [f"{backend}, {'; '.join(titles)}: {reason}" for (backend, reason), titles in found.items()]
 
 
 def invalid_timings(report: ReportContent) -> list[str]:
@@ -192,6 +218,28 @@ def _cell_star(latency: ModeLatency | None, name: str) -> str:
 def _ranged(value: float | None, bounds: list[float] | None, count: int) -> str:
     text = digits(value, count)
     return text if value is None or bounds is None else f"{text} ({bounds[0]:.{count}f} to {bounds[1]:.{count}f})"
+
+
+def _over_float(row: Row, mode: str) -> str:
+    over = (row.get("over_float") or {}).get(mode)
+    if over is None:
+        return NOTHING
+    bounds = None if over["low"] is None or over["high"] is None else [over["low"], over["high"]]
+    return _ranged(over["median"], bounds, 2)
+
+
+def _best_over_float(rows: Iterable[Row], mode: str) -> str:
+    """Of the quantized engines of a backend the largest speed-up over its fastest float one, and which that is."""
+    found = [
+        over
+        for row in rows
+        if not is_float(row["precision"])
+        if (over := (row.get("over_float") or {}).get(mode)) is not None
+    ]
+    if not found:
+        return NOTHING
+    best = max(found, key=lambda over: over["median"])
+    return f"{best['median']:.2f} ({title_of(best['against'])})"
 
 
 def _drop_interval(row: Row) -> list[float] | None:

@@ -37,11 +37,11 @@ from tests.stages.engines import SIZE, exported
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name -> backend and options
     "onnxruntime cuda": ("onnxruntime", {"provider": "cuda"}),
     "onnxruntime tensorrt": ("onnxruntime", {"provider": "tensorrt"}),
-    "tensorrt": ("tensorrt", {}),
+    "tensorrt": ("tensorrt", {"pinned": True}),
     "tensorrt pageable": ("tensorrt", {"pinned": False}),
     "tensorrt graph": ("tensorrt", {"cuda_graph": True}),
     "tensorrt fp16": ("tensorrt", {"fp16": True}),
-    "tensorrt_rtx": ("tensorrt_rtx", {}),
+    "tensorrt_rtx": ("tensorrt_rtx", {"pinned": True}),
     "tensorrt_rtx graph": ("tensorrt_rtx", {"cuda_graph": True}),
     "paddle_inference cuda": ("paddle_inference", {"device": "cuda"}),
     "paddle_tensorrt": ("paddle_tensorrt", {}),

@@ -1,4 +1,4 @@
-"""The engines of `make bench-backends`: ours by detpress's own pipeline, the rivals' from the same model and images."""
+"""Engines of `make bench-backends` and `bench-table`: ours by detpress's own pipeline, rivals' from the same model."""
 
 from __future__ import annotations
 
@@ -48,43 +48,54 @@ def prepare(folder: Path, model: str, images: int) -> tuple[dict[str, Engine], I
     ``ort_int8``, ``openvino_fp32``, ``openvino_int8``, ``quantize_static_qdq``, ``quantize_static_qoperator``,
     ``nncf``; where OpenVINO's default is not to compute in float32 also ``openvino_int8_default`` and ``nncf_default``.
     """
-    config = _config(folder, model, images)
-    nodes = _nodes(config)
-    runner = Runner(Store(folder), Progress(), RunnerSettings(config.seed), logs=folder / "logs")
-    results = runner.run(nodes)
-    if results.failures:
-        name, failure = next(iter(results.failures.items()))
-        raise SystemExit(f"bench-backends: {name} failed: {failure}; its log is in {folder / 'logs'}")
+    config = config_of(folder, model, images, "backend.openvino.variants=[fp32,int8]")
+    artifacts = made(folder, config, [*own_nodes(config), *_rivals()])
     names = {
         "build.onnxruntime.fp32": "ort_fp32",
         "build.onnxruntime.int8": "ort_int8",
         "build.openvino.fp32": "openvino_fp32",
         "build.openvino.int8": "openvino_int8",
     }
-    engines = {names.get(node, node): a for node, a in results.artifacts.items() if isinstance(a, Engine)}
+    engines = {names.get(node, node): a for node, a in artifacts.items() if isinstance(a, Engine)}
     if (hint := default_hint()) != "f32":
         for name in ("openvino_int8", "nncf"):  # the same files, opened otherwise
             options = {**engines[name].options, "precision_hint": hint}
             engines[f"{name}_default"] = dataclasses.replace(engines[name], options=options)
-    listed = results.artifacts["images.unlabeled"]
+    return engines, images_of(artifacts)
+
+
+def made(folder: Path, config: PipelineConfig, nodes: list[Node]) -> dict[str, Artifact]:
+    """What the ``nodes`` make, by node; ends the program with the first failure."""
+    runner = Runner(Store(folder), Progress(), RunnerSettings(config.seed), logs=folder / "logs")
+    results = runner.run(nodes)
+    if results.failures:
+        name, failure = next(iter(results.failures.items()))
+        raise SystemExit(f"{name} failed: {failure}; its log is in {folder / 'logs'}")
+    return results.artifacts
+
+
+def images_of(artifacts: Mapping[str, Artifact]) -> ImageList:
+    """The images that the engines were calibrated on."""
+    listed = artifacts["images.unlabeled"]
     assert isinstance(listed, ImageList)
-    return engines, listed
+    return listed
 
 
-def _config(folder: Path, model: str, images: int) -> PipelineConfig:
-    """detpress's defaults for post-training quantization, on drawn images of the network's size."""
+def config_of(folder: Path, model: str, images: int, *more: str) -> PipelineConfig:
+    """detpress's defaults for post-training quantization, on drawn images of the network's size; ``more`` overrides."""
     pictures = folder / "images"
     overrides = [
         *(f"model={model}", "model.random_weights=true", "data=coco_folder", f"data.root={folder}"),
         *("data.val_annotations=null", f"data.unlabeled_images={pictures}", "backend=[onnxruntime,openvino]"),
         *("compression=ptq", f"compression.images={images}", f"compression.calibration_images={images}"),
         "export.agreement_images=1",
+        *more,
     ]
     register()
     with hydra_for(Command(overrides)):
         config, problems = examine(compose("config", overrides), inputs=False)
     if problems:
-        raise SystemExit(f"bench-backends: {problems[0]}")
+        raise SystemExit(str(problems[0]))
     _draw(pictures, images, config.model.input_size)
     return with_labels(config)
 
@@ -104,17 +115,21 @@ def _draw(folder: Path, count: int, size: list[int]) -> None:
             cv2.imwrite(str(path), draw_image(7, "unlabeled", i, *size)[0])
 
 
-def _nodes(config: PipelineConfig) -> list[Node]:
+def own_nodes(config: PipelineConfig) -> list[Node]:
+    """The stages that make detpress's engines of a detector with drawn weights."""
     whole = compress_graph(config, Ref("weights"), threads=1)
     images, *rest = [node for node in whole if node.id.startswith(KEPT)]
     weights = Node(
         id="weights", stage="tests.benchmarks.drawn:DrawnDetector", options=DrawnOptions(config.model),
         inputs={"images": Ref(images.id)}, seeded=True,
     )  # fmt: skip
+    return [images, weights, *rest]
+
+
+def _rivals() -> list[Node]:
     forms = ("QDQ", "QOperator")
     rivals = [_rival(f"quantize_static_{form.lower()}", "QuantizeStatic", StaticOptions(form)) for form in forms]
-    rivals.append(_rival("nncf", "Nncf", NncfOptions()))
-    return [images, weights, *rest, *rivals]
+    return [*rivals, _rival("nncf", "Nncf", NncfOptions())]
 
 
 def _rival(name: str, stage: str, options: Any) -> Node:

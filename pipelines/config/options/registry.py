@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stages.numerics.variants import BUILT
 from stages.options.bundle import BundleOptions
-from stages.options.rules import like, matches, option
+from stages.options.rules import like, matches, one_of, option
 
 
 @dataclass
@@ -24,4 +25,9 @@ class RegistryOptions:
         "name of the registered model; null: `MODEL-DATA-BACKEND`",
     )
     backend: str | None = option(None, doc="the engine's backend; null: the first one of the config")
+    variant: str | None = option(
+        None,
+        one_of(*BUILT),
+        "which of that backend's engines (`int8_fp16`); null: `int8`, or `fp32` with `compression=none`",
+    )
     golden: int = like(BundleOptions, "golden")

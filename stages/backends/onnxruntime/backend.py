@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,12 +26,16 @@ from stages.backends.base import (
 from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
 from stages.backends.onnxruntime.recipe import RECIPE
 from stages.backends.tensorrt import recipe as tensorrt
+from stages.backends.variants import PLAIN, float_format
 from stages.errors import StageError, UnavailableError
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 
 RECIPES = {"cpu": RECIPE, "cuda": RECIPE, "tensorrt": tensorrt.RECIPE}
 ENGINE_FILE = "model.onnx"
 OPTIMIZED = "optimized.onnx"
+DEFAULTS = {"cuda": ("fp32", "fp16", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8_fp16")}
+"""Provider -> its variants, where there are more than two."""
 SATURATION = (
     "this CPU has AVX2 but no VNNI: ONNX Runtime adds INT8 products in 16 bits there, which can overflow and cost "
     "accuracy; measure mAP on this machine, or deploy on a CPU with VNNI"
@@ -64,6 +68,19 @@ class OnnxRuntime:
         found = {name: version_of(name) for name in ("onnxruntime", "onnxruntime-gpu", "onnx")}
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        return DEFAULTS.get(_own(options).provider, PLAIN)
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        provider = _own(options).provider
+        if wanted.pinned:
+            return "ONNX Runtime is run with its own buffers; page-locked ones are an option of the backend tensorrt"
+        if wanted.floats is FloatFormat.FP32 or str(wanted) in DEFAULTS.get(provider, ()):
+            return None
+        if provider == "cpu":
+            return f"ONNX Runtime has no kernels for {wanted.floats} on this CPU: it computes in FP32 and INT8"
+        return f"detpress writes no such graph for ONNX Runtime's {provider} provider"
+
     def prepare(self) -> None:
         import onnxruntime  # noqa: F401
 
@@ -83,6 +100,13 @@ class OnnxRuntime:
             onnx.save(lowered, str(engine))
             if chosen.provider == "cpu" and saturates(cpu_name()):
                 notes["warnings"] = [SATURATION]
+        elif chosen.provider == "cuda" and float_format(precision, chosen) is FloatFormat.FP16:
+            import onnx
+
+            from stages.lowering.passes import lower
+
+            half, notes["passes"] = lower(onnx.load(str(source)), ("to_half",))  # CUDA computes in the graph's types
+            onnx.save(half, str(engine))
         else:
             shutil.copyfile(source, engine)
         if chosen.provider == "tensorrt":
@@ -90,12 +114,19 @@ class OnnxRuntime:
             notes.setdefault("warnings", []).append("no audit: ONNX Runtime does not tell what TensorRT runs in INT8")
         else:
             notes["audit"] = _audit(engine, chosen)
+        if chosen.provider == "tensorrt" and float_format(precision, chosen) is FloatFormat.FP16:
+            notes.setdefault("warnings", []).append("TensorRT may compute in FP16; ONNX Runtime does not tell where")
         return Built(main=ENGINE_FILE, notes=notes)
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, OnnxRuntimeOptions, engine.options)
-        yield _Session(_create(engine.path(engine.main), options), [engine.boxes_output, engine.scores_output])
+        session = _create(engine.path(engine.main), options, floats=engine.variant.floats)
+        yield _Session(session, [engine.boxes_output, engine.scores_output])
+
+
+def _own(options: BackendOptions) -> OnnxRuntimeOptions:
+    return own_options(OnnxRuntime.name, OnnxRuntimeOptions, options)
 
 
 class _Session:
@@ -130,15 +161,18 @@ def _audit(engine: Path, options: OnnxRuntimeOptions) -> dict[str, Any]:
         return audit_onnx(Path(scratch) / OPTIMIZED, Path(session.end_profiling()))
 
 
-def chain(engine: Path, provider: str) -> list[Any]:
+def chain(engine: Path, provider: str, floats: FloatFormat = FloatFormat.FP32) -> list[Any]:
     """ONNX Runtime's providers in order: what TensorRT leaves goes to CUDA, what CUDA leaves to the CPU.
 
-    TensorRT takes Q/DQ only with INT8 allowed.
+    TensorRT takes Q/DQ only with INT8 allowed, and FP16 for what else there is only if it is told so.
     """
     names = list(PROVIDERS)[list(PROVIDERS).index(provider) :: -1]
     found: list[Any] = [PROVIDERS[name] for name in names]
     if provider == "tensorrt":
-        found[0] = (found[0], {"trt_int8_enable": b"QuantizeLinear" in engine.read_bytes()})
+        allowed = {"trt_int8_enable": b"QuantizeLinear" in engine.read_bytes()}
+        if floats is FloatFormat.FP16:
+            allowed["trt_fp16_enable"] = True
+        found[0] = (found[0], allowed)
     return found
 
 
@@ -147,7 +181,12 @@ def saturates(cpu: str) -> bool:
     return "avx2" in cpu and "vnni" not in cpu
 
 
-def _create(engine: Path, options: OnnxRuntimeOptions, inspect: Path | None = None) -> Any:
+def _create(
+    engine: Path,
+    options: OnnxRuntimeOptions,
+    inspect: Path | None = None,
+    floats: FloatFormat = FloatFormat.FP32,
+) -> Any:
     """A session with everything set that timing hangs on; with ``inspect`` it writes its graph and profile there."""
     import onnxruntime as ort
 
@@ -168,7 +207,7 @@ def _create(engine: Path, options: OnnxRuntimeOptions, inspect: Path | None = No
     if wanted not in ort.get_available_providers():
         raise UnavailableError(str(OnnxRuntime().availability(options)))
     try:
-        session = ort.InferenceSession(str(engine), settings, providers=chain(engine, options.provider))
+        session = ort.InferenceSession(str(engine), settings, providers=chain(engine, options.provider, floats))
     except Exception as error:  # ORT's exceptions share no base class but Exception
         text = str(error).strip().splitlines()[0]
         raise StageError(f"ONNX Runtime cannot load {engine.name}: {text}; export the model again") from error

@@ -1,8 +1,8 @@
-"""OpenVINO on the CPU. FP32 is run with the ``f32`` hint: by default OpenVINO computes in bf16 where the CPU has it."""
+"""OpenVINO on the CPU. Each variant says what its floats are: by default OpenVINO takes bf16 where the CPU has it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from stages.backends.base import (
     Feeds,
     Session,
     Unavailable,
+    cpu_has,
     cpu_name,
     own_options,
     parse_options,
@@ -24,11 +25,16 @@ from stages.backends.base import (
 )
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.backends.openvino.recipe import recipe_for
+from stages.backends.variants import PLAIN, float_format, no_openings
 from stages.errors import StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 
 MAIN = "model.xml"
+INSTRUCTIONS = {FloatFormat.BF16: ("avx512_bf16", "amx_bf16"), FloatFormat.FP16: ("avx512_fp16", "amx_fp16")}
+"""What OpenVINO wants of an x86 CPU to compute in a format; a build asks OpenVINO itself."""
+HINTS = {FloatFormat.BF16: "bf16", FloatFormat.FP16: "f16"}
 
 
 class OpenVino:
@@ -48,13 +54,28 @@ class OpenVino:
         found = {name: version_of(name) for name in ("openvino", "onnx")}
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        """FP32, BF16 and INT8; with a hint for all of them only the two that differ in their weights."""
+        return PLAIN if _hint(options) != "f32" else ("fp32", "bf16", "int8")
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        if reason := no_openings("OpenVINO on a CPU", wanted):
+            return reason
+        if wanted.floats is FloatFormat.FP32:
+            return None
+        if _hint(options) != "f32":
+            return f"backend.{self.name}.precision_hint={_hint(options)} says what every engine computes in"
+        flags = INSTRUCTIONS[wanted.floats]
+        return None if cpu_has(*flags) else f"this CPU has neither {' nor '.join(flags)}"
+
     def prepare(self) -> None:
         _import()
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
         chosen = own_options(self.name, OpenVinoOptions, options)
         ov = _import()
-        source, notes = model.path("model.onnx"), dict[str, Any]()
+        source, notes, floats = model.path("model.onnx"), dict[str, Any](), float_format(precision, chosen)
+        require_format(ov.Core(), floats)
         if precision is Precision.INT8:
             import onnx
 
@@ -66,13 +87,15 @@ class OpenVino:
         else:
             graph = _convert(ov, source)
         ov.save_model(graph, str(out / MAIN), compress_to_fp16=False)
-        notes["audit"] = audit_openvino(_compile(ov, out / MAIN, chosen))
+        notes["audit"] = audit_openvino(_compile(ov, out / MAIN, chosen, floats))
         return Built(main=MAIN, notes=notes)
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, OpenVinoOptions, engine.options)
-        compiled = _compile(_import(), engine.path(engine.main), options)
+        ov = _import()
+        require_format(ov.Core(), engine.variant.floats)
+        compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
         yield _Session(compiled, [engine.boxes_output, engine.scores_output])
 
 
@@ -97,6 +120,17 @@ def _import() -> Any:
     return openvino
 
 
+def _hint(options: BackendOptions) -> str:
+    return own_options(OpenVino.name, OpenVinoOptions, options).precision_hint
+
+
+def require_format(core: Any, floats: FloatFormat) -> None:
+    """Raises UnavailableError where OpenVINO does not compute in a float format: it would take FP32, and not say so."""
+    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if floats is not FloatFormat.FP32 and floats.value.upper() not in has:
+        raise UnavailableError(f"OpenVINO has no {floats.value} on this CPU (it has {', '.join(sorted(has))})")
+
+
 def _convert(ov: Any, source: Path | bytes) -> Any:
     core = ov.Core()
     try:
@@ -105,10 +139,10 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
         raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
 
 
-def _compile(ov: Any, path: Path, options: OpenVinoOptions) -> Any:
+def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32) -> Any:
     core = ov.Core()
     settings = {
-        "INFERENCE_PRECISION_HINT": options.precision_hint,
+        "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
         "INFERENCE_NUM_THREADS": options.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",

@@ -16,7 +16,7 @@ class OpenVinoOptions(BackendOptions):
     precision_hint: str = option(
         "f32",
         one_of("f32", "bf16", "f16"),
-        "what float layers are computed in: `f32`, or `bf16` and `f16` where the CPU has them (OpenVINO's own default "
-        "is bf16 there)",
+        "what float layers are computed in where a variant does not say it: `f32`, or `bf16` and `f16` where the CPU "
+        "has them; better named by `variants` (`bf16`, `int8_bf16`), which compares them",
     )
     lowering: list[str] | None = option(None, KNOWN_PASSES, LOWERING)

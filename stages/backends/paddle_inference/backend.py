@@ -1,4 +1,4 @@
-"""Paddle Inference: oneDNN on the CPU, in FP32 or INT8; CUDA in FP32.
+"""Paddle Inference: oneDNN on the CPU, in FP32, BF16 or INT8; CUDA in FP32.
 
 The engine is the exported Paddle program after the passes of `stages/paddle/inference/lowering.py`. Everything
 that touches Paddle lies behind the door, `stages.paddle`.
@@ -6,7 +6,7 @@ that touches Paddle lies behind the door, `stages.paddle`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +17,7 @@ from stages.backends.base import (
     Built,
     Session,
     Unavailable,
+    cpu_has,
     cpu_name,
     nvidia_driver,
     own_options,
@@ -25,8 +26,13 @@ from stages.backends.base import (
 )
 from stages.backends.paddle_inference.options import PaddleInferenceOptions
 from stages.backends.paddle_inference.recipe import RECIPES
+from stages.backends.variants import PLAIN, built_variant, no_openings
 from stages.errors import UnavailableError
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+
+BF16 = ("avx512_bf16", "amx_bf16")
+"""CPU instructions; without them oneDNN would convert back and forth, which is slower than FP32."""
 
 
 class PaddleInference:
@@ -55,6 +61,22 @@ class PaddleInference:
         found["driver"] = nvidia_driver()
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        return PLAIN if _own(options).device == "cuda" else ("fp32", "bf16", "int8")
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        if reason := no_openings("Paddle Inference, which has its own buffers,", wanted):
+            return reason
+        if wanted.floats is FloatFormat.FP32:
+            return None
+        if _own(options).device == "cuda":
+            return "Paddle Inference without TensorRT is used in FP32 on CUDA; take the backend paddle_tensorrt"
+        if wanted.floats is FloatFormat.FP16:
+            return "Paddle's oneDNN kernels compute in FP32, BF16 and INT8, not in FP16"
+        if not wanted.is_float:
+            return "Paddle's oneDNN keeps what is float in an INT8 engine in FP32"
+        return None if cpu_has(*BF16) else f"this CPU has neither {' nor '.join(BF16)}"
+
     def prepare(self) -> None:
         import stages.paddle.inference.engine  # noqa: F401
 
@@ -70,7 +92,7 @@ class PaddleInference:
         notes = engine.build(
             model.path(engine.PROGRAM),
             model.path(engine.PARAMS),
-            precision,
+            built_variant(precision, chosen),
             model.batch,
             out,
             passes=RECIPES[precision] if chosen.passes is None else chosen.passes,
@@ -86,6 +108,10 @@ class PaddleInference:
         options = parse_options(self.name, PaddleInferenceOptions, engine.options)
         program, params = engine.path(engine.main), engine.path(paddle_engine.PARAMS)
         config = paddle_engine.plain_engine(
-            program, params, engine.precision, device=options.device, threads=options.threads
+            program, params, engine.variant, device=options.device, threads=options.threads
         )
         yield paddle_engine.Session(config)
+
+
+def _own(options: BackendOptions) -> PaddleInferenceOptions:
+    return own_options(PaddleInference.name, PaddleInferenceOptions, options)

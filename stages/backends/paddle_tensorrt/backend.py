@@ -6,7 +6,7 @@ Everything that touches Paddle lies behind the door, `stages.paddle`; the switch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -27,6 +27,8 @@ from stages.backends.base import (
 from stages.backends.paddle_tensorrt.options import PaddleTensorRtOptions
 from stages.backends.paddle_tensorrt.recipe import RECIPES
 from stages.backends.tensorrt.backend import NO_GPU
+from stages.backends.variants import PLAIN, float_format
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 
 if TYPE_CHECKING:
@@ -61,6 +63,20 @@ class PaddleTensorRt:
         found |= {"driver": nvidia_driver(), "gpu": ", ".join(nvidia_gpus())}
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        return PLAIN if _own(options).fp16 else ("fp32", "fp16", "int8")
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        if wanted.pinned:
+            return "Paddle Inference copies through its own buffers, which are not page-locked"
+        if wanted.floats is FloatFormat.BF16:
+            return "Paddle hands TensorRT parts in FP32, FP16 and INT8 only"
+        if not wanted.is_float and wanted.floats is FloatFormat.FP16:
+            return "Paddle lets TensorRT use FP16 in every INT8 engine, so this is what int8 is"
+        if wanted.floats is FloatFormat.FP16 and _own(options).fp16:
+            return f"backend.{self.name}.fp16=true says what every engine computes in"
+        return None
+
     def prepare(self) -> None:
         import stages.paddle.inference.tensorrt  # noqa: F401
 
@@ -70,7 +86,8 @@ class PaddleTensorRt:
 
         program, params = model.path(engine.PROGRAM), model.path(engine.PARAMS)
         passes = RECIPES[precision] if chosen.passes is None else chosen.passes
-        notes = tensorrt.build(program, params, precision, out, passes=passes, switches=_switches(chosen, model.batch))
+        switches = _switches(chosen, model.batch, float_format(precision, chosen))
+        notes = tensorrt.build(program, params, precision, out, passes=passes, switches=switches)
         return Built(engine.PROGRAM, notes)
 
     @contextmanager
@@ -78,17 +95,22 @@ class PaddleTensorRt:
         from stages.paddle.inference import tensorrt
 
         options = parse_options(self.name, PaddleTensorRtOptions, engine.options)
-        with tensorrt.open_session(engine.root, engine.precision, _switches(options, engine.batch)) as session:
+        switches = _switches(options, engine.batch, engine.variant.floats)
+        with tensorrt.open_session(engine.root, engine.variant.weights, switches) as session:
             yield session
 
 
-def _switches(options: PaddleTensorRtOptions, batch: int) -> Switches:
+def _own(options: BackendOptions) -> PaddleTensorRtOptions:
+    return own_options(PaddleTensorRt.name, PaddleTensorRtOptions, options)
+
+
+def _switches(options: PaddleTensorRtOptions, batch: int, floats: FloatFormat) -> Switches:
     from stages.paddle.inference.tensorrt import Switches
 
     return Switches(
         batch=batch,
         threads=options.threads,
-        fp16=options.fp16,
+        fp16=options.fp16 or floats is FloatFormat.FP16,
         min_subgraph_size=options.min_subgraph_size,
         workspace_mb=options.workspace_mb,
         optimization_level=options.optimization_level,

@@ -15,7 +15,8 @@ class PaddleTensorRtOptions(BackendOptions):
 
     fp16: bool = option(
         False,
-        doc="compute the FP32 engine in FP16; INT8 engines use FP16 for what is not INT8 in any case",
+        doc="compute the FP32 engine in FP16 (better: the variant `fp16` beside it); INT8 engines use FP16 for what is "
+        "not INT8 in any case",
     )
     min_subgraph_size: int = option(
         3, POSITIVE, "fewest operators that get an engine of their own; smaller parts stay with Paddle"

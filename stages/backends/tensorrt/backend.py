@@ -7,7 +7,7 @@ removed them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,9 @@ from stages.backends.base import (
 )
 from stages.backends.tensorrt.options import TensorRtOptions
 from stages.backends.tensorrt.recipe import RECIPE
+from stages.backends.variants import PLAIN, built_variant
 from stages.errors import StageError, UnavailableError
+from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 
 ENGINE_FILE = "model.engine"
@@ -61,6 +63,22 @@ class TensorRt:
         found |= {"driver": nvidia_driver(), "gpu": ", ".join(nvidia_gpus())}
         return {**{k: v for k, v in found.items() if v}, "cpu": cpu_name()}
 
+    def default_variants(self, options: BackendOptions) -> Sequence[str]:
+        """The columns of the main tables, and FP16; with an option that says it of all engines, the two plain ones."""
+        chosen = _own(self.name, options)
+        return PLAIN if chosen.fp16 else ("fp32", "fp16", "int8", "int8_fp16", "int8_fp16_pm")
+
+    def why_not(self, wanted: Variant, options: BackendOptions) -> str | None:
+        chosen = _own(self.name, options)
+        if wanted.pinned and (chosen.pinned is not None or chosen.cuda_graph):
+            said = "cuda_graph=true" if chosen.cuda_graph else f"pinned={str(chosen.pinned).lower()}"
+            return f"backend.{self.name}.{said} says how every engine is opened"
+        if wanted.floats is FloatFormat.BF16:
+            return "its engines are built in FP32 and FP16"
+        if wanted.floats is FloatFormat.FP16 and chosen.fp16:
+            return f"backend.{self.name}.fp16=true says what every engine computes in"
+        return None
+
     def prepare(self) -> None:
         self._import()
 
@@ -70,20 +88,22 @@ class TensorRt:
         from stages.backends.tensorrt import building
 
         notes: dict[str, Any] = {}
-        content = source.read_bytes()
-        if precision is Precision.INT8:
+        content, variant = source.read_bytes(), built_variant(precision, chosen)
+        half = variant.floats is FloatFormat.FP16 and not building.has_fp16_flag(trt)
+        if precision is Precision.INT8 or half:
             import onnx
 
             from stages.lowering.passes import lower
 
             names = RECIPE if chosen.lowering is None else tuple(chosen.lowering)
-            lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            names = names if precision is Precision.INT8 else ()
+            lowered, notes["passes"] = lower(onnx.load(str(source)), (*names, *(("to_half",) if half else ())))
             content = lowered.SerializeToString()
         cache = None
         if chosen.timing_cache is not None:
             key = digest_of(dict(self.fingerprint()))[:16]  # timings hold for this GPU, driver and version only
             cache = Path(chosen.timing_cache) / f"{self.name}-{key}.cache"
-        engine, notes["audit"] = building.build(trt, content, precision, chosen, cache)
+        engine, notes["audit"] = building.build(trt, content, variant, chosen, cache)
         (out / ENGINE_FILE).write_bytes(engine)
         return Built(main=ENGINE_FILE, notes=notes)
 
@@ -103,7 +123,7 @@ class TensorRt:
         if loaded is None:
             raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
         names = [engine.boxes_output, engine.scores_output]
-        session = TensorRtSession(trt, loaded, CudaRuntime(), names, options.pinned, options.cuda_graph)
+        session = TensorRtSession(trt, loaded, CudaRuntime(), names, *opening(engine.variant, options))
         try:
             yield session
         finally:
@@ -129,8 +149,15 @@ class TensorRtRtx(TensorRt):
     builds_without_gpu: ClassVar[bool] = True
 
 
+def opening(variant: Variant, options: TensorRtOptions) -> tuple[bool, bool]:
+    """Whether an engine is opened with page-locked buffers, and whether as a CUDA graph, which needs them."""
+    graph = variant.cuda_graph or options.cuda_graph
+    pinned = variant.pinned if options.pinned is None else options.pinned
+    return pinned or graph, graph
+
+
 def _own(name: str, options: BackendOptions) -> TensorRtOptions:
     problems = []
-    if isinstance(options, TensorRtOptions) and options.cuda_graph and not options.pinned:
+    if isinstance(options, TensorRtOptions) and options.cuda_graph and options.pinned is False:
         problems.append(f"backend.{name}.cuda_graph: it needs page-locked buffers; set backend.{name}.pinned=true")
     return own_options(name, TensorRtOptions, options, problems)

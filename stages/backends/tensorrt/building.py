@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.artifacts import Precision
 from stages.backends.tensorrt.options import TensorRtOptions
 from stages.errors import ConfigError, StageError
 from stages.numerics.audit import Layer, summarise
+from stages.numerics.variants import FloatFormat, Variant
 
 
 class Messages:
@@ -35,13 +35,13 @@ class Messages:
 
 
 def build(
-    trt: Any, model: bytes, precision: Precision, options: TensorRtOptions, cache: Path | None
+    trt: Any, model: bytes, variant: Variant, options: TensorRtOptions, cache: Path | None
 ) -> tuple[bytes, dict[str, Any]]:
     """The serialized engine, and its audit.
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
-        model: ONNX, with explicit Q/DQ for INT8.
+        model: ONNX, with explicit Q/DQ for INT8; where the version has no flag for FP16, with FP16 types.
         cache: file of the timing cache; read if it is there, and written.
 
     Raises:
@@ -50,10 +50,10 @@ def build(
     """
     messages = Messages(trt)
     builder = trt.Builder(messages.logger)
-    weakly = options.fp16
-    if weakly and not hasattr(trt.BuilderFlag, "FP16"):
+    weakly = options.fp16 or (variant.floats is FloatFormat.FP16 and has_fp16_flag(trt))
+    if weakly and not has_fp16_flag(trt):
         raise ConfigError([f"backend option fp16: {trt.__name__} {trt.__version__} has no FP16 flag (its networks are "
-                           "strongly typed); set fp16=false"])  # fmt: skip
+                           "strongly typed); set fp16=false and name the variants fp16 and int8_fp16"])  # fmt: skip
     network = builder.create_network(network_flags(trt, strongly_typed=not weakly))
     parser = trt.OnnxParser(network, messages.logger)
     if not parser.parse(model):
@@ -70,7 +70,7 @@ def build(
         config.clear_flag(trt.BuilderFlag.TF32)  # FP32 is FP32: TF32 keeps 10 of 23 bits
     if weakly:
         config.set_flag(trt.BuilderFlag.FP16)
-    if precision is Precision.INT8 and not has_strong_types(trt, weakly) and hasattr(trt.BuilderFlag, "INT8"):
+    if not variant.is_float and not has_strong_types(trt, weakly) and hasattr(trt.BuilderFlag, "INT8"):
         config.set_flag(trt.BuilderFlag.INT8)
     if cache is not None:
         known = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")
@@ -84,6 +84,11 @@ def build(
         temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
         temporary.replace(cache)
     return bytes(serialized), audit_network(trt, network, "fp16" if weakly else "fp32")
+
+
+def has_fp16_flag(trt: Any) -> bool:
+    """Whether the builder can be allowed FP16 (8.6 to 10); else the network's types say it."""
+    return hasattr(trt.BuilderFlag, "FP16")
 
 
 def has_strong_types(trt: Any, weakly: bool) -> bool:
@@ -120,9 +125,9 @@ def audit_network(trt: Any, network: Any, other: str) -> dict[str, Any]:
         operands = [layer.get_input(i) for i in range(layer.num_inputs)][:2]
         makes = [makers.get(t.name) for t in operands if t is not None]
         quantized = len(makes) == 2 and all(m is not None and m.type == kinds.DEQUANTIZE for m in makes)
-        found.append(
-            Layer(layer.name, str(layer.type).split(".")[-1], "int8" if quantized else other, _work(trt, layer))
-        )
+        typed = "fp16" if layer.get_input(0).dtype == trt.DataType.HALF else other
+        kind = str(layer.type).split(".")[-1]
+        found.append(Layer(layer.name, kind, "int8" if quantized else typed, _work(trt, layer)))
     return {**summarise(found), "read_from": "network"}
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import paddle.inference as inference
 from paddle.framework import core
 
-from stages.artifacts import Precision
 from stages.errors import InputError, StageError
 from stages.numerics.audit import Layer, summarise
+from stages.numerics.variants import FloatFormat, Variant
 from stages.paddle.inference.lowering import lower
 from stages.paddle.runtime.program import Program, fresh_scope, load_program
 
@@ -31,6 +31,9 @@ ONEDNN_OPS = (
 )  # fmt: skip
 """What oneDNN computes. Not Softmax and ReduceMean: over channels it has reference kernels only, which took three
 quarters of an INT8 run."""
+BF16_OPS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "fused_conv2d", "pool2d", "concat", "elementwise_add",
+            "elementwise_mul", "nearest_interp_v2")  # fmt: skip
+"""What computes in BF16. Not the tail: boxes of 8 bits would be off by pixels, and Paddle's passes break its shapes."""
 WEIGHTED = {  # operator: where its weights and its result stand
     "conv2d": ("Filter", "Output"),
     "depthwise_conv2d": ("Filter", "Output"),
@@ -46,7 +49,7 @@ WEIGHTED = {  # operator: where its weights and its result stand
 def build(
     program: Path,
     params: Path,
-    precision: Precision,
+    variant: Variant,
     batch: int,
     out: Path,
     *,
@@ -66,7 +69,7 @@ def build(
     reports, work, feeds = lowered(program, params, passes, batch, out)
     with tempfile.TemporaryDirectory() as scratch:
         config = plain_engine(
-            out / PROGRAM, out / PARAMS, precision, device=device, threads=threads, inspect=Path(scratch)
+            out / PROGRAM, out / PARAMS, variant, device=device, threads=threads, inspect=Path(scratch)
         )
         Session(config).infer(feeds)
         audit = audit_program(Path(scratch) / OPTIMIZED, work, _of_onednn)
@@ -98,7 +101,7 @@ def lowered(
 
 
 def plain_engine(
-    program: Path, params: Path, precision: Precision, *, device: str, threads: int, inspect: Path | None = None
+    program: Path, params: Path, variant: Variant, *, device: str, threads: int, inspect: Path | None = None
 ) -> Any:
     """Paddle's config of an engine without TensorRT: oneDNN on the ``cpu``, or ``cuda``.
 
@@ -113,8 +116,11 @@ def plain_engine(
     config.enable_mkldnn()
     config.set_mkldnn_cache_capacity(1)  # one input shape only
     config.set_mkldnn_op(set(ONEDNN_OPS))
-    if precision is Precision.INT8:
+    if not variant.is_float:
         config.enable_mkldnn_int8()
+    elif variant.floats is FloatFormat.BF16:
+        config.enable_mkldnn_bfloat16()
+        config.set_bfloat16_op(set(BF16_OPS))
     return config
 
 

@@ -82,7 +82,7 @@ def test_no_number_may_be_infinite_or_none_at_all(value: float) -> None:
          "did you mean f32?"),
         ("backend.tensorrt.optimization_level", 6, "6 does not fit; it must be between 0 and 5"),
         ("backend.tensorrt.workspace_mb", 0, "0 does not fit; it must be at least 1"),
-        ("backend.tensorrt.pinned", "maybe", "'maybe' does not fit; it must be true or false"),
+        ("backend.tensorrt.pinned", "maybe", "'maybe' does not fit; it must be true or false or null"),
         ("backend.paddle_inference.device", "gpu", "'gpu' does not fit; it must be one of cpu, cuda"),
         ("backend.paddle_inference.passes", ["fold_bia"], "there is no pass fold_bia; did you mean fold_bias? "
          "(there are fold_bias, mean_to_pool, float_tail)"),

@@ -34,9 +34,9 @@ NOT_CONFIG = {
     "collect_labeled": {"sample", "listing"},
     "collect_unlabeled": {"annotations", "listing"},
     "export": {"precision"},
-    "latency": {"names"},
+    "latency": {"names", "variants"},
     "judge": {"names", "run_id", "champion", "hardware", "images_digest"},
-    "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit"},
+    "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit", "variants", "left_out"},
     "bundle": {"run_id", "model", "golden", "promised", "hardware", "versions", "requirements", "config"},
 }
 """Stage -> its options that no key of the config stands for: what the graph, the run or the command knows."""

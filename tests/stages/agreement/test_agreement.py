@@ -205,6 +205,24 @@ def test_int8_is_judged_against_int8_by_bounds_of_its_own(tmp_path: Path) -> Non
     assert [e["verdict"] for e in strict["engines"]] == ["agrees", "disagrees"]
 
 
+def test_every_variant_is_judged_against_the_graph_of_its_weights(tmp_path: Path) -> None:
+    quantized = many(shift=8.0)
+    reference = made_detected(tmp_path / "r", "", fp32=many(), int8=quantized)
+    near = {"bf16": many(score=0.015), "fp16": many(score=0.005), "int8_bf16": many(shift=8.0, score=0.04)}
+    found = content(agree(tmp_path / "stage", reference, made_detected(tmp_path / "e", "mine", fp32=many(), **near))[0])
+    assert found["names"] == [
+        *("reference FP32", "mine FP32", "mine FP16", "mine BF16", "reference INT8", "mine INT8 + BF16"),
+    ]
+    assert [(e["precision"], e["verdict"]) for e in found["engines"]] == [
+        *[("fp32", "agrees"), ("fp16", "agrees"), ("bf16", "agrees"), ("int8_bf16", "agrees")],
+    ]
+    bounds = {e["precision"]: e["bounds"]["score_difference"] for e in found["engines"]}
+    assert bounds == {"fp32": 0.01, "fp16": 0.01, "bf16": 0.02, "int8_bf16": 0.05}
+    far = made_detected(tmp_path / "far", "far", bf16=many(score=0.03), fp16=many(score=0.015))
+    told = content(agree(tmp_path / "second", reference, far)[0])["engines"]
+    assert {e["precision"]: e["verdict"] for e in told} == {"fp16": "disagrees", "bf16": "disagrees"}
+
+
 def test_too_few_boxes_say_so(tmp_path: Path) -> None:
     few = detections((0, 0, 0.9, 0, 0, 9, 9))
     reference = made_detected(tmp_path / "r", "", fp32=few)

@@ -24,6 +24,7 @@ from stages.latency import engine_process
 from stages.latency.latency import Latency, LatencyInputs
 from stages.latency.timed_engine import Setup, TimedEngine, open_timed_engine
 from stages.latency.timing import choose_cpus
+from stages.numerics.variants import engine_of
 from stages.options.backend import BackendOptions
 from stages.options.latency import LatencyOptions
 from tests.fakes import FakeContext
@@ -146,6 +147,30 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     assert context.progress_calls[-1][:2] == (80, 80)
 
 
+def test_an_engine_is_timed_as_each_variant_that_it_is_opened_as(
+    stub: None, tmp_path: Path, context: FakeContext
+) -> None:
+    opened: list[str] = []
+
+    @contextmanager
+    def noted(setups: list[Setup], folder: Path) -> Iterator[list[TimedEngine]]:
+        opened.extend(setup.engine.precision for setup in setups)
+        plain = [replace(s, engine=replace(s.engine, precision=engine_of(s.engine.precision))) for s in setups]
+        with here(plain, folder) as engines:
+            yield engines
+
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+    wanted = ["fp32", "int8", "int8_pm", "bf16"]  # no engine for the last: it could not be built
+    options = LatencyOptions(warmup=0, warmup_seconds=0, runs=10, rounds=2, images=1, variants=wanted)
+    result = Latency(options, noted).run(inputs, context)
+    told = json.loads(result.path("latency.json").read_text())
+    assert opened == list(told["engines"]) == wanted[:3]
+    assert told["over_fp32"]["int8_pm"]["runtime"]["median"] == pytest.approx(3)
+    assert told["over_best_float"]["int8"]["runtime"]["against"] == "fp32"
+    assert context.value("latency.stub.int8_pm.over_fp32") == pytest.approx(3)
+    assert context.value("latency.stub.int8_pm.end2end.over_best_float_low") == pytest.approx(3)
+
+
 class StubOnGpu(Stub):
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Any]:
@@ -189,7 +214,7 @@ def test_what_cannot_be_compared_is_refused(stub: None, tmp_path: Path, context:
         run(first, engine(tmp_path, Precision.INT8, threads=2))
     with pytest.raises(StageError, match="backend"):
         run(first, replace(engine(tmp_path, Precision.INT8), backend="other"))
-    with pytest.raises(StageError, match="same precision"):
+    with pytest.raises(StageError, match="same variant"):
         run(first, first)
     with pytest.raises(ConfigError, match=r"backend\.stub\.threads: 4096 threads"):
         run(engine(tmp_path, Precision.FP32, threads=4096))

@@ -15,8 +15,8 @@ from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult, 
 from stages.options.gate import GateOptions
 from stages.options.report import ReportOptions
 from stages.report.gates import evaluate_gates
-from stages.report.report import ReportStage
-from stages.report.tables import Table, class_table, detail_table, latency_table
+from stages.report.report import ReportStage, render
+from stages.report.tables import Table, class_table, detail_table, gate_table, latency_table
 from tests.fakes import FakeContext
 
 OPTIONS = ReportOptions(
@@ -112,7 +112,7 @@ def test_a_whole_run(tmp_path: Path, context: FakeContext) -> None:
     assert context.value("map_drop.onnxruntime.int8") == pytest.approx(1.25)
     method = "quantization-aware distillation"
     assert content["tables"]["runtime"]["rows"] == [
-        ["onnxruntime", "Test CPU", "30.00", "10.00", "None", "None", "3.00", "50.5", "49.2", method]
+        ["onnxruntime", "Test CPU", "30.00", "10.00", "None", "None", "3.00", "None", "50.5", "49.2", method]
     ]
     assert content["tables"]["end2end"]["rows"][0][2:7] == ["36.00", "16.00", "None", "None", "2.25"]
     for part in (
@@ -150,7 +150,7 @@ def test_without_compression_int8_does_not_apply(tmp_path: Path, context: FakeCo
     content, _ = report(context, inputs, method="none")
     assert content["status"] == "ok"
     assert content["tables"]["runtime"]["rows"] == [
-        ["onnxruntime", "Test CPU", "30.00", "None", "None", "None", "None", "50.0", "None", "none"]
+        ["onnxruntime", "Test CPU", "30.00", "None", "None", "None", "None", "None", "50.0", "None", "none"]
     ]
 
 
@@ -179,8 +179,8 @@ def test_failed_and_unavailable_backends_are_rows_with_a_status(tmp_path: Path, 
     failed = content["rows"][1]
     assert failed["error"] == "killed"
     assert failed["failed_stages"] == ["build.onnxruntime.int8", "accuracy.onnxruntime.int8"]
-    assert content["tables"]["runtime"]["rows"][0][2:9] == [
-        "30.00", "failed", "None", "None", "None", "50.0", "failed"
+    assert content["tables"]["runtime"]["rows"][0][2:10] == [
+        "30.00", "failed", "None", "None", "None", "None", "50.0", "failed"
     ]  # fmt: skip
     assert content["tables"]["runtime"]["rows"][1][2] == "unavailable"
     assert "`build.tensorrt.fp32` unavailable: no GPU here at all" in text
@@ -393,3 +393,90 @@ def test_the_page_of_a_run_that_failed_early(context: FakeContext) -> None:
     page = Page()
     page.feed(made.path("report.html").read_text())
     assert "no <weights>" in page.text and page.open == []
+
+
+def test_a_variant_that_is_only_opened_in_another_way_has_its_engines_numbers(
+    tmp_path: Path, context: FakeContext
+) -> None:
+    times = {"fp32": (30.0, 36.0), "int8": (12.0, 16.0), "int8_pm": (10.0, 14.0)}
+    timing = latency(tmp_path, times)
+    content = json.loads(timing.path("latency.json").read_text())
+    bounds = {"runtime": {"median": 3.0, "low": 2.9, "high": 3.1, "rounds": []}}
+    content |= {
+        "over_fp32": {"int8_pm": bounds},
+        "over_best_float": {"int8_pm": {"runtime": {"against": "fp32", **bounds["runtime"]}}},
+    }
+    (timing.root / "latency.json").write_text(json.dumps(content))
+    inputs = replace(
+        everything(tmp_path / "more"),
+        latencies=[LatencyResult(root=timing.root, files=hash_files(timing.root), backend="onnxruntime")],
+    )
+    names = ["fp32", "int8", "int8_pm"]
+    gate = GateOptions(max_map_drop=3.0)
+    told, text = report(context, inputs, variants={"onnxruntime": names}, gate=gate)
+    assert [row["precision"] for row in told["rows"]] == names
+    _, small, pinned = told["rows"]
+    shared = ("engine_bytes", "map", "map_drop", "difference", "int8_share", "build_seconds")
+    assert all(small[key] == pinned[key] and pinned[key] is not None for key in shared)
+    assert pinned["latency"]["runtime"]["median_ms"] == 10 and small["latency"]["runtime"]["median_ms"] == 12
+    assert pinned["speedup_interval"]["runtime"] == [2.9, 3.1]
+    assert pinned["over_float"]["runtime"] == {"against": "fp32", "median": 3.0, "low": 2.9, "high": 3.1}
+    header, (line,) = told["tables"]["runtime"]["header"], told["tables"]["runtime"]["rows"]
+    assert dict(zip(header, line, strict=True))["INT8 + PM latency, ms"] == "10.00"
+    assert dict(zip(header, line, strict=True))["INT8 over best float"] == "3.00 (FP32)"
+    assert "Ship onnxruntime INT8 + PM: 10.00 ms, 3.00× (2.90 to 3.10) the speed of FP32" in text
+
+
+def test_a_failed_build_fails_every_variant_of_the_engine(tmp_path: Path, context: FakeContext) -> None:
+    failure = {"stage": "build.b.int8", "backend": "b", "precision": "int8", "error": "no", "status": "failed"}
+    told, _ = report(context, ReportStage.Inputs(), failures=[failure], variants={"b": ["fp32", "int8", "int8_pm"]})
+    assert [(row["precision"], row["status"]) for row in told["rows"]] == [
+        ("fp32", "ok"),
+        ("int8", "failed"),
+        ("int8_pm", "failed"),
+    ]
+
+
+def test_a_column_that_a_backend_has_nothing_for_says_so_and_why(tmp_path: Path, context: FakeContext) -> None:
+    absent = [
+        {"backend": "onnxruntime", "precision": name, "reason": "it has no <kernels>"}
+        for name in ("int8_fp16", "int8_fp16_pm")
+    ]
+    told, text = report(context, whole(tmp_path), left_out=absent)
+    assert told["tables"]["runtime"]["rows"][0][2:6] == ["30.00", "10.00", "unavailable", "unavailable"]
+    assert told["status"] == "ok" and len(told["rows"]) == 2
+    page = Page()
+    page.feed((context.out / "report.html").read_text())
+    for words in (text.replace("&lt;", "<"), page.text):
+        assert "onnxruntime, INT8 + FP16; INT8 + FP16 + PM: it has no <kernels>" in words
+
+
+def test_timings_from_before_there_were_variants_are_over_fp32(tmp_path: Path, context: FakeContext) -> None:
+    told, _ = report(context, everything(tmp_path), gate=GateOptions(min_speedup_over_float=2.9))
+    assert told["rows"][1]["over_float"]["runtime"] == {"against": "fp32", "median": 3.0, "low": 2.8, "high": 3.2}
+    (gate,) = told["gates"]
+    assert (gate["verdict"], gate["value"], gate["of"]) == ("fail", 2.8, "lower bound of the speed-up over FP32")
+
+
+def test_a_report_from_before_there_were_variants_is_shown(tmp_path: Path, context: FakeContext) -> None:
+    told, _ = report(context, everything(tmp_path))
+    for row in told["rows"]:
+        del row["over_float"]
+    del told["left_out"], told["ship"]
+    shown = render(told, context.out)
+    assert "30.00" in shown["report.md"] and "<h1>" in shown["report.html"]
+
+
+def test_gates_that_an_engine_leaves_out_for_one_reason_share_a_line(tmp_path: Path, context: FakeContext) -> None:
+    failure = {"stage": "build.b.int8", "backend": "b", "precision": "int8", "error": "no", "status": "unavailable"}
+    gate = GateOptions(max_map_drop=1.0, min_speedup=1.0, max_engine_mb=2.0)
+    told, _ = report(context, whole(tmp_path), failures=[failure], gate=gate)
+    assert len(told["gates"]) == 6
+    lines = gate_table(told).rows
+    assert [line[:3] for line in lines] == [
+        ["fail", "max_map_drop", "onnxruntime INT8"],
+        ["pass", "min_speedup", "onnxruntime INT8"],
+        ["pass", "max_engine_mb", "onnxruntime INT8"],
+        ["left out", "3 gates", "b INT8"],
+    ]
+    assert lines[-1][-1] == "unavailable on this machine"

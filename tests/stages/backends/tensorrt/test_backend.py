@@ -136,6 +136,21 @@ def test_nvidias_builder_takes_the_lowered_graph(precision: Precision, batch: in
 
 
 @needs_rtx
+@pytest.mark.parametrize(
+    ("precision", "variant", "number_format"),
+    [(Precision.FP32, "fp16", "fp16"), (Precision.INT8, "int8_fp16", "int8")],
+)
+def test_fp16_is_written_into_the_network_where_there_is_no_flag(
+    precision: Precision, variant: str, number_format: str, tmp_path: Path
+) -> None:
+    engine = build(precision, tmp_path, variants=[variant])
+    assert engine.precision == variant and engine.notes["passes"][-1]["name"] == "to_half"
+    assert engine.notes["audit"]["share"] == {number_format: 1}
+    if precision is Precision.FP32:
+        assert build(precision, tmp_path / "fp32").notes["audit"]["share"] == {"fp32": 1}
+
+
+@needs_rtx
 def test_without_a_gpu_opening_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = build(Precision.FP32, tmp_path)
     monkeypatch.setattr("stages.backends.tensorrt.backend.nvidia_driver", lambda: None)
