@@ -14,6 +14,7 @@ from requirements.check_lock import Distribution, Project, idle_exceptions, linu
 from tests.conftest import ROOT
 
 NOTHING = Project((), ())
+PADDLE = ("paddlepaddle", "paddleslim", "paddledet", "paddle2onnx")
 
 
 def locked(*packages: Distribution) -> dict[str, Distribution]:
@@ -88,6 +89,9 @@ def test_an_exception_holds_for_its_version_alone_and_for_no_other_package() -> 
     assert idle_exceptions(locked(det), project) == []
     assert idle_exceptions(newer, project) == ["the exception for paddledet 2.6.0 has no effect: 2.7.0 is locked"]
     assert idle_exceptions({}, project) == ["the exception for paddledet 2.6.0 has no effect: it is not locked"]
+    until_12 = Project(('paddledet==2.6.0 ; python_version < "3.13"',), project.stated)
+    assert idle_exceptions({}, until_12, linux("3.13")) == []  # not asked for there
+    assert idle_exceptions({}, until_12, linux("3.12")) == idle_exceptions({}, project)
 
 
 def test_a_requirement_that_cannot_be_read_is_no_pass() -> None:
@@ -125,13 +129,15 @@ def test_the_pins_of_a_lock_are_those_of_one_python() -> None:
     assert read_lock(text, linux("3.12")) == {"a": "1.0", "scipy": "1.17.1"}
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_each_python_has_pins_that_meet_the_project_and_every_exception_is_used(python: str) -> None:
     pins = read_lock((ROOT / "requirements.lock").read_text(), linux(python))
     project = read_project()
     packages = {name: Distribution(name, version) for name, version in pins.items()}
     assert violations(packages, project, linux(python)) == []  # also what the exceptions say the three need instead
-    assert idle_exceptions(packages, project) == []
+    assert idle_exceptions(packages, project, linux(python)) == []
+    assert (set(packages) >= set(PADDLE)) == (python in ("3.10", "3.11", "3.12")) == bool(set(packages) & set(PADDLE))
+    assert packages["numpy"].version.startswith("1." if "paddlepaddle" in packages else "2.")
     assert {name for name, _, _ in project.stated} == {"paddledet", "paddlepaddle", "paddleslim"}
 
 
@@ -145,13 +151,15 @@ def test_the_committed_lock_contradicts_nothing_that_its_packages_declare() -> N
 
 
 def test_a_broken_environment_is_a_line_and_exit_code_1(tmp_path: Path) -> None:
-    """A numpy 2 in front of the installed one, as `pip install` of something else would leave it."""
-    info = tmp_path / "numpy-2.1.0.dist-info"
+    """Another numpy in front of the installed one, as `pip install` of something else would leave it."""
+    version = "2.1.0" if sys.version_info < (3, 13) else "1.26.4"
+    info = tmp_path / f"numpy-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {version}\n")
     command = [sys.executable, str(ROOT / "requirements" / "check_lock.py"), "--installed"]
     done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "paddlepaddle 2.6.2 needs numpy<2,>=1.13, but numpy 2.1.0 is installed\n" in done.stderr
+    who = "paddlepaddle 2.6.2 needs numpy<2,>=1.13" if version == "2.1.0" else "detpress needs numpy<3,>=2.1"
+    assert f"{who}, but numpy {version} is installed\n" in done.stderr
     assert done.stderr.endswith("Delete its folder and run make again.\n")
     assert "Traceback" not in done.stderr

@@ -34,6 +34,7 @@ def without(monkeypatch: pytest.MonkeyPatch, **versions: str | None) -> None:
     monkeypatch.setattr(doctor, "version_of", lambda name: changed[name] if name in changed else real(name))
 
 
+@pytest.mark.paddle
 def test_a_whole_installation_can_compress(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert doctor.main(["--json", "--artifacts", str(tmp_path / "not" / "yet")]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -43,11 +44,13 @@ def test_a_whole_installation_can_compress(capsys: pytest.CaptureFixture[str], t
     assert {c["name"] for c in shown["checks"] if c["group"] == "backend"} == set(backends.names())
 
 
+@pytest.mark.paddle
 def test_the_table_ends_with_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main([]) == 0
     assert capsys.readouterr().out.endswith("This machine can run `detpress compress`.\n")
 
 
+@pytest.mark.paddle
 def test_missing_paddle_packages_come_with_their_install_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +102,7 @@ def test_it_is_quick() -> None:
     took = []
     for _ in range(3):  # the best of three: the machine may be busy
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "pipelines.cli", "doctor"], check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-m", "pipelines.cli", "doctor"], capture_output=True)
         took.append(time.perf_counter() - started)
+        assert done.returncode in (0, 2)  # 2: without Paddle
     assert min(took) < 2.0
