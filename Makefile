@@ -35,7 +35,7 @@ test-fast: $(READY) ## Run the tests that take seconds
 
 test-light: NEWEST := 14
 test-light: $(READY) ## Run the tests of the commands that need no Paddle (verify, predict, report, runs, ui, plan)
-	@$(PYTEST) -m "not slow and not paddle" tests/pipelines/commands tests/pipelines/runs tests/pipelines/execution \
+	@$(PYTEST) -m "not slow and not paddle and not timing" tests/pipelines/commands tests/pipelines/runs tests/pipelines/execution \
 	  tests/stages/bundle tests/stages/report tests/stages/backends tests/stages/detection tests/test_lock.py $(ARGS)
 
 coverage: $(READY) ## Run all tests and list the lines that none of them ran, worker processes included

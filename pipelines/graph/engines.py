@@ -10,9 +10,9 @@ from pipelines.config.auto import has_labels
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
 from pipelines.system.devices import device_of
-from stages import backends
 from stages.artifacts import Precision
 from stages.codec import to_json
 from stages.options.accuracy import AccuracyOptions, CompareOptions
@@ -34,7 +34,8 @@ class _Backend:
 
 def _backend(config: PipelineConfig, name: str) -> _Backend:
     plain = to_json(config.backend[name])
-    return _Backend(name, plain, int(plain.get("threads", 1)), backends.get(name).fingerprint())
+    fingerprint = paddle_python(config.run.paddle_python).fingerprint(name)
+    return _Backend(name, plain, int(plain.get("threads", 1)), fingerprint)
 
 
 def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
