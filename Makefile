@@ -1,5 +1,5 @@
-# detpress: `make` alone prints the targets. Needs Python 3.10 to 3.12 with pip and venv; everything else is installed
-# into .venv from requirements.lock, with checked hashes.
+# detpress: `make` alone prints the targets. Needs Python 3.10 to 3.12 with pip and venv (test-light: to 3.14); everything
+# else is installed into .venv from requirements.lock, with checked hashes.
 
 SHELL := /bin/bash
 # PADDLE=3 takes Paddle 3.3.1 instead of 2.6.2, from a lock of its own in an environment of its own (docs/lock.md).
@@ -7,9 +7,12 @@ PADDLE ?= 2
 $(if $(filter 2 3,$(PADDLE)),,$(error PADDLE is 2 (the default) or 3, not "$(PADDLE)"))
 LOCK_FILE := $(if $(filter 3,$(PADDLE)),requirements/paddle3.lock,requirements.lock)
 VENV ?= $(if $(filter 3,$(PADDLE)),.venv-paddle3,.venv)
-# The first suitable Python of the machine; name another one with PYTHON=...
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
-  $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+# The first suitable Python of the machine, on the PATH, pyenv's or uv's; name another one with PYTHON=...
+PYTHON ?= $(shell for v in 3.11 3.12 3.10 3.13 3.14; do \
+  for p in python$$v python3 "$$(pyenv prefix $$v 2>/dev/null)/bin/python" "$$(uv python find --system $$v 2>/dev/null)"; do \
+  "$$p" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null && echo "$$p" && exit; done; done)
+# The newest Python 3 that has what a target needs: Paddle has no build for 3.13, and the commands without it run on 3.14.
+NEWEST := 12
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps
@@ -20,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: help schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
+.PHONY: help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +36,11 @@ test: $(READY) ## Run all tests
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-light: NEWEST := 14
+test-light: $(READY) ## Run the tests of the commands that need no Paddle (verify, predict, report, runs, ui, plan)
+	@$(PYTEST) -m "not slow and not paddle and not timing" tests/pipelines/commands tests/pipelines/runs tests/pipelines/execution \
+	  tests/stages/bundle tests/stages/report tests/stages/backends tests/stages/detection tests/test_lock.py $(ARGS)
 
 coverage: $(READY) ## Run all tests and list the lines that none of them ran, worker processes included
 	@$(RUN)/coverage erase
@@ -88,12 +96,12 @@ demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 mi
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)
 
 $(READY): $(LOCK_FILE) requirements/build.lock pyproject.toml
-	@if ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	@if ! "$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $(NEWEST)))' 2>/dev/null; then \
 	  found=$$("$(or $(PYTHON),python3)" --version 2>/dev/null || echo none); \
-	  echo "detpress needs Python 3.10, 3.11 or 3.12 (found: $$found)." >&2; \
-	  echo "Name one: make $(or $(firstword $(MAKECMDGOALS)),compress) PYTHON=python3.11" >&2; exit 2; fi
+	  echo "Paddle needs Python 3.10, 3.11 or 3.12 (found: $$found); install one, or name it:" \
+	    "make $(or $(firstword $(MAKECMDGOALS)),compress) PYTHON=python3.11" >&2; exit 2; fi
 	@echo "Installing into $(VENV) with $(PYTHON) (once, one to three minutes)" >&2
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
 	@# The build tools come first and from a lock too: the one source package (antlr4) is then built without fetching any.
 	@$(PIP) --require-hashes -r requirements/build.lock
 	@$(PIP) --require-hashes --no-build-isolation -r $(LOCK_FILE)
@@ -108,12 +116,12 @@ lock: ## Resolve the locked requirements again, and check the result (maintainer
 	@# What the two have in common has the same version in both.
 	@test -f requirements/paddle3.lock || cp requirements.lock requirements/paddle3.lock
 	@$(VENV)-lock/bin/uv pip compile $(LOCKED) --extra paddle3 -o requirements/paddle3.lock
-	@$(VENV)-lock/bin/python requirements/check_lock.py --python 3.10 --python 3.11 --python 3.12
+	@$(VENV)-lock/bin/python requirements/check_lock.py $(foreach v,10 11 12 13 14,--python 3.$(v))
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
 LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 \
-  --extra bench --extra dev pyproject.toml requirements/paddle.in
+  --extra bench --extra dev pyproject.toml requirements/paddle.in requirements/build.in
 
 clean: ## Remove the environment and the caches (never artifacts/)
 	@rm -rf $(VENV) $(VENV)-lock .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* build dist

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.events import Observer
+from pipelines.execution.paddle_python import require_paddle
 from pipelines.graph.compress import data_nodes, finetune_nodes
 from pipelines.graph.user_inputs import threads_of, user_model, with_labels
 from pipelines.runs.history import FINISHED
@@ -31,6 +32,7 @@ def run_finetune(
     Raises:
         DetpressError: what stopped a stage.
     """
+    require_paddle(config.run.paddle_python)
     config = with_labels(config)
     model = user_model(config)
     nodes = [node for node in data_nodes(config) if node.id != ids.IMAGES]

@@ -36,7 +36,7 @@ def run_sensitivity(
     """
     if config.compression.method == "none":
         raise ConfigError(["compression=none quantizes nothing; choose compression=ptq or compression=qat_distill"])
-    require_backend(block_backend(config))
+    require_backend(config, block_backend(config))
     config = with_labels(config)
     nodes = sensitivity_graph(config, user_model(config), threads=threads_of(config))
     with open_run(config, pipeline="sensitivity", command=command, observers=observers) as run:

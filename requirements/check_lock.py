@@ -152,10 +152,19 @@ def violations(
     return list(dict.fromkeys(lines))
 
 
-def idle_exceptions(packages: Distributions, project: Project) -> list[str]:
-    """A line for each stated exception that applies to no package: it was made for a version that is gone."""
+def idle_exceptions(
+    packages: Distributions, project: Project, environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """A line for each stated exception that applies to no package: it was made for a version that is gone.
+
+    One for a package that the project itself asks for on other Pythons alone is left out in this ``environment``.
+    """
     lines = []
+    own = [Requirement(text) for text in project.requires] if environment is not None else []
     for name, version, _ in project.stated:
+        asked = [_holds(one, environment or {}) for one in own if canonicalize_name(one.name) == name]
+        if asked and not any(asked):
+            continue
         found = packages.get(name)
         if found is None or version not in (None, found.version):
             there = f"{found.version} is locked" if found else "it is not locked"
@@ -197,7 +206,7 @@ def check_lock(lock: str, python: str) -> list[str]:
     """Judge a lock for one Python on Linux x86_64."""
     environment, project = linux(python), read_project(lock=lock)
     packages = fetch(read_lock((ROOT / lock).read_text(encoding="utf-8"), environment), python)
-    return violations(packages, project, environment) + idle_exceptions(packages, project)
+    return violations(packages, project, environment) + idle_exceptions(packages, project, environment)
 
 
 def installed_lock() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,16 @@ BCCD = ROOT.parent / "shared" / "data" / "bccd"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: small ones fill what is left at the end."""
+    if not _has_paddle():
+        for item in items:
+            if item.get_closest_marker("paddle"):
+                item.add_marker(pytest.mark.skip(reason="needs Paddle's packages, which are not installed"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def _has_paddle() -> bool:
+    return any(list(metadata.distributions(name=name)) for name in ("paddlepaddle", "paddlepaddle-gpu"))
 
 
 @pytest.hookimpl(wrapper=True)

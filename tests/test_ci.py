@@ -96,6 +96,26 @@ def test_a_demo_that_fails_ends_it_with_its_log_before_the_tests(checkout: Path)
     assert "types" in calls and "test" not in calls
 
 
+def test_the_commands_without_paddle_are_tested_on_3_13(checkout: Path) -> None:
+    for version in ("3.12", "3.13"):
+        program(checkout / "bin" / f"python{version}", PYTHON.format(version=version))
+    done, calls = run(checkout)
+    assert done.returncode == 0, done.stderr
+    assert "test-light VENV=.venv-3.13 PYTHON=python3.13 WORKERS=1" in calls and calls[-1] == "test"
+    assert "lint PYTHON=python3.12" in calls and not any(call.startswith("compress") for call in calls)
+    assert "make test-light on Python 3.13: done" in done.stdout
+    (checkout / "calls").unlink()
+    done, calls = run(checkout, fails="test-light")
+    assert done.returncode == 1 and "make test-light failed on Python 3.13" in done.stderr
+    assert "ModuleNotFoundError: planted" in done.stderr and "test" not in calls
+
+
+def test_3_13_alone_runs_nothing_that_needs_paddle(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.13", PYTHON.format(version="3.13"))
+    done, calls = run(checkout, fails="lint")
+    assert done.returncode == 2 and "lint" in calls  # without PYTHON: make says what is needed
+
+
 def test_without_any_python_make_says_what_is_needed(checkout: Path) -> None:
     done, calls = run(checkout, fails="lint")
     assert done.returncode == 2 and calls == ["lint"]

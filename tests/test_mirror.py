@@ -29,6 +29,7 @@ THROUGH = {
         pipelines.config.stage_options stages.options.agreement stages.options.backend stages.options.export
         stages.options.latency
     """,
+    "pipelines/execution/test_interpreter": "stages.backends.probe",
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
     "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
     "pipelines/graph/test_blocks": """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.config.keys import close_to, suggestion
 from pipelines.execution.events import NullObserver
+from pipelines.execution.paddle_python import workers_python
 from pipelines.execution.runner import Runner, RunnerSettings
 from pipelines.graph.bundle import bundle_node
 from pipelines.runs import history
@@ -55,10 +56,13 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     """Run the bundle stage on what the run left in the store."""
-    store = open_store(artifacts, (history.read_state(folder) or {}).get("store"))
+    state = history.read_state(folder)
+    store = open_store(artifacts, state.get("store") if state is not None else None)
     store.prepare()
+    python = workers_python(state.get("paddle_python") if state is not None else None)
     node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
-    runner = Runner(Store(artifacts), NullObserver(), RunnerSettings(seed=0), logs=folder / "logs", run_id=folder.name)
+    settings = RunnerSettings(seed=0, python=python)
+    runner = Runner(Store(artifacts), NullObserver(), settings, logs=folder / "logs", run_id=folder.name)
     results = runner.run([node])
     for failure in results.failures.values():
         raise failure

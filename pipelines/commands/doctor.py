@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.execution.interpreter import OWN, Interpreter
+from pipelines.execution.paddle_python import missing, paddle_python
 from pipelines.system import gpu_stack, provenance
 from pipelines.system.install import checkout, fitted
 from stages import backends
@@ -81,7 +83,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where results will go (run.artifacts)")
     options = parser.parse_args(arguments)
-    checks = [*machine(Path(options.artifacts)), *gpu(), *paddle(), *engines(), *tracking()]
+    workers = paddle_python(None)
+    checks = [*machine(Path(options.artifacts)), *gpu(workers), *paddle_of(workers), *engines(workers), *tracking()]
     able = can_compress(checks)
     if options.json:
         rows = [{**asdict(check), "install": fitted(check.install)} for check in checks]
@@ -101,9 +104,9 @@ def can_compress(checks: Sequence[Check]) -> bool:
 def machine(artifacts: Path) -> list[Check]:
     """Python, CPU, memory and disk."""
     version = platform.python_version()
-    fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    fits = (3, 10) <= sys.version_info[:2] <= (3, 14)
     checks = [
-        Check("machine", "python", OK if fits else MISSING, version + ("" if fits else "; 3.10 to 3.12 is needed")),
+        Check("machine", "python", OK if fits else MISSING, version + ("" if fits else "; 3.10 to 3.14 is needed")),
         Check("machine", "cpu", OK, provenance.hardware()),
     ]
     if ignored := python.ignored_path():
@@ -128,13 +131,17 @@ def machine(artifacts: Path) -> list[Check]:
     return checks
 
 
-def gpu() -> list[Check]:
+def gpu(workers: Interpreter = OWN) -> list[Check]:
     """What the installed parts want of CUDA, what does not fit, and what to install where there is a GPU."""
     driver = provenance.driver()
-    found = gpu_stack.parts()
+    own = workers.path is None  # the CUDA of another Python's Paddle is written in its files
+    found = gpu_stack.parts(workers.version_of, gpu_stack.paddle_cuda if own else lambda: None)
     checks = [Check("gpu", part.distribution, OK, f"{part.version}, wants CUDA {part.cuda}") for part in found]
-    checks += [Check("gpu", "does not fit", MISSING, problem) for problem in gpu_stack.problems(found, driver)]
-    computes = gpu_stack.predicted_device("auto", driver)
+    checks += [
+        Check("gpu", "does not fit", MISSING, problem)
+        for problem in gpu_stack.problems(found, driver, workers.version_of)
+    ]
+    computes = gpu_stack.predicted_device("auto", driver, workers.version_of)
     if driver:
         status = OK if computes.startswith("GPU") else WARNING
         checks.append(Check("gpu", "training", status, f"run.device=auto computes on {computes}"))
@@ -143,6 +150,16 @@ def gpu() -> list[Check]:
         for line in stack.lines:
             checks.append(Check("gpu", f"for CUDA {stack.cuda}", WARNING, f"{line}; {stack.gpus}"))
     return checks
+
+
+def paddle_of(workers: Interpreter) -> list[Check]:
+    """What training, distillation and export need, of the Python that they run on."""
+    if workers.path is not None:
+        has = ", ".join(f"{name} {version}" for name in PADDLE if (version := workers.version_of(name)))
+        return [Check("paddle", "python", OK, f"{workers.path}: Python {workers.version}, {has}")]
+    if sys.version_info[:2] > (3, 12) and version_of("paddlepaddle") is None:
+        return [Check("paddle", "python", MISSING, missing(workers))]
+    return paddle()
 
 
 def paddle() -> list[Check]:
@@ -177,13 +194,12 @@ def _paddle_version() -> str:
     return version_of("paddlepaddle") or version_of("paddlepaddle-gpu") or ""
 
 
-def engines() -> list[Check]:
+def engines(workers: Interpreter = OWN) -> list[Check]:
     """Every backend, those of other distributions among them."""
     checks = []
     for name in backends.names():
-        backend = backends.get(name)
-        state = backend.availability()
-        for_gpus = getattr(backend, "for_gpus", False) and provenance.driver() is None
+        state = workers.availability(name)
+        for_gpus = getattr(backends.get(name), "for_gpus", False) and provenance.driver() is None
         if for_gpus and not (isinstance(state, Available) and state.can_run):
             why = state.detail if isinstance(state, Available) else f"not needed without an NVIDIA GPU ({state.reason})"
             checks.append(Check("backend", name, UNNEEDED, why))

@@ -16,6 +16,7 @@ from pipelines.commands import doctor, hydra_command
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.node import Input, Node, Ref
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.plan import Step, estimate, survey
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import threads_of, user_model, with_labels
@@ -25,7 +26,6 @@ from pipelines.store.remote import open_store
 from pipelines.system.gpu_stack import predicted_device
 from pipelines.system.provenance import driver
 from pipelines.system.units import duration, size
-from stages import backends
 from stages.backends.base import Unavailable
 from stages.catalog import PADDLE, stage_entry
 from stages.data.weights import cached_path, is_url
@@ -63,10 +63,12 @@ def plan_compress(config: PipelineConfig) -> Plan:
     config = with_labels(config)
     notes: list[str] = []
     nodes = compress_graph(config, _source(config, notes), threads=threads_of(config))
+    python = paddle_python(config.run.paddle_python)
     if any(PADDLE in stage_entry(node.stage).needs for node in nodes):
-        notes.append(f"training, compression and scores take {predicted_device(config.run.device, driver())}")
+        device = predicted_device(config.run.device, driver(), python.version_of)
+        notes.append(f"training, compression and scores take {device}")
     store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
-    steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config)), store)
+    steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config), python=python), store)
     return Plan(steps, _missing(config, nodes, steps), notes)
 
 
@@ -89,15 +91,18 @@ def _source(config: PipelineConfig, notes: list[str]) -> Input:
 
 
 def _missing(config: PipelineConfig, nodes: Sequence[Node], steps: Sequence[Step]) -> list[str]:
-    missing: list[str] = []
+    missing, python = list[str](), paddle_python(config.run.paddle_python)
     for name in config.backend:
-        state = backends.get(name).availability()
+        state = python.availability(name)
         if isinstance(state, Unavailable):
             missing.append(f"backend {name}: {state}")
     needed = {name for step in steps if not step.cached for name in stage_entry(step.node.stage).needs}
     if PADDLE in needed:
-        lacking = [check for check in doctor.paddle() if check.status == doctor.MISSING]
-        missing += [f"{check.name}: {check.detail}; install it with: {check.install}" for check in lacking]
+        lacking = [check for check in doctor.paddle_of(python) if check.status == doctor.MISSING]
+        missing += [
+            f"{check.name}: {check.detail}" + (f"; install it with: {check.install}" if check.install else "")
+            for check in lacking
+        ]
     folder = Path(config.run.artifacts).resolve()
     while not folder.exists():
         folder = folder.parent

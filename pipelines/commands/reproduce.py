@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shlex
 import subprocess
 import sys
@@ -13,12 +12,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pipelines.execution import ids
+from pipelines.execution.interpreter import OWN
+from pipelines.execution.paddle_python import workers_python
 from pipelines.runs import history
 from pipelines.runs.history import find_run
 from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.catalog import StageEntry, stage_entry
-from stages.errors import ExitCode, InputError, StoreError
+from stages.errors import ConfigError, ExitCode, InputError, StoreError
 from stages.processes import python
 
 _SHOWN = 8
@@ -67,15 +68,20 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 def differences(state: history.RunState) -> list[str]:
     """What is not as it was in the run: the code, Python, packages, the machine."""
     differs: list[str] = []
+    try:
+        workers = workers_python(state.get("paddle_python"))
+    except ConfigError as error:
+        differs += error.problems
+        workers = OWN
     for name, then, now in (
         ("commit", state.get("commit"), provenance.commit()),
-        ("python", state.get("python"), platform.python_version()),
+        ("python", state.get("python"), workers.version),
         ("hardware", state.get("hardware"), provenance.hardware()),
         ("driver", state.get("driver"), provenance.driver()),
     ):
         if name in state and then != now:
             differs.append(f"{name} {then} then, {now} now")
-    before, versions = state.get("versions", {}), provenance.versions()
+    before, versions = state.get("versions", {}), workers.packages()
     changed = [n for n in {*before, *versions} if before and before.get(n) != versions.get(n)]
     changed.sort(key=lambda name: (not name.startswith("paddle"), name))  # which Paddle is never only counted
     differs += [

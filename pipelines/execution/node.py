@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from typing import Any, Union
 
+from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.store.local import Key
 from stages.artifacts import Artifact
 from stages.catalog import stage_class
@@ -80,8 +79,12 @@ class Node:
                 values[name] = [artifacts[ref.node] for ref in value if ref.node in artifacts]
         return stage_class(self.stage).Inputs(**values)
 
-    def key(self, inputs: object, seed: int) -> Key:
-        """The key of the result: everything that may change it, and nothing else."""
+    def key(self, inputs: object, seed: int, python: Interpreter = OWN) -> Key:
+        """The key of the result: everything that may change it, and nothing else.
+
+        Args:
+            python: the Python that the stage runs on, whose packages count.
+        """
         cls = stage_class(self.stage)
         unkeyed = getattr(cls, "unkeyed", ())
         options = {k: v for k, v in to_json(self.options).items() if k not in unkeyed}
@@ -90,16 +93,11 @@ class Node:
             "version": cls.version,
             "options": options,
             "inputs": dict(input_digests(inputs)),
-            "fingerprint": {**{p: _version(p) for p in cls.packages}, **self.fingerprint},
+            "fingerprint": {
+                **{name: python.version_of(name) or "not installed" for name in cls.packages},
+                **self.fingerprint,
+            },
         }
         if self.seeded:
             parts["seed"] = seed
         return Key(cls.name, parts)
-
-
-@cache
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

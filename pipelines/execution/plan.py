@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.key_changes import changes, distance
 from pipelines.execution.node import Node, Ref
 from pipelines.store.local import Entry, Key, Store
@@ -52,12 +53,18 @@ def survey(
     *,
     timings: str = AUTO,
     known: Mapping[str, Artifact] | None = None,
+    python: Interpreter = OWN,
 ) -> list[Step]:
-    """A step for each node, in their order; ``known`` are the results of nodes before them."""
+    """A step for each node, in their order.
+
+    Args:
+        known: the results of nodes before them.
+        python: the Python that the stages run on.
+    """
     steps: dict[str, Step] = {}
     artifacts: dict[str, Artifact] = dict(known or {})
     for node in nodes:
-        step = _step(node, artifacts, store, seed)
+        step = _step(node, artifacts, store, seed, python)
         steps[node.id] = step
         if step.entry is not None:
             artifacts[node.id] = step.entry.artifact
@@ -109,14 +116,14 @@ def _ancestors(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> Collection[s
     return found
 
 
-def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int) -> Step:
+def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int, python: Interpreter) -> Step:
     waits = [name for name in dict.fromkeys(node.upstream()) if name not in artifacts]
     if waits:
         # Its inputs are not there yet, so neither is the whole key; options and versions can be compared already.
-        own = _own_changes(node, store, seed)
+        own = _own_changes(node, store, seed, python)
         verb = "runs" if len(waits) == 1 else "run"
         return Step(node, False, [f"{' and '.join(waits)} {verb}", *own], follows=True)
-    key = node.key(node.resolve(artifacts), seed)
+    key = node.key(node.resolve(artifacts), seed, python)
     work = store.works / f"{key.stage}-{key.digest}"
     left = work.is_dir() and any(work.iterdir())
     if not node.reuse:
@@ -133,17 +140,17 @@ def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int
     return Step(node, False, changes(old["parts"], key.parts, _feeds(node), node.origins), key, checkpoint=left)
 
 
-def _own_changes(node: Node, store: Store, seed: int) -> list[str]:
-    parts = _parts_without_inputs(node, seed)
+def _own_changes(node: Node, store: Store, seed: int, python: Interpreter) -> list[str]:
+    parts = _parts_without_inputs(node, seed, python)
     old = _nearest(node, parts, store)
     if old is None:
         return []
     return changes({**old["parts"], "inputs": {}}, parts, {}, node.origins)
 
 
-def _parts_without_inputs(node: Node, seed: int) -> dict[str, Any]:
+def _parts_without_inputs(node: Node, seed: int, python: Interpreter) -> dict[str, Any]:
     alone = replace(node, inputs={})
-    return dict(alone.key(_NoInputs(), seed).parts)
+    return dict(alone.key(_NoInputs(), seed, python).parts)
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def _feeds(node: Node) -> dict[str, str]:
 
 def _estimated(step: Step, store: Store) -> Step:
     node = step.node
-    parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0)
+    parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0, OWN)  # only to find the nearest
     old = _nearest(node, parts, store)
     if old is None:
         return step

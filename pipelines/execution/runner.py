@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.execution import plan
 from pipelines.execution.events import Observer, StageInfo
+from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
 from pipelines.execution.worker import run_worker
@@ -54,6 +55,8 @@ class RunnerSettings:
     """Where training, compression and scoring compute (``stages.processes.device``)."""
     timings: str = FRESH
     """When timings are taken from the store: ``FRESH``, ``plan.AUTO`` or ``ANY`` (`execution/plan.py`)."""
+    python: Interpreter = OWN
+    """What the workers are."""
 
 
 class Runner:
@@ -105,7 +108,8 @@ class Runner:
         """Whether timings in the store are left there and taken anew."""
         if self.settings.timings != plan.AUTO or not any(node.timed for node in nodes):
             return self.settings.timings == FRESH
-        return not timings_stand(survey(nodes, self.store, self.settings.seed, timings=ANY, known=results.artifacts))
+        seed, python = self.settings.seed, self.settings.python
+        return not timings_stand(survey(nodes, self.store, seed, timings=ANY, known=results.artifacts, python=python))
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
@@ -124,7 +128,7 @@ class Runner:
 
     def _run_node(self, node: Node, results: Results, *, fresh: bool) -> None:
         inputs = node.resolve(results.artifacts)
-        key = node.key(inputs, self.settings.seed)
+        key = node.key(inputs, self.settings.seed, self.settings.python)
         info = StageInfo(
             id=node.id,
             stage=node.stage,
@@ -238,6 +242,7 @@ class Runner:
                     log=self.logs / f"{node.id}.log",
                     on_event=on_event,
                     timeout=self.settings.timeout,
+                    interpreter=self.settings.python.path,
                 )
                 seconds = time.monotonic() - started
             if self.store.folder(key).exists():

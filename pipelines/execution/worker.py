@@ -33,6 +33,7 @@ def run_worker(
     log: Path,
     on_event: Callable[[Mapping[str, Any]], None],
     timeout: float | None = None,
+    interpreter: str | None = None,
 ) -> Artifact:
     """Run ``request`` in a fresh process and return what its stage returned.
 
@@ -42,6 +43,7 @@ def run_worker(
         log: file that receives everything the stage or a native library prints.
         on_event: called for each progress event, from this thread.
         timeout: seconds after which the process is ended.
+        interpreter: another Python than this process's.
 
     Raises:
         DetpressError: the stage's own error, rebuilt here with its type.
@@ -53,11 +55,11 @@ def run_worker(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            python.command("stages.processes.worker", str(path)),
+            python.command("stages.processes.worker", str(path), interpreter=interpreter),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=writable_home(_environment(int(request["threads"])), folder / _HOME),
+            env=writable_home(_environment(int(request["threads"]), interpreter), folder / _HOME),
             start_new_session=True,  # Ctrl-C reaches the orchestrator alone, which then ends its workers in order
             text=True,
             encoding="utf-8",
@@ -92,8 +94,9 @@ def run_worker(
     raise StageCrashed(_obituary(str(request["stage"]), code, log))
 
 
-def _environment(threads: int) -> dict[str, str]:
-    return telemetry.off(python.environment(OMP_NUM_THREADS=str(threads), PYTHONUNBUFFERED="1"))
+def _environment(threads: int, interpreter: str | None) -> dict[str, str]:
+    own = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    return telemetry.off(python.environment(interpreter=interpreter, **own))
 
 
 def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pipelines.config.auto import NONE, VAL, block_backend, block_labels, has_se
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
 from stages import backends
 from stages.artifacts import Precision
@@ -61,5 +62,5 @@ def _node(
         threads=threads,
         seeded=True,
         # Chosen by what was measured on this CPU, as kernels are when an engine is built.
-        fingerprint=own.fingerprint(),
+        fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
     )

@@ -11,9 +11,9 @@ import yaml
 from pipelines.config.digest import NOT_RESULTS
 from pipelines.execution import ids
 from pipelines.execution.node import Node
+from pipelines.execution.paddle_python import workers_python
 from pipelines.runs import history
 from pipelines.store.local import Store
-from stages import backends
 from stages.artifacts import Artifact, Engine
 from stages.backends.variants import opened_as
 from stages.errors import InputError
@@ -29,6 +29,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     Raises:
         InputError: the run has no such engine.
         StoreError: what it left is gone.
+        ConfigError: the Python that its stages ran on is gone.
     """
     state = history.read_state(folder)
     if state is None:
@@ -47,6 +48,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     assert isinstance(engine, Engine)
     engine = opened_as(engine, precision)
     labeled = ids.LABELS_VAL in stages
+    fingerprint = workers_python(state.get("paddle_python")).fingerprint(backend)
     inputs: dict[str, Artifact | None] = {
         "engine": engine,
         "exported": store.load(stages[ids.export(precision)]),
@@ -61,7 +63,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         promised=_promised(folder, backend, precision),
         hardware=state["hardware"],
         versions=state["versions"],
-        requirements=["numpy", "opencv-python-headless", *backends.get(backend).fingerprint()],
+        requirements=["numpy", "opencv-python-headless", *fingerprint],
         config={name: part for name, part in config.items() if name not in NOT_RESULTS},
     )
     return Node(
@@ -71,7 +73,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         origins={"nms": "accuracy.nms"},
         inputs=inputs,
         threads=int(engine.options.get("threads", 1)),
-        fingerprint=backends.get(backend).fingerprint(),
+        fingerprint=fingerprint,
     )
 
 

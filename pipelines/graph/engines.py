@@ -10,9 +10,9 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.variants import variants_of
 from pipelines.execution import ids
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
 from pipelines.system.devices import device_of
-from stages import backends
 from stages.artifacts import Precision
 from stages.backends.variants import build_options
 from stages.codec import to_json
@@ -45,7 +45,7 @@ class _Backend:
 
 
 def _backend(config: PipelineConfig, name: str) -> _Backend:
-    fingerprint = backends.get(name).fingerprint()
+    fingerprint = paddle_python(config.run.paddle_python).fingerprint(name)
     return _Backend(name, config.backend[name], fingerprint, variants_of(config, name).variants)
 
 

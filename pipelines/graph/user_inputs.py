@@ -9,8 +9,8 @@ from pipelines.config.auto import TRAIN, VAL, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stated import with_stated
 from pipelines.config.user_data import Labels
+from pipelines.execution.paddle_python import paddle_python, require_paddle
 from pipelines.system import provenance
-from stages import backends
 from stages.artifacts import Artifact, Checkpoint, InferenceModel, sha256_of
 from stages.backends.base import Unavailable
 from stages.errors import ConfigError, DataError, UnavailableError
@@ -102,19 +102,22 @@ def _require_known_classes(labels: list[str], files: Labels) -> None:
 
 
 def require_a_backend(config: PipelineConfig) -> None:
-    """Raise UnavailableError unless one of the backends can run here."""
+    """Raise UnavailableError unless one of the backends can run here; InputError if no Python here has Paddle."""
+    require_paddle(config.run.paddle_python)
+    python = paddle_python(config.run.paddle_python)
     reasons: list[str] = []
     for name in config.backend:
-        state = backends.get(name).availability()
+        state = python.availability(name)
         if not isinstance(state, Unavailable):
             return
         reasons.append(f"{name}: {state.reason}; {state.install}")
     raise UnavailableError("none of the backends can run here: " + "; ".join(reasons))
 
 
-def require_backend(name: str) -> None:
-    """Raise UnavailableError unless this backend can run here."""
-    state = backends.get(name).availability()
+def require_backend(config: PipelineConfig, name: str) -> None:
+    """The same of this backend alone."""
+    require_paddle(config.run.paddle_python)
+    state = paddle_python(config.run.paddle_python).availability(name)
     if isinstance(state, Unavailable):
         raise UnavailableError(f"backend {name} is unavailable: {state}")
 

@@ -13,6 +13,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Runner
 from pipelines.graph.bundle import bundle_node
 from pipelines.registry.names import backend_of, model_name, precision_of
@@ -20,7 +21,6 @@ from pipelines.registry.registry import BUNDLE, CHECKPOINT, IMAGES, Registry, Ve
 from pipelines.runs.bundles import write_zip
 from pipelines.runs.run import Run
 from pipelines.system.slug import slug
-from stages import backends
 from stages.artifacts import Artifact, Bundle, Checkpoint, sha256_of
 from stages.champion import promotion
 from stages.codec import to_json
@@ -104,7 +104,7 @@ def drift_node(config: PipelineConfig, name: str, engine: Ref, before: Ref | Non
         origins=origins,
         inputs={"images": Ref(ids.IMAGES), "engine": engine, "before": before},
         threads=int(to_json(config.backend[backend]).get("threads", 1)),
-        fingerprint=backends.get(backend).fingerprint(),
+        fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
     )
 
 

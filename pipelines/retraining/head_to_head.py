@@ -15,10 +15,10 @@ from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.variants import variants_of
 from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.registry.champion import CHALLENGER, CHAMPION, Champion
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.runs.run import Run
-from stages import backends
 from stages.artifacts import LabeledSet, sha256_of
 from stages.codec import to_json
 from stages.errors import DataError
@@ -64,7 +64,7 @@ def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion
             origins=own,
             inputs={"engines": engines, "images": Ref(ids.IMAGES)},
             threads=threads,
-            fingerprint=backends.get(backend).fingerprint(),
+            fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
             timed=True,
             reuse=False,
         )
@@ -93,7 +93,7 @@ def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) ->
             origins=origins,
             inputs={"engine": engine, "validation": Ref(ids.LABELS_VAL)},
             threads=threads,
-            fingerprint=backends.get(backend).fingerprint(),
+            fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
         )
         for name, engine in engines.items()
     ]

@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipelines.config.digest import NOT_RESULTS
 from pipelines.config.options.retrain import RetrainOptions
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import Labels
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.graph.compress import compress_graph, finetune_nodes
 from pipelines.system import provenance
 from pipelines.system.redact import redact
@@ -157,19 +157,12 @@ def _packages(config: PipelineConfig, model: Artifact | None) -> dict[str, str]:
     nodes = compress_graph(config, model, threads=1)
     if config.retrain.finetune and not config.finetune.enabled:
         nodes += finetune_nodes(config, model, threads=1)
-    versions: dict[str, str] = {}
+    python, versions = paddle_python(config.run.paddle_python), dict[str, str]()
     for node in nodes:
         for name in stage_class(node.stage).packages:
-            versions[name] = _version(name)
+            versions[name] = python.version_of(name) or "not installed"
         versions |= {str(k): str(v) for k, v in node.fingerprint.items()}
     return dict(sorted(versions.items()))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _config(config: PipelineConfig) -> dict[str, Any]:

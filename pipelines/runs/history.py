@@ -54,6 +54,7 @@ class RunState(TypedDict, total=False):
     hardware: str
     driver: str | None
     python: str
+    paddle_python: str | None
     versions: dict[str, str]
     stages: dict[str, StageState]
     timed_in: dict[str, str]

@@ -10,6 +10,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.variants import variants_of
 from pipelines.execution import ids
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.plan import ANY, AUTO, FRESH
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.runs.history import FAILED, FINISHED
@@ -17,7 +18,6 @@ from pipelines.runs.outcome import exit_code
 from pipelines.runs.publish import publish
 from pipelines.runs.run import Run
 from pipelines.store.remote import open_store
-from pipelines.system import provenance
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.paths import shorten
 from stages.catalog import STAGES
@@ -84,6 +84,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
             retries=config.run.stage_retries,
             device=config.run.device,
             timings=timings_policy(config),
+            python=paddle_python(config.run.paddle_python),
         ),
         logs=run.logs,
         run_id=run.info.run_id,
@@ -123,7 +124,7 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         gate=Setting("gate"),
         require_all_backends=Setting("run.require_all_backends"),
         config=shorten(run.info.config),
-        versions=provenance.versions(),
+        versions=dict(run.versions),
         commit=run.info.commit,
         variants={name: [str(variant) for variant in choice.variants] for name, choice in chosen.items()},
         left_out=[

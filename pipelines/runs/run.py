@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import platform
 import secrets
 import shlex
 import signal
@@ -24,6 +23,8 @@ from pipelines.config.digest import config_digest
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import described
 from pipelines.execution.events import NullObserver, Observer, Observers, RunInfo, StageInfo
+from pipelines.execution.interpreter import OWN, Interpreter
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Results
 from pipelines.runs import history
 from pipelines.runs.observers import default_observers
@@ -47,6 +48,8 @@ class Run:
     config_digest: str = ""
     results: Results = field(default_factory=Results)
     versions: Mapping[str, str] = field(default_factory=dict)
+    python: Interpreter = OWN
+    """What the workers are; ``versions`` are its packages."""
     started: float = field(default_factory=time.time)
     ended: bool = False
     """How it ended is recorded: nothing that happens afterwards changes that."""
@@ -65,7 +68,7 @@ class Run:
             "commit": self.info.commit,
             "hardware": self.info.hardware,
             "driver": provenance.driver(),
-            "python": platform.python_version(),
+            "python": self.python.version,
             "versions": dict(self.versions),
         }
 
@@ -101,7 +104,8 @@ class Run:
             "commit": self.info.commit,
             "hardware": self.info.hardware,
             "driver": provenance.driver(),
-            "python": platform.python_version(),
+            "python": self.python.version,
+            "paddle_python": self.python.path,
             "versions": dict(self.versions),
             "stages": _stages(results),
             "timed_in": results.timed_in,
@@ -133,6 +137,7 @@ def open_run(
     config: PipelineConfig, *, pipeline: str, command: Sequence[str], observers: Sequence[Observer] | None = None
 ) -> Iterator[Run]:
     """Make the run's folder, tell the observers that it began, and see to it that signals end it in order."""
+    python = paddle_python(config.run.paddle_python)
     artifacts = Path(config.run.artifacts).resolve()
     data = config.data.name or config.data.kind
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -164,7 +169,7 @@ def open_run(
     )
     if observers is None:
         observers = default_observers(config)
-    run = Run(info, Observers(observers), digest, versions=provenance.versions())
+    run = Run(info, Observers(observers), digest, versions=python.packages(), python=python)
     run.observer.add(_StateWriter(run))
     run.observer.add(ProgressWriter(folder))
     told: list[str] = []
@@ -173,8 +178,11 @@ def open_run(
             run.save_state("RUNNING")
             run.observer.run_started(info)
             told = _tell_warnings(run)
-            for line in described(config.data):
-                Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
+            lines = [f"data: {line}" for line in described(config.data)]
+            if python.path is not None:
+                lines.insert(0, f"stages run on {python.path} (Python {python.version})")
+            for line in lines:
+                Console(stderr=True, highlight=False).print(escape(line), soft_wrap=True)
             yield run
         except BaseException as stop:
             if run.ended:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
+from stages.processes import other_python
+
 OUTER = "DETPRESS_OUTER_PYTHONPATH"
 """Keeps the user's PYTHONPATH for programs of theirs that we start (see `outer_environment`)."""
 
@@ -18,8 +20,14 @@ STARTER = f"{_ROOT}{os.sep}detpress.py"
 _WITHOUT_STARTER = "import sys; sys.path[:] = [p for p in sys.path if p]; import detpress; detpress.start()"
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """What starts ``module`` as a program; to be run with an `environment`."""
+def command(module: str, *arguments: str, interpreter: str | None = None) -> list[str]:
+    """What starts ``module`` as a program; to be run with an `environment`.
+
+    Args:
+        interpreter: another Python, for a module of ``stages``; ``None``: the one that runs this process.
+    """
+    if interpreter is not None or other_python.is_lent():
+        return other_python.command(interpreter or sys.executable, module, *arguments)
     flags = ["-s"] if sys.flags.no_user_site else []
     return [sys.executable, *flags, STARTER, module, *arguments]
 
@@ -41,13 +49,15 @@ def revived(kept: list[str]) -> list[str] | None:
     return command(*kept[2:]) if kept[0] == sys.executable else kept
 
 
-def environment(**own: str) -> dict[str, str]:
+def environment(*, interpreter: str | None = None, **own: str) -> dict[str, str]:
     """The environment for a `command`: this process's without PYTHONPATH, and what is ``own`` to the other one."""
     env = dict(os.environ)
     listed = env.pop("PYTHONPATH", "")
     if listed:
         env[OUTER] = listed
     env["PYTHONSAFEPATH"] = "1"  # from Python 3.11 on, for interpreters that libraries start
+    if interpreter is not None:
+        env.pop("PYTHONHOME", None)  # of our Python
     return {**env, **own}
 
 

@@ -61,6 +61,7 @@ def detpress(folder: Path, environment: dict[str, str], *arguments: str) -> subp
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.paddle
 def test_it_is_configured_planned_and_named_by_doctor(tmp_path: Path, environment: dict[str, str]) -> None:
     own = ["--config-dir", "conf", "model.random_weights=true", "tracking=none", "backend=[theirs,onnxruntime]"]
     plan = detpress(tmp_path, environment, "plan", *own, "--json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import COUNT, Rule, above, one_of, option
+from stages.options.rules import COUNT, NOT_EMPTY, Rule, above, one_of, option
 from stages.processes.device import AUTO, is_device
 
 DEVICE = Rule(is_device, "it must be auto, cpu, gpu or gpu:N", names=lambda: (AUTO, "cpu", "gpu"))
@@ -33,6 +33,13 @@ class RunOptions:
         0,
         COUNT,
         "how often a stage that crashed, failed or took too long is tried again, continuing from its checkpoint",
+    )
+    paddle_python: str | None = option(
+        None,
+        NOT_EMPTY,
+        "the Python that the run's stages run on, e.g. `.venv/bin/python`: one with Paddle; detpress need not be "
+        "installed there. null: the command's own if it has Paddle, else one that is found here (this checkout's "
+        "`.venv`, on the PATH, pyenv's, uv's)",
     )
     require_all_backends: bool = option(
         False, doc="fail the run if a listed backend is unavailable on this machine; false: its rows only say so"

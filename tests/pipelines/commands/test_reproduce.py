@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from platform import python_version
+from typing import Any
 
 import pytest
 
 from pipelines.commands import reproduce
+from pipelines.execution.interpreter import ask
 from pipelines.store.local import Key, Store
 from pipelines.system import provenance
 from stages.artifacts import ExportedModel, Precision, digest_of, hash_files
@@ -15,6 +18,7 @@ from stages.errors import InputError
 from stages.processes import python
 from tests.conftest import ROOT
 from tests.pipelines.stored_runs import remembered
+from tests.pythons import stand_in
 
 
 def test_reproduce_prints_the_command_and_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +40,19 @@ def test_another_paddle_is_named_however_much_else_differs() -> None:
     others = {f"a{number}": "1" for number in range(20)}
     lines = reproduce.differences({"versions": {**provenance.versions(), **others, "paddlepaddle": "1.8"}})
     assert lines[0].startswith("paddlepaddle 1.8 then") and lines[-1] == "13 more packages"
+
+
+def test_the_python_of_the_workers_is_compared(tmp_path: Path) -> None:
+    packages = {"paddlepaddle": "2.6.2", "paddledet": "2.6.0", "paddleslim": "2.6.0", "paddle2onnx": "1.3.1"}
+    path = stand_in(tmp_path / "python", tmp_path / "site", **packages)
+    here = {"commit": provenance.commit(), "python": python_version()}
+    state: Any = {**here, "paddle_python": str(path), "versions": packages}
+    assert reproduce.differences(state) == []
+    state["versions"] = {**packages, "paddledet": "2.5.0"}
+    assert reproduce.differences(state) == ["paddledet 2.5.0 then, 2.6.0 now"]
+    path.unlink()
+    ask.cache_clear()
+    assert reproduce.differences(state)[0] == f"run.paddle_python: {path} cannot be started: No such file or directory"
 
 
 def test_reproduce_runs_it_and_compares_the_weights(

@@ -146,6 +146,7 @@ def test_numbers_for_people() -> None:
     assert [size(n) for n in (None, 12, 3400, 214e6, 3.1e12)] == ["", "12 B", "3.4 kB", "214 MB", "3100 GB"]
 
 
+@pytest.mark.paddle
 def test_the_command_plans_the_demo_and_loads_nothing_heavy(tmp_path: Path) -> None:
     heavy = ["mlflow", "paddle", "onnx", "onnxruntime", "cv2", "pycocotools", "pandas", "scipy"]
     script = f"import sys; from pipelines.cli import main; code = main(sys.argv[1:]); print(sorted(set({heavy}) & "
@@ -172,6 +173,7 @@ def test_the_command_plans_the_demo_and_loads_nothing_heavy(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.paddle
 def test_a_plan_downloads_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETPRESS_CACHE", str(tmp_path / "cache"))
     arguments = ["plan", "model=ppyoloe_s", "model.weights=https://example.invalid/w.pdparams", "data.kind=shapes"]

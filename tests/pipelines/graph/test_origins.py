@@ -48,7 +48,7 @@ def all_nodes(folder: Path) -> list[Node]:
     config.data.kind, config.compression.max_map_drop, config.compression.eval_by = "shapes", 0.5, "map"
     config.backend = {"openvino": OpenVinoOptions(), "onnxruntime": backends.get("onnxruntime").Options()}
     info = SimpleNamespace(run_id="r", model="m", data="d", command="c", hardware="h", config={"seed": 1}, commit="x")
-    run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={}, failures={}, skipped={}))
+    run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={}, failures={}, skipped={}), versions={})
     champion: Any = SimpleNamespace(version=SimpleNamespace(number="4", run_id="r0"))
     nodes = compress_graph(config, None, threads=1)
     nodes += sensitivity_graph(config, None, threads=1)[-1:]

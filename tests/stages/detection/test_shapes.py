@@ -18,6 +18,7 @@ from stages.options.data import ShapesOptions
 from tests.fakes import FakeContext
 
 
+@pytest.mark.paddle
 def test_pixels_and_boxes_are_those_the_demo_checkpoint_was_trained_on() -> None:
     digest = hashlib.sha256()
     for split in SPLITS:
