@@ -122,3 +122,17 @@ def test_the_report_of_a_promotion_and_of_a_sensitivity_run(tmp_path: Path, caps
         assert f"is of `detpress {COMMAND_OF[kind]}`, which measures no table of engines" in said
     assert main(["report", "cccc", *where]) == 2
     assert "has no report.md: the run did not get that far" in " ".join(capsys.readouterr().err.split())
+
+
+def test_four_digits_name_a_run_where_one_ends_so_and_else_a_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = remembered(tmp_path, "20260101-101500-tiny-shapes-4821")
+    (folder / "config.yaml").write_text("tracking: {enabled: false}\n")
+    told = {}
+    for word in ("4821", "v4821", "4822"):
+        assert main(["promote", word, "--artifacts", str(tmp_path)]) == 2
+        told[word] = " ".join(capsys.readouterr().err.split())
+    no_registry = "there is no MLflow store under"
+    assert no_registry in told["v4821"] and no_registry in told["4822"]
+    assert "tracking.enabled: the run was not tracked" in told["4821"]
