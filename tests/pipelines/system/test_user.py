@@ -63,7 +63,7 @@ def test_without_a_name_the_number_is_the_name(nobody: None, monkeypatch: pytest
     assert user.user_name() == this_process()["mlflow.user"] == name
     assert user.named({"A": "b"}) == {"A": "b", "LOGNAME": name, "HOME": "/"}
     monkeypatch.setenv("LOGNAME", "anna")
-    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("HOME", "/homes/anna")
     assert user.user_name() == "anna" and user.named({}) == {}
 
 
@@ -88,9 +88,9 @@ def test_a_tilde_without_a_home_is_a_problem_of_its_key(nobody: None, monkeypatc
         "data.root: ~ is nobody's home folder here; write the path out",
         "run.artifacts: ~none is nobody's home folder here; write the path out",
     ]
-    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("HOME", "/homes/anna")
     config.run.artifacts = "a"
-    assert _expand_home(config) == [] and config.data.root == "/home/anna/photos"
+    assert _expand_home(config) == [] and config.data.root == "/homes/anna/photos"
 
 
 def test_a_worker_has_a_home_that_it_can_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
