@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.system.slug import matching
 from pipelines.tracking.names import flat
+from stages.numerics.variants import engine_of
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -51,9 +52,12 @@ class Engines:
         self._ids[backend, precision] = model.model_id
 
     def measured(self, name: str) -> str | None:
-        """The model that a metric of this name is about: ``latency.BACKEND.PRECISION.p50_ms`` and the like."""
+        """The model that a metric of this name is about: ``latency.BACKEND.PRECISION.p50_ms`` and the like.
+
+        Variants that are one engine, opened in several ways, are one model.
+        """
         for backend, precision in itertools.pairwise(name.split(".")):
-            if (found := self._ids.get((backend, precision))) is not None:
+            if (found := self._ids.get((backend, engine_of(precision)))) is not None:
                 return found
         return None
 

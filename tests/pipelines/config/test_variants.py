@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pipelines.execution import ids
 from pipelines.execution.node import Node
 from pipelines.graph.compress import compress_graph
 from pipelines.registry.names import precision_of
+from pipelines.retraining.head_to_head import duel_nodes
 from stages import backends
 
 
@@ -114,3 +116,19 @@ def test_what_is_wrong_with_a_backend_is_told_before_what_follows_from_it() -> N
     config.registry.variant = "bf16"
     (problem,) = check_values(config)
     assert str(problem).startswith("backend.openvino.precision_hint: 'f33' does not fit")
+
+
+def test_a_challenger_is_measured_beside_every_float_engine_of_its_run() -> None:
+    config = config_of(openvino={"variants": ["fp32", "bf16", "int8"]})
+    info = SimpleNamespace(hardware="h")
+    run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={"build.openvino.bf16": object()}))
+    champion: Any = SimpleNamespace(version=SimpleNamespace(number="4", run_id="r0"))
+    nodes = {node.id: node for node in duel_nodes(config, run, "r", champion)}
+    names = ["fp32", "bf16", "champion", "challenger"]
+    assert nodes["judge"].options.names == nodes["duel.latency"].options.names == names
+    assert nodes["duel.latency"].upstream()[:2] == ["build.openvino.fp32", "build.openvino.bf16"]
+    assert nodes["duel.compare.fp32"].options.worst > 0 and nodes["duel.compare.bf16"].options.worst == 0
+    first = {node.id: node for node in duel_nodes(config, run, "r", None)}["judge"]
+    assert first.options.names == ["fp32", "bf16", "int8"] and "compare.openvino" in first.upstream()
+    del run.results.artifacts["build.openvino.bf16"]  # a run from before there were variants
+    assert duel_nodes(config, run, "r", champion)[-1].options.names == ["fp32", "champion", "challenger"]

@@ -19,6 +19,7 @@ from pipelines.execution.events import NullObserver, Observers, RunInfo, StageIn
 from pipelines.system.run_lock import alive
 from pipelines.tracking import observer as tracking
 from pipelines.tracking.client import connect, store_uri, sweep
+from pipelines.tracking.models import Engines
 from pipelines.tracking.names import readable, result_table, results_view
 from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
@@ -444,3 +445,11 @@ def test_an_interrupted_run_and_its_successor_name_each_other(store: TrackingOpt
     second.run_finished("FINISHED", {}, None)
     assert parent_and_nested(store, "interrupted")[0].data.tags["continued_by"] == "successor"
     assert parent_and_nested(store, "successor")[0].data.tags["resumed_from"] == "interrupted"
+
+
+def test_a_metric_of_a_variant_is_about_the_model_of_its_engine() -> None:
+    engines = Engines(None)  # type: ignore[arg-type]
+    engines._ids["tensorrt", "int8_fp16"] = "m-1"
+    for name in ("build.tensorrt.int8_fp16.seconds", "latency.tensorrt.int8_fp16_pm.end2end.p50_ms"):
+        assert engines.measured(name) == "m-1"
+    assert engines.measured("latency.tensorrt.int8.p50_ms") is None

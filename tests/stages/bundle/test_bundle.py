@@ -246,6 +246,10 @@ def test_the_command_packs_an_engine_of_a_run(
     assert json.loads(capsys.readouterr().out)["map"] is None
     with pytest.raises(InputError, match="it has onnxruntime int8"):
         bundle_command.main(["r", "precision=fp32", "--artifacts", str(tmp_path / "a")])
+    with pytest.raises(InputError, match="precision=int9: there is no such variant; there are fp32, fp32_pm"):
+        bundle_command.main(["r", "precision=int9", "--artifacts", str(tmp_path / "a")])
+    pinned = bundle_command.main(["r", "precision=int8_pm", "golden=1", "--artifacts", str(tmp_path / "a")])
+    assert pinned == 0 and Path(capsys.readouterr().out.strip()).name == "r-onnxruntime-int8_pm.zip"
     with pytest.raises(InputError, match=r"gold: not understood; did you mean golden\?"):
         bundle_command.main(["gold=1", "--artifacts", str(tmp_path / "a")])
 
