@@ -9,7 +9,7 @@ LOCK_FILE := $(if $(filter 3,$(PADDLE)),requirements/paddle3.lock,requirements.l
 VENV ?= $(if $(filter 3,$(PADDLE)),.venv-paddle3,.venv)
 # The first suitable Python of the machine, on the PATH, pyenv's or uv's; name another one with PYTHON=...
 PYTHON ?= $(shell for v in 3.11 3.12 3.10 3.13 3.14; do \
-  for p in python$$v python3 "$$(pyenv prefix $$v 2>/dev/null)/bin/python" "$$(uv python find --system $$v 2>/dev/null)"; do \
+  for p in python$$v python3 "$$(pyenv prefix $$v 2>/dev/null || echo none)/bin/python" "$$(uv python find --system $$v 2>/dev/null)"; do \
   "$$p" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" 2>/dev/null && echo "$$p" && exit; done; done)
 # The newest Python 3 that has what a target needs: Paddle has no build for 3.13, and the commands without it run on 3.14.
 NEWEST := 12

@@ -102,7 +102,9 @@ def test_the_commands_without_paddle_are_tested_on_3_13(checkout: Path) -> None:
     done, calls = run(checkout)
     assert done.returncode == 0, done.stderr
     assert "test-light VENV=.venv-3.13 PYTHON=python3.13 WORKERS=1" in calls and calls[-1] == "test"
-    assert "lint PYTHON=python3.12" in calls and [c for c in calls if c.startswith("compress")] == [c for c in calls if ".venv-paddle3" in c]
+    assert "lint PYTHON=python3.12" in calls and [c for c in calls if c.startswith("compress")] == [
+        c for c in calls if ".venv-paddle3" in c
+    ]
     assert "make test-light on Python 3.13: done" in done.stdout
     (checkout / "calls").unlink()
     done, calls = run(checkout, fails="test-light")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,6 +44,48 @@ def test_another_paddle_comes_from_its_own_lock_into_its_own_environment() -> No
     assert "requirements.lock" not in three
     wrong = make("compress", "PADDLE=4")
     assert wrong.returncode == 2 and 'PADDLE is 2 (the default) or 3, not "4"' in wrong.stderr
+
+
+PYTHON = """#!/bin/sh
+case "$2" in
+  *"!= '{version}'"*) exit 0 ;;
+  *"<= (3, {newest})"*) exit 0 ;;
+esac
+[ "$1" = --version ] && echo "Python {version}.0" && exit 0
+exit 1
+"""
+"""What a Python answers to the questions of the Makefile, as one whose version is at most 3.``newest``."""
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def make_on(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """On a machine whose PATH is one folder."""
+    command = [str(shutil.which("make")), "-C", str(ROOT), f"VENV={folder / 'venv'}", *arguments]
+    return subprocess.run(command, env={"PATH": str(folder / "bin")}, capture_output=True, text=True, timeout=60)
+
+
+def test_where_python_3_13_is_all_there_is_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "python3.13", PYTHON.format(version="3.13", newest=14))
+    done = make_on(tmp_path, "compress")
+    assert done.returncode == 2 and not (tmp_path / "venv").exists()
+    (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
+    assert line.startswith("Paddle needs Python 3.10, 3.11 or 3.12 (found: Python 3.13.0); install one, or name it: ")
+    assert '"python3.13" -m venv' in make_on(tmp_path, "-n", "test-light").stdout
+
+
+@pytest.mark.parametrize("tool", ["pyenv", "uv"])
+def test_a_python_that_is_not_on_the_path_is_found(tmp_path: Path, tool: str) -> None:
+    program(tmp_path / "bin" / "python3.13", PYTHON.format(version="3.13", newest=14))
+    found = program(tmp_path / "other" / "bin" / "python", PYTHON.format(version="3.12", newest=12))
+    says = {"pyenv": ("prefix 3.12", found.parents[1]), "uv": ("python find --system 3.12", found)}[tool]
+    program(tmp_path / "bin" / tool, f'#!/bin/sh\n[ "$*" = "{says[0]}" ] && echo "{says[1]}"\n')
+    assert f'"{found}" -m venv' in make_on(tmp_path, "-n", "compress").stdout
 
 
 def test_the_lock_is_hashed_and_names_no_index() -> None:

@@ -23,7 +23,7 @@ def test_paddle_is_missing_where_the_only_stage_that_runs_needs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: str, needed: bool
 ) -> None:
     lacking = doctor.Check("paddle", "paddlepaddle", doctor.MISSING, "not installed", "pip install it")
-    monkeypatch.setattr(doctor, "paddle", lambda: [lacking])
+    monkeypatch.setattr(doctor, "paddle_of", lambda workers: [lacking])
     config = PipelineConfig()
     config.data.kind, config.run.artifacts, config.finetune.enabled = "shapes", str(tmp_path), True
     config.compression.max_map_drop, config.backend = 0.5, {"onnxruntime": OnnxRuntimeOptions()}
