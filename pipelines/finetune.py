@@ -17,6 +17,7 @@ from pipelines.runs.run import open_run
 from pipelines.system.files import copy_file
 from stages.artifacts import Checkpoint
 from stages.errors import ExitCode
+from stages.outside import names
 
 
 def run_finetune(
@@ -41,7 +42,7 @@ def run_finetune(
         run.save_state(FINISHED)
         checkpoint = run.results.artifacts[ids.FINETUNE]
         assert isinstance(checkpoint, Checkpoint)
-        target = Path(out) if out else run.info.run_dir / checkpoint.weights
+        target = Path(out) if out else names.inside(run.info.run_dir, checkpoint.weights, checkpoint.root, "weights")
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(checkpoint.path(checkpoint.weights), target)
         run.observer.run_finished(FINISHED, {"checkpoint": str(target)}, None)

@@ -29,6 +29,7 @@ from stages.artifacts import Artifact, LabeledSet
 from stages.catalog import stage_entry
 from stages.champion import promotion
 from stages.errors import ConfigError, ExitCode, InputError
+from stages.outside import names
 
 _SETTABLE = ("gate.", "latency.", "accuracy.draws", "tracking.", "run.")
 
@@ -63,7 +64,8 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         if options.force:
             return _force(registry, registered)
         word = registered.run_id
-        if not (artifacts / "runs" / word).is_dir():
+        names.part(word, f"{registry.name} version {number} in MLflow", "the tag run_id")
+        if not names.inside(artifacts / "runs", word, "MLflow", "the tag run_id").is_dir():
             raise InputError(
                 f"version {number} was made by run {word}, which is not under {artifacts / 'runs'}, so it cannot be "
                 "measured here; --force promotes it without"

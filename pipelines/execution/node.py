@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, Union
 
-from pipelines.store.local import Key
+from pipelines.store.entries import Key
 from stages.artifacts import Artifact
 from stages.catalog import stage_class
 from stages.codec import to_json

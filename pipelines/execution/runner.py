@@ -13,7 +13,8 @@ from pipelines.execution.events import Observer, StageInfo
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, AUTO, FRESH, survey, timings_stand
 from pipelines.execution.worker import run_worker
-from pipelines.store.local import Entry, Key, Pending, Store
+from pipelines.store.entries import Entry, Key
+from pipelines.store.local import Pending, Store
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.provenance import machine
 from stages.artifacts import Artifact

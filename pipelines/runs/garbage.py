@@ -52,10 +52,10 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
         if key not in used and folder.stat().st_ctime < begun:
             unused.entries[key] = count
     oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
-    for folder in sorted(store.works.glob("*/")):
+    for folder in sorted(path for path in store.works.glob("*") if path.is_dir() and not path.name.startswith(".")):
         if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
             unused.work[folder.name] = folder_size(folder)
-    for folder in sorted((store.entries / ".tmp").glob("*/")):
+    for folder in store.temporary():
         unused.temporary[folder.name] = folder_size(folder)
     if runs:
         unused.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept}

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.outside.names import joined, relative
+
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
 MAX_NOTE = 7500  # characters; MLflow keeps 8000 of a tag
@@ -83,7 +85,7 @@ def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
 def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
     """The files of an artifact record that people look at; models, images and raw samples stay in the store."""
     for name in sorted(artifact["files"]):
-        path = Path(artifact["root"]) / name
+        path = joined(Path(artifact["root"]), relative(name, artifact["root"], "files"))
         if "/" not in name and path.suffix in SMALL_SUFFIXES and path.is_file() and path.stat().st_size <= MAX_FILE:
             yield path
 

@@ -17,6 +17,7 @@ from typing import Any
 from stages.detection import coco_values as values
 from stages.detection.classes import listed, match_classes
 from stages.errors import DataError
+from stages.outside import names
 
 SHOWN = 5  # how many cases an error message shows
 LARGE = 1 << 24  # bytes; a file from this size on is not read whole for its class names
@@ -41,7 +42,8 @@ class CocoSet:
 
     Attributes:
         images: ``{"id", "file_name", "width", "height"}`` each, in order of id; width and height are 0 if not stated.
-            Ids that are text or too large for other tools are given anew, in the order of the file.
+            Ids that are text or too large for other tools are given anew, in the order of the file. `names.OUTSIDE`
+            stays where a conversion wrote it.
         annotations: ``{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area", "iscrowd"}`` each, in pixels.
         categories: ``{"id", "name"}`` each, in the order of the file: class index ``i`` of a model that PaddleDetection
             trains on this file is ``categories[i]``.
@@ -148,7 +150,7 @@ def check_coco(content: dict[str, Any], path: Path) -> CocoSet:
 
 def missing_files(images: list[dict[str, Any]], root: Path) -> list[str]:
     """File names of images that are not under ``root``."""
-    return [image["file_name"] for image in images if not (root / image["file_name"]).is_file()]
+    return [image["file_name"] for image in images if not names.image_path(root, image).is_file()]
 
 
 def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str]:
@@ -157,7 +159,10 @@ def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str
     for image in images:
         name = image["file_name"]
         slashed = name.replace("\\", "/")
-        if slashed != name and not (root / name).is_file() and (root / slashed).is_file():
+        if slashed == name or names.leads_out(root, slashed):
+            continue
+        there, instead = (names.image_path(root, {"file_name": form}) for form in (name, slashed))
+        if not there.is_file() and instead.is_file():
             image["file_name"] = slashed
             renamed.append(name)
     return renamed
@@ -200,10 +205,10 @@ def _categories(content: dict[str, Any], path: Path, warnings: list[str]) -> lis
     entries = [{"id": _category_id(c), "name": c["name"]} for c in entries]
     if twice := _repeated(c["id"] for c in entries):
         raise DataError(f"labels {path}: category ids given twice: {some(twice)}; give each category an id of its own")
-    if names := _repeated(c["name"] for c in entries):
-        warnings.append(f"categories of the same name: {some(names)}; they are told apart by their id")
+    if alike := _repeated(c["name"] for c in entries):
+        warnings.append(f"categories of the same name: {some(alike)}; they are told apart by their id")
         for category in entries:
-            if category["name"] in names:
+            if category["name"] in alike:
                 category["name"] = f"{category['name']} ({category['id']})"
     return entries
 
@@ -219,12 +224,12 @@ def _images(content: dict[str, Any], path: Path, warnings: list[str]) -> tuple[l
     if not entries:
         raise DataError(f"labels {path} list no image; add them under `images`")
     keys = [values.image_key(i.get("id")) for i in entries]
-    names = [i.get("file_name") for i in entries]
-    unnamed = [key is None or not name or not isinstance(name, str) for key, name in zip(keys, names, strict=True)]
+    given = [i.get("file_name") for i in entries]
+    unnamed = [key is None or not name or not isinstance(name, str) for key, name in zip(keys, given, strict=True)]
     if bad := [entry for entry, lacks in zip(entries, unnamed, strict=True) if lacks]:
         raise DataError(f"labels {path}: images without an id and a file_name: {some(bad)}; add them")
-    for what, given in (("id", keys), ("file_name", names)):
-        if twice := _repeated(given):
+    for what, of_all in (("id", keys), ("file_name", given)):
+        if twice := _repeated(of_all):
             raise DataError(f"labels {path}: images with the same {what}: {some(twice)}; remove the duplicates")
     ids: dict[Any, int]
     if all(values.is_safe(key) for key in keys):
@@ -238,6 +243,7 @@ def _images(content: dict[str, Any], path: Path, warnings: list[str]) -> tuple[l
             "file_name": i["file_name"],
             "width": values.pixels(i.get("width")),
             "height": values.pixels(i.get("height")),
+            **({names.OUTSIDE: True} if i.get(names.OUTSIDE) is True else {}),
         }
         for i, key in zip(entries, keys, strict=True)
     ]

@@ -34,6 +34,7 @@ from stages.data.formats.source import (
 from stages.detection.coco import CocoSet, some
 from stages.detection.images import SUFFIXES
 from stages.errors import DataError
+from stages.outside import names as outside
 
 NAMES = ("label_list.txt", "labels.txt")  # PaddleDetection's, PaddleX's
 _PAIRS = (("train", "val"), ("trainval", "test"), ("train", "test"), ("trainval", "val"))
@@ -175,8 +176,8 @@ class VocSource(Source):
         for number, text in lines:
             parts = text.replace("\\", "/").split()
             if len(parts) == 2 and parts[1].lower().endswith(".xml"):
-                image: Path | None = self.root / parts[0]
-                xml = self.root / parts[1]
+                image: Path | None = outside.joined(self.root, parts[0])
+                xml = outside.joined(self.root, parts[1])
             else:
                 xml = self._xml_of(text.replace("\\", "/"))
                 image = self._image_of(xml, cases)
@@ -208,7 +209,9 @@ class VocSource(Source):
     def _xml_of(self, name: str) -> Path:
         # A name may have blanks, and the lists of single classes have -1, 0 or 1 behind it.
         stems = dict.fromkeys((name, re.sub(r"\s+-?[01]$", "", name), Path(name).stem))
-        paths = [self.root / "Annotations" / f"{stem}{end}" for stem in stems for end in (".xml", ".XML")]
+        paths = [
+            outside.joined(self.root / "Annotations", f"{stem}{end}") for stem in stems for end in (".xml", ".XML")
+        ]
         return next((path for path in paths if path.is_file()), paths[0])
 
     def _image_of(self, xml: Path, cases: Cases) -> Path | None:
@@ -225,7 +228,8 @@ class VocSource(Source):
             except DataError as error:
                 cases.add(xml, str(error))
                 named = ""
-            found = [folder / named] if named and (folder / named).is_file() else []
+            place = outside.joined(folder, named)
+            found = [place] if named and place.is_file() else []
         return found[0] if found else None
 
     def _stems(self, folder: Path) -> Mapping[str, list[Path]]:

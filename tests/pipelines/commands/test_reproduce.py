@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands import reproduce
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.artifacts import ExportedModel, Precision, digest_of, hash_files
 from stages.errors import InputError

@@ -17,6 +17,7 @@ from stages.data.collect import CollectLabeled, CollectUnlabeled, listing_digest
 from stages.data.draw import Draw
 from stages.errors import DataError
 from stages.options.data import CollectOptions, ShapesOptions
+from stages.outside.names import OUTSIDE
 from tests.fakes import FakeContext
 
 
@@ -255,3 +256,37 @@ def test_real_photographs(bccd: Path, tmp_path: Path) -> None:
     context = FakeContext(tmp_path / "u", threads=2)
     assert collect(bccd / "train", context, validation, sample=50).count == 50
     assert context.warnings == []
+
+
+@pytest.mark.parametrize("how", ["..", "absolute", "link"])
+def test_labels_that_name_images_elsewhere_are_refused_unless_that_is_allowed(how: str, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "val", 2)
+    private = folder_of(tmp_path / "private", 1, first=7) / "007.png"
+    labels = labels_for(folder)
+    content = json.loads(labels.read_text())
+    name = {"..": "../private/007.png", "absolute": str(private), "link": "link.png"}[how]
+    if how == "link":
+        (folder / name).symlink_to(private)
+    content["images"].append({"id": 3, "file_name": name})
+    labels.write_text(json.dumps(content))
+
+    def run(place: str, **options: Any) -> LabeledSet:
+        given = CollectOptions(annotations=str(labels), images=str(folder), **options)
+        return CollectLabeled(given).run(CollectLabeled.Inputs(), FakeContext(tmp_path / place))
+
+    with pytest.raises(DataError, match=r"val.json: file_name .*data.allow_outside_images=true") as refused:
+        run("a")
+    assert name in str(refused.value)
+    made = run("b", allow_outside_images=True)
+    for file, entries in (("annotations.json", "images"), ("images.json", None)):
+        found = json.loads(made.path(file).read_text())
+        marks = [OUTSIDE in image for image in (found[entries] if entries else found)]
+        assert marks == [False, False, True], file
+
+
+def test_a_link_among_unlabeled_images_is_used_and_marked(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "in", 2)
+    (folder / "link.png").symlink_to(folder_of(tmp_path / "private", 1, first=7) / "007.png")
+    (folder / "own.png").symlink_to(folder / "000.png")
+    marked = {Path(e["path"]).name: OUTSIDE in e for e in listed(collect(folder, FakeContext(tmp_path / "a")))}
+    assert marked == {"000.png": False, "001.png": False, "own.png": False, "link.png": True}
