@@ -51,7 +51,7 @@ THROUGH = {
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
         pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
         pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
-        pipelines.retraining.head_to_head pipelines.retraining.reasons pipelines.retraining.state
+        pipelines.retraining.head_to_head pipelines.retraining.reasons
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
     """,
     "pipelines/tracking/test_observer": """

@@ -11,9 +11,9 @@ from pipelines.config.keys import close_to, suggestion
 from pipelines.execution.events import NullObserver
 from pipelines.execution.runner import Runner, RunnerSettings
 from pipelines.graph.bundle import bundle_node
-from pipelines.runs import history
 from pipelines.runs.bundles import pack
 from pipelines.runs.history import find_run
+from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.store.remote import open_store
 from pipelines.system.units import size
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     """Run the bundle stage on what the run left in the store."""
-    store = open_store(artifacts, (history.read_state(folder) or {}).get("store"))
+    store = open_store(artifacts, require_state(folder).get("store"))
     store.prepare()
     node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
     runner = Runner(Store(artifacts), NullObserver(), RunnerSettings(seed=0), logs=folder / "logs", run_id=folder.name)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.runs.history import find_run
+from pipelines.runs.remembered import require_report
 from pipelines.runs.tables import print_table, stdout_console
 from stages.errors import ExitCode, InputError
-from stages.report.schema import ReportContent
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    reports = [_report(find_run(run, artifacts)) for run in (options.first, options.second)]
+    reports = [require_report(find_run(run, artifacts)) for run in (options.first, options.second)]
 
     from stages.report import compare_runs
 
@@ -46,11 +46,3 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
     print_table(compare_runs.table(changes), console)
     return ExitCode.DONE
-
-
-def _report(folder: Path) -> ReportContent:
-    file = folder / "report.json"
-    if not file.is_file():
-        raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
-    content: ReportContent = json.loads(file.read_text(encoding="utf-8"))
-    return content

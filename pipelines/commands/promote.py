@@ -18,9 +18,9 @@ from pipelines.registry.registry import Registry, Version
 from pipelines.retraining.challenge import judge
 from pipelines.retraining.head_to_head import require_frozen
 from pipelines.retraining.journal import to_stderr
-from pipelines.runs import history
 from pipelines.runs.history import find_run
 from pipelines.runs.observers import default_observers
+from pipelines.runs.remembered import require_state
 from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
 from pipelines.store.local import Store
@@ -116,9 +116,7 @@ def _force(registry: Registry, version: Version) -> int:
 
 def _reuse_results(results: Results, folder: Path, store: Store) -> None:
     """Add what a judgement needs of the run in ``folder`` to ``results``."""
-    state = history.read_state(folder)
-    if state is None:
-        raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
+    state = require_state(folder, "stages")
     for name, stage in state["stages"].items():
         made_by = ids.stage_of(name)
         judged = made_by is not None and stage_entry(made_by).judged

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.runs import history
+from pipelines.runs.remembered import ListedReport
 from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
@@ -45,7 +46,7 @@ def row(folder: Path) -> dict[str, Any]:
     status = state.get("status", "?")
     if status == history.RUNNING and not is_alive(folder):
         status = history.KILLED
-    report = history.read_report(folder)
+    report = history.read_report(folder, ListedReport)
     rows = [r for r in report.get("rows", []) if r["status"] == "ok"] if report else []
     best = max((r for r in rows if _speedup(r) is not None), key=lambda r: _speedup(r) or 0.0, default=None)
     base = next((r for r in rows if r["precision"] == "fp32"), None)

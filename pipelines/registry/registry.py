@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pipelines.system.slug import quoted
 from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
 from stages.errors import InputError, StoreError
+from stages.outside import records
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -230,7 +232,12 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return []
                 raise
-        moves = [(int(k.removeprefix(_HISTORY)), Move(**json.loads(v))) for k, v in tags.items() if _HISTORY in k]
+        moves: list[tuple[int, Move]] = []
+        for name, text in tags.items():
+            if re.fullmatch(rf"{re.escape(_HISTORY)}\d{{1,9}}", name):
+                place = f"the tag {name} of {self.name} in MLflow"
+                content = records.parse(text, place, raises=StoreError)
+                moves.append((int(name.removeprefix(_HISTORY)), records.made(Move, content, place, raises=StoreError)))
         return sorted(moves, key=lambda numbered: numbered[0])
 
 
