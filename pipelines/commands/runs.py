@@ -17,6 +17,7 @@ from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
 from stages.errors import ExitCode
+from stages.outside.text import plain
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
@@ -90,9 +91,9 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             r["id"],
             (r["started"] or "").replace("T", " ").removesuffix("Z"),
-            r["model"] or "",
-            r["data"] or "",
-            Text(r["status"], _COLORS.get(r["status"], "")),
+            plain(r["model"] or ""),
+            plain(r["data"] or ""),
+            Text(plain(r["status"]), _COLORS.get(r["status"], "")),
             _number(r["map_fp32"], 1),
             _number(r["map"], 1),
             _number(r["speedup"], 2, "x"),

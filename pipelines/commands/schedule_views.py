@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.runs.tables import stdout_console
 from pipelines.scheduling import records
 from pipelines.scheduling.serving import local, serving
 from pipelines.system.redact import redact_text
 from stages.errors import ExitCode
+from stages.outside.text import plain
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -40,7 +41,7 @@ def schedules(jobs: Sequence[Job], folder: Path, *, as_json: bool) -> int:
             row["now"] or "-",
             Text(ended, _COLORS.get(last.get("outcome", ""), "")),
         )
-    Console(highlight=False).print(table if rows else "the store has no schedule")
+    stdout_console().print(table if rows else "the store has no schedule")
     if not served:
         print("no scheduler runs: nothing will be started until `detpress schedule serve` is")
     return ExitCode.DONE
@@ -82,7 +83,7 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
             str(line.get("schedule")),
             str(line.get("attempt") or "-"),
             Text(outcome, _COLORS.get(outcome, "")),
-            f"{line.get('reason') or ''}{again}",
+            plain(f"{line.get('reason') or ''}{again}"),
         )
-    Console(highlight=False).print(table)
+    stdout_console().print(table)
     return ExitCode.DONE

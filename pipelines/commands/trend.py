@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.retraining.trend import LAST, collect
 from pipelines.runs.history import find_run
-from pipelines.runs.remembered import require_report
+from pipelines.runs.remembered import TrendReport, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    newest = require_report(find_run(options.run, artifacts))
+    newest = require_report(find_run(options.run, artifacts), TrendReport)
     rows = newest["rows"]
     if not rows:
         raise InputError(f"the report of {options.run} has no engine; name another run")

@@ -72,18 +72,31 @@ class _Numbers(TypedDict):
 class _Row(TypedDict):
     backend: str
     precision: str
-    status: str
     latency: _Latencies
     speedup: _Numbers
     speedup_interval: dict[str, list[float] | None]
     validity: dict[str, str | None]
     map: float | None
+
+
+class _TrendRow(_Row):
+    status: str
     engine_bytes: int | None
 
 
 class _ListedRow(TypedDict):
     precision: str
     status: str
+
+
+class TrendReport(TypedDict):
+    """What a trend is made of."""
+
+    run_id: str
+    model: str
+    data: str
+    hardware: str
+    rows: list[_TrendRow]
 
 
 class ListedReport(TypedDict):

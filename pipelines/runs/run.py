@@ -35,6 +35,7 @@ from pipelines.system.slug import slug
 from stages.artifacts import Artifact, digest_of
 from stages.codec import to_json
 from stages.errors import StoreError
+from stages.outside.text import told
 
 
 @dataclass
@@ -157,7 +158,7 @@ def open_run(
             run.save_state("RUNNING")
             run.observer.run_started(info)
             for line in described(config.data):
-                Console(stderr=True, highlight=False).print(f"data: {escape(line)}", soft_wrap=True)
+                Console(stderr=True, highlight=False, emoji=False).print(f"data: {escape(plain(line))}", soft_wrap=True)
             yield run
         except BaseException as stop:
             status = "FAILED" if isinstance(stop, Exception) else "KILLED"
@@ -217,6 +218,6 @@ def _termination() -> Iterator[None]:
 
 def _tell_warnings(run: Run) -> None:
     """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it)."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     for message in run.observer.warnings:
-        console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+        console.print(f"[yellow]warning[/] {escape(told(message))}", soft_wrap=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from stages.outside.text import plain
 from stages.report import float_blocks, sensitivity, tables
 from stages.report.schema import ReportContent
 from stages.report.schema_blocks import SensitivityContent
@@ -15,8 +16,11 @@ LOG_WIDTH = 400
 
 
 def stdout_console(log_width: int = LOG_WIDTH) -> Console:
-    """Standard output for tables, ``log_width`` columns wide if it is no terminal."""
-    console = Console(highlight=False)
+    """Standard output for tables, ``log_width`` columns wide if it is no terminal.
+
+    A text is shown as it is, whatever it holds; what has a style is a `rich.text.Text`.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = log_width
     return console
@@ -42,17 +46,21 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
     if headline := float_blocks.headline(content):
         console.print(headline, soft_wrap=True, markup=False)
     for sentence in tables.invalid_timings(content):
-        console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
+        console.print(Text.assemble(("*", "yellow"), f" {plain(sentence)}"), soft_wrap=True)
 
 
 def print_table(source: tables.Table, console: Console) -> None:
     """Print one table with its title."""
-    table = Table(title=source.title, title_justify="left", title_style="bold")
+    table = Table(title=Text(plain(source.title), "bold"), title_justify="left")
     for name in source.header:
-        table.add_column(name, overflow="fold")
+        table.add_column(Text(plain(name)), overflow="fold")
     for row in source.rows:
-        table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+        table.add_row(*(_STYLED.get(cell, Text(plain(cell))) for cell in row))
     console.print(table)
 
 
-_STYLED = {tables.NOTHING: f"[dim]{tables.NONE_SHOWN}[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}
+_STYLED = {
+    tables.NOTHING: Text(tables.NONE_SHOWN, "dim"),
+    "pass": Text("pass", "green"),
+    "fail": Text("fail", "red"),
+}

@@ -25,6 +25,7 @@ from pipelines.store.local import Pending, Store
 from stages.artifacts import Artifact, sha256_of
 from stages.errors import StoreError, UnavailableError
 from stages.outside import names, records
+from stages.outside.text import url
 
 _TRIES = 3
 """How often an entry that is replaced while it comes down is begun again."""
@@ -40,16 +41,16 @@ class RemoteStore(Store):
 
     def __init__(self, root: Path, uri: str) -> None:
         super().__init__(root)
-        self.uri = uri
+        self.uri, self.said = uri, url(uri)
         self._unsent = self.entries / ".unsent"
         try:
             import fsspec
 
             self._fs, prefix = fsspec.core.url_to_fs(uri)
         except ImportError as error:
-            raise UnavailableError(f"run.store={uri}: {error}; pip install 'detpress[s3]' for s3://") from error
+            raise UnavailableError(f"run.store={self.said}: {error}; pip install 'detpress[s3]' for s3://") from error
         except ValueError as error:
-            raise StoreError(f"run.store={uri}: {error}; write e.g. s3://BUCKET/PREFIX") from error
+            raise StoreError(f"run.store={self.said}: {error}; write e.g. s3://BUCKET/PREFIX") from error
         self._prefix = prefix.rstrip("/")
 
     def prepare(self) -> None:
@@ -78,7 +79,7 @@ class RemoteStore(Store):
             if self._record(str(key)) is None:
                 raise
             super().discard(key)
-            self.problems.append(f"{error}; it was taken from {self.uri} again")
+            self.problems.append(f"{error}; it was taken from {self.said} again")
             entry = None
         if entry is None and self._fetch(str(key)):
             entry = self._here(key)
@@ -93,11 +94,11 @@ class RemoteStore(Store):
     def peek(self, key: Key) -> Entry | None:
         entry = super().peek(key)
         if entry is None and (record := self._record(str(key))) is not None:
-            entry = parse(record, str(key), self.folder(key), f"{self.uri}: the record of {key}")
+            entry = parse(record, str(key), self.folder(key), f"{self.said}: the record of {key}")
         return entry
 
     def load(self, name: str) -> Artifact:
-        if not (self.entries / names.entry(name, self.uri, "the entry")).exists():
+        if not (self.entries / names.entry(name, self.said, "the entry")).exists():
             self._fetch(name)
         return super().load(name)
 
@@ -112,7 +113,7 @@ class RemoteStore(Store):
         there: list[Record] = []
         for path, content in sorted(contents.items()):
             with contextlib.suppress(StoreError):
-                there.append(_read(content, f"{stage}/{path.rsplit('/', 2)[1]}", f"{self.uri}: {path}"))
+                there.append(_read(content, f"{stage}/{path.rsplit('/', 2)[1]}", f"{self.said}: {path}"))
         return here + there
 
     def discard(self, key: Key) -> None:
@@ -155,9 +156,9 @@ class RemoteStore(Store):
             contents = self._fs.cat(paths, on_error="omit") if paths else {}
         found: dict[str, list[str]] = {}
         for path, text in contents.items():
-            content = records.parse(text, f"{self.uri}: {path}", dict[str, list[str]], raises=StoreError)
+            content = records.parse(text, f"{self.said}: {path}", dict[str, list[str]], raises=StoreError)
             if "entries" not in content:
-                raise StoreError(f"{self.uri}: {path} cannot be read: entries is missing")
+                raise StoreError(f"{self.said}: {path} cannot be read: entries is missing")
             found[path.rsplit("/", 1)[1].removesuffix(".json")] = content["entries"]
         return dict(sorted(found.items(), reverse=True))
 
@@ -191,13 +192,13 @@ class RemoteStore(Store):
 
     def _record(self, name: str) -> Record | None:
         """The record there; ``None`` if there is none, or one of another version."""
-        name = names.entry(name, self.uri, "the entry")
+        name = names.entry(name, self.said, "the entry")
         try:
             with self._reachable():
                 content = self._fs.cat_file(f"{self._remote(name)}/entry.json")
         except FileNotFoundError:
             return None
-        said = f"{self.uri}: the record of {name}"
+        said = f"{self.said}: the record of {name}"
         record = records.parse(content, said, raises=StoreError)
         return checked(record, name, said) if record.get("schema") == SCHEMA else None
 
@@ -218,10 +219,10 @@ class RemoteStore(Store):
                 continue  # replaced meanwhile: its record names other files now
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        raise StoreError(f"{self.uri}: files of {name} are missing")
+        raise StoreError(f"{self.said}: files of {name} are missing")
 
     def _bring(self, name: str, record: Record, folder: Path) -> None:
-        said = f"{self.uri}: the record of {name}"
+        said = f"{self.said}: the record of {name}"
         attempt = names.part(record.get("attempt"), said, "attempt")
         (folder / "files").mkdir(parents=True)
         for file, digest in parse(record, name, folder, said).artifact.files.items():
@@ -230,7 +231,7 @@ class RemoteStore(Store):
             with self._reachable():
                 self._fs.get_file(f"{self._remote(name)}/{attempt}/{file}", str(path))
             if sha256_of(path) != digest:
-                raise StoreError(f"{self.uri}: {file} of {name} is not what was stored")
+                raise StoreError(f"{self.said}: {file} of {name} is not what was stored")
         (folder / "entry.json").write_text(json.dumps(record, indent=1))
 
     def _send(self, name: str) -> None:
@@ -261,7 +262,7 @@ class RemoteStore(Store):
         except Exception as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise StoreError(
-                f"the store {self.uri} cannot be used: {reason}; check run.store, access and network"
+                f"the store {self.said} cannot be used: {reason}; check run.store, access and network"
             ) from error
 
 

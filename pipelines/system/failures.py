@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stages.errors import DetpressError, ExitCode
+from stages.outside.text import told
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
@@ -28,4 +29,4 @@ def tell(error: BaseException, *, debug: bool) -> int:
 
 def _print(head: str, message: str) -> None:
     console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble((f"{head}: ", "bold red"), message), soft_wrap=True)
+    console.print(Text.assemble((f"{head}: ", "bold red"), told(message)), soft_wrap=True)

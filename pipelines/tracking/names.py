@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.outside.names import joined, relative
+from stages.report.markdown_text import block, code, escape
 
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
@@ -107,8 +108,8 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     if judged := _promotion_text(report_dir):
         return judged[:MAX_NOTE]
     error = finished["summary"].get("error")
-    said = f"\n\n```\n{str(error)[:MAX_NOTE]}\n```" if error else ""
-    return f"{finished['status'].capitalize()}: `{run['command']}`{said}"
+    said = f"\n\n{block(str(error)[:MAX_NOTE])}" if error else ""
+    return f"{finished['status'].capitalize()}: {code(run['command'])}{said}"
 
 
 def _promotion_text(run_dir: Path | None) -> str:
@@ -123,7 +124,7 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
     for row in reversed(rows):
-        name = f"{row['backend']} {str(row['precision']).upper()}"
+        name = escape(f"{row['backend']} {str(row['precision']).upper()}")
         if row["status"] != "ok":
             name += f" ({row['status']})"
         runtime = (row.get("latency") or {}).get("runtime") or {}

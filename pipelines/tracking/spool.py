@@ -52,7 +52,7 @@ class Spool:
         with self.path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.endswith("\n"):
-                    yield records.parse(line, f"{self.path}:{number}", Record, raises=StoreError)
+                    yield records.parse(line, f"{self.path}:{number}", Record, raises=StoreError, lenient=True)
 
     def close(self, *, delivered: bool) -> None:
         """Let go of the file, and remove it if its records have arrived."""

@@ -23,6 +23,7 @@ from pipelines.tracking.names import flat, metric_name, numbers, readable, resul
 from stages.catalog import stage_entry
 from stages.errors import StoreError
 from stages.outside import records
+from stages.report.markdown_text import code
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, Metric
@@ -99,7 +100,7 @@ class MlflowWriter:
                 "command": run["command"],
                 "mlflow.source.name": f"detpress {run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
-                "mlflow.note.content": f"Running: `{run['command']}`",
+                "mlflow.note.content": f"Running: {code(run['command'])}",
             }
             if run["commit"]:
                 tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
