@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stages.errors import StoreError
+from stages.outside.files import open_regular
 
 
 class Precision(str, Enum):
@@ -24,9 +25,9 @@ class Precision(str, Enum):
 
 
 def sha256_of(path: Path) -> str:
-    """The hex sha256 of a file's bytes."""
+    """The hex sha256 of a file's bytes. Raises OSError, also of a pipe or a device, which may never end."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

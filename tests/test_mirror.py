@@ -44,7 +44,7 @@ THROUGH = {
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
         pipelines.commands.compress pipelines.commands.finetune pipelines.commands.report pipelines.commands.sensitivity
-        pipelines.compress pipelines.finetune pipelines.runs.tables pipelines.system.failures
+        pipelines.compress pipelines.finetune pipelines.system.failures
     """,
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
@@ -126,6 +126,7 @@ THROUGH = {
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
+    "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
@@ -155,6 +156,7 @@ OTHERS = {
     "pipelines/test_third_party": "a backend of another distribution",
     "stages/distillation/test_together": "one distillation in several processes",
     "stages/data/formats/test_readers": "what the readers of all layouts have in common",
+    "stages/outside/test_opened": "the readers of the users' files, given a pipe or a device",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",
     "stages/mixed_precision/test_float_blocks_demo": "float blocks on the demo's own detector",
     "stages/paddle/test_paddle3": "what Paddle 3 exports, from an environment of its own",

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 SOURCES = sorted(p for folder in ("pipelines", "stages", "conf") for p in (ROOT / folder).rglob("*.py"))
 RUNS_WHAT_IT_READS = {
     *("eval", "exec", "compile", "os.system", "os.popen", "marshal.load", "marshal.loads", "shelve.open"),
-    *("pickle.load", "pickle.loads", "torch.load", "joblib.load", "yaml.load", "yaml.unsafe_load"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "joblib.load", "yaml.load", "yaml.unsafe_load"),
     *("paddle.load", "cloudpickle.load", "cloudpickle.loads", "dill.load", "dill.loads"),
 }
 
@@ -84,7 +84,20 @@ def test_a_link_in_a_bundle_is_not_followed(tmp_path: Path) -> None:
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
 
-NAMED_OUTSIDE = {"file_name", "file", "files", "path", "main", "weights", "attempt", "entry", "run_id", "bundle_sha256"}
+NAMED_OUTSIDE = {
+    "matches",
+    "picture",
+    "file_name",
+    "file",
+    "files",
+    "path",
+    "main",
+    "weights",
+    "attempt",
+    "entry",
+    "run_id",
+    "bundle_sha256",
+}
 """Keys of records, label files and tags under which somebody else may have written the name of a file or a folder."""
 BORDER = "stages/outside/names.py"
 

@@ -90,7 +90,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     for r in rows:
         table.add_row(
             r["id"],
-            (r["started"] or "").replace("T", " ").removesuffix("Z"),
+            plain((r["started"] or "").replace("T", " ").removesuffix("Z")),
             plain(r["model"] or ""),
             plain(r["data"] or ""),
             Text(plain(r["status"]), _COLORS.get(r["status"], "")),
@@ -98,7 +98,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
             _number(r["map"], 1),
             _number(r["speedup"], 2, "x"),
             size(r["engine_bytes"]),
-            r["backend"] or "",
+            plain(r["backend"] or ""),
         )
     console = stdout_console(200)
     console.print(table)

@@ -79,10 +79,10 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
         outcome = str(line.get("outcome"))
         again = " (tried again)" if line.get("again") else ""
         table.add_row(
-            str(line.get("ended") or line.get("at")),
-            str(line.get("schedule")),
-            str(line.get("attempt") or "-"),
-            Text(outcome, _COLORS.get(outcome, "")),
+            plain(str(line.get("ended") or line.get("at"))),
+            plain(str(line.get("schedule"))),
+            plain(str(line.get("attempt") or "-")),
+            Text(plain(outcome), _COLORS.get(outcome, "")),
             plain(f"{line.get('reason') or ''}{again}"),
         )
     stdout_console().print(table)

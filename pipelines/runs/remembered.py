@@ -69,13 +69,22 @@ class _Numbers(TypedDict):
     end2end: float | None
 
 
+class _Intervals(TypedDict):
+    runtime: list[float] | None
+
+
+class _Verdicts(TypedDict):
+    runtime: str | None
+    end2end: str | None
+
+
 class _Row(TypedDict):
     backend: str
     precision: str
     latency: _Latencies
     speedup: _Numbers
-    speedup_interval: dict[str, list[float] | None]
-    validity: dict[str, str | None]
+    speedup_interval: _Intervals
+    validity: _Verdicts
     map: float | None
 
 

@@ -124,13 +124,13 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
     for row in reversed(rows):
-        name = escape(f"{row['backend']} {str(row['precision']).upper()}")
+        name = f"{row['backend']} {str(row['precision']).upper()}"
         if row["status"] != "ok":
             name += f" ({row['status']})"
         runtime = (row.get("latency") or {}).get("runtime") or {}
         speedup = (row.get("speedup") or {}).get("runtime")
         cells = [_cell(runtime.get("p50_ms"), ".2f"), _cell(speedup, ".2f"), _cell(row.get("map"), ".1f")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {escape(name)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n"
 
 

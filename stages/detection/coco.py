@@ -17,9 +17,10 @@ from typing import Any
 from stages.detection import coco_values as values
 from stages.detection.classes import listed, match_classes
 from stages.errors import DataError
-from stages.outside import names
+from stages.outside import files, names
 
 SHOWN = 5  # how many cases an error message shows
+LARGEST = 16 << 30  # bytes of a label file
 LARGE = 1 << 24  # bytes; a file from this size on is not read whole for its class names
 _CATEGORIES = b'"categories"'
 
@@ -114,7 +115,7 @@ def _categories_alone(path: Path) -> list[Any] | None:
     try:
         if path.stat().st_size < LARGE:
             return None
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with files.open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             at = content.rfind(_CATEGORIES)
             if at < 0 or content.rfind(_CATEGORIES, 0, at) >= 0:
                 return None
@@ -150,7 +151,7 @@ def check_coco(content: dict[str, Any], path: Path) -> CocoSet:
 
 def missing_files(images: list[dict[str, Any]], root: Path) -> list[str]:
     """File names of images that are not under ``root``."""
-    return [image["file_name"] for image in images if not names.image_path(root, image).is_file()]
+    return [image["file_name"] for image in images if not names.image_path(root, image).exists()]
 
 
 def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str]:
@@ -175,11 +176,12 @@ def load_coco(path: Path) -> dict[str, Any]:
         DataError: no such file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read_bytes(path, LARGEST))
     except OSError as error:
         raise DataError(f"labels {path} cannot be read ({error.strerror}); check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"labels {path} are not valid JSON ({error}); export them again as COCO JSON") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataError(f"labels {path} are not valid JSON ({reason}); export them again as COCO JSON") from error
     if not isinstance(content, dict):
         raise DataError(f"labels {path} hold a {type(content).__name__}, not COCO's object with images, annotations "
                         "and categories; export them again as COCO JSON (a detections file is not enough)")  # fmt: skip

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+_CHUNK = 1 << 20
 LARGEST = 1 << 31
 """Bytes that are read at once at most, where the caller names no other number."""
 _KINDS = (
@@ -46,8 +47,12 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
         OSError: as of `open_regular`, or it has more than ``most`` bytes.
     """
     with open_regular(path) as stream:
-        content = stream.read(most + 1) if os.fstat(stream.fileno()).st_size <= most else b""
-        if len(content) > most or os.fstat(stream.fileno()).st_size > most:
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(size + 1) if size <= most else b""
+        while len(content) > size and len(content) <= most:  # it grows, or does not know its size (as under /proc)
+            size = len(content)
+            content += stream.read(_CHUNK)
+        if max(size, len(content)) > most:
             raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
         return content
 

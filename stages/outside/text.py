@@ -18,7 +18,7 @@ def url(address: str) -> str:
     try:
         parts = urlsplit(address)
     except ValueError:
-        return "a URL that is none"
+        return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", address)[0])  # no URL after all
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}" if parts.scheme and "://" in address else address
 

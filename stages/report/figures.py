@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import numpy.typing as npt
 
+from stages.outside.text import plain
 from stages.report.rows import BASE
 from stages.report.schema import Row
 from stages.report.schema_accuracy import ClassDifference
@@ -168,7 +169,7 @@ def _value(difference: ClassDifference) -> float:
 
 def label(name: str, most: int = 18) -> str:
     """A name of the user's for a figure: on one line, not too long, and no formula between its dollars."""
-    line = " ".join(name.split())
+    line = plain(" ".join(name.split()))
     return (line if len(line) <= most else line[: most - 1] + "…").replace("$", r"\$")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import yaml
 
+from stages.outside.names import inside
 from stages.report.schema_accuracy import CompareContent
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class PageParts:
 
     def data_url(self, picture: str) -> str:
         """A picture as an address that holds it."""
-        return "data:image/jpeg;base64," + base64.b64encode((self.folder / picture).read_bytes()).decode()
+        return (
+            "data:image/jpeg;base64,"
+            + base64.b64encode(inside(self.folder, picture, "compare.json", "picture").read_bytes()).decode()
+        )
 
 
 def write_parts(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from stages.detection.coco import CocoSet, some
 from stages.errors import DataError
+from stages.outside import files
 from stages.outside import names as outside
 
 TRAIN, VAL = "train", "val"
@@ -130,7 +131,7 @@ def read_text(path: Path) -> str:
         DataError: it cannot be read, or is in another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(path, "utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
     except UnicodeDecodeError as error:

@@ -34,6 +34,7 @@ from stages.data.formats.source import (
 from stages.detection.coco import CocoSet, some
 from stages.detection.images import SUFFIXES
 from stages.errors import DataError
+from stages.outside import files
 from stages.outside import names as outside
 
 NAMES = ("label_list.txt", "labels.txt")  # PaddleDetection's, PaddleX's
@@ -145,7 +146,7 @@ class VocSource(Source):
         """The XML of an image; kept, since names and boxes both need it."""
         if path not in self._roots:
             try:
-                self._roots[path] = ET.fromstring(path.read_bytes())
+                self._roots[path] = ET.fromstring(files.read_bytes(path))
             except ET.ParseError as error:
                 raise DataError(f"no valid XML (line {error.position[0]}: {error})") from error
             except OSError as error:

@@ -64,7 +64,7 @@ def test_gc_refuses_too_if_a_finished_runs_record_is_gone_or_a_bundles_cannot_be
 ROW: dict[str, Any] = {
     "backend": "stub", "precision": "fp32", "status": "ok", "map": 1.0, "engine_bytes": 3,
     "latency": {"runtime": None, "end2end": None}, "speedup": {"runtime": None, "end2end": None},
-    "speedup_interval": {}, "validity": {},
+    "speedup_interval": {"runtime": None}, "validity": {"runtime": None, "end2end": None},
 }  # fmt: skip
 REPORT: dict[str, Any] = {"run_id": "1", "model": "m", "data": "d", "hardware": "h", "rows": [ROW]}
 WRONG: dict[str, Any] = {
