@@ -26,6 +26,8 @@ from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
 from stages.errors import InputError, StoreError
 from stages.outside import records
+from stages.outside.text import url as told
+from stages.outside.text import urls
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -205,7 +207,7 @@ class Registry:
         model = find(self.client, runs[0].info.experiment_id, run_id, node) if runs else None
         if model is None:
             raise StoreError(
-                f"MLflow at {redact_text(self.uri)} does not have the engine of run {run_id}; once it is reached, the "
+                f"MLflow at {told(self.uri)} does not have the engine of run {run_id}; once it is reached, the "
                 "next run sends what was left; then run the command again"
             )
         return runs[0], model
@@ -256,9 +258,9 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        first = redact_text(str(error)).strip().partition("\n")[0]
+        first = urls(redact_text(str(error))).strip().partition("\n")[0]
         raise StoreError(
-            f"MLflow's registry at {redact_text(uri)} cannot be used: {first}; check tracking.uri and that its server "
+            f"MLflow's registry at {told(uri)} cannot be used: {first}; check tracking.uri and that its server "
             "runs, then run the command again"
         ) from error
 

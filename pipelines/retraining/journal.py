@@ -30,6 +30,7 @@ from pipelines.system.locks import signed
 from pipelines.system.redact import redact, redact_text
 from stages.errors import ExitCode, InputError
 from stages.outside import records
+from stages.outside.text import urls
 
 PROMOTED, KEPT, UNCHANGED = "promoted", "kept", "unchanged"
 REFUSED, FAILED, INTERRUPTED = "refused", "failed", "interrupted"
@@ -124,7 +125,7 @@ def run_and_record(
             work(outcome)
         except Exception as error:
             code = tell(error, debug=debug)
-            reason = redact_text(str(error).strip() or type(error).__name__)
+            reason = urls(redact_text(str(error).strip() or type(error).__name__))
             outcome.end(REFUSED if code == ExitCode.WRONG_INPUT else FAILED, reason, code)
         except BaseException as stop:
             code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED

@@ -28,6 +28,8 @@ from pipelines.config.options.schedule import NotifyOptions, ScheduleOptions, ex
 from pipelines.system.redact import redact_text
 from stages.errors import InputError, StoreError
 from stages.outside import records
+from stages.outside.text import url as told
+from stages.outside.text import urls
 
 TABLE = "detpress_schedules"
 _SCHEMA = 1
@@ -101,14 +103,13 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
             self.jobs_t.create(self.engine, True)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"schedule.store: {redact_text(url)} needs the Python package {error.name}; for PostgreSQL: "
+                f"schedule.store: {told(url)} needs the Python package {error.name}; for PostgreSQL: "
                 'pip install "detpress[postgres]"'
             ) from error
         except SQLAlchemyError as error:
-            reason = redact_text(str(error)).splitlines()[0]
+            reason = urls(redact_text(str(error))).splitlines()[0]
             raise StoreError(
-                f"the job store {redact_text(url)} cannot be opened: {reason}; check schedule.store and that the "
-                "database runs"
+                f"the job store {told(url)} cannot be opened: {reason}; check schedule.store and that the database runs"
             ) from error
 
     def add_job(self, job: Job) -> None:
