@@ -10,7 +10,7 @@ import yaml
 from pipelines.config.digest import NOT_RESULTS
 from pipelines.execution import ids
 from pipelines.execution.node import Node
-from pipelines.runs.remembered import require_report, require_state
+from pipelines.runs.remembered import PromisedReport, require_report, require_state
 from pipelines.store.local import Store
 from stages import backends
 from stages.artifacts import Artifact, Engine
@@ -93,7 +93,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
     """What the run measured of this engine."""
-    for row in require_report(folder)["rows"]:
+    for row in require_report(folder, PromisedReport)["rows"]:
         runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
         if (row["backend"], row["precision"]) == (backend, precision) and runtime and end2end:
             return {

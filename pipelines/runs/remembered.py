@@ -66,7 +66,6 @@ class _Latencies(TypedDict):
 
 class _Numbers(TypedDict):
     runtime: float | None
-    end2end: float | None
 
 
 class _Intervals(TypedDict):
@@ -106,6 +105,20 @@ class TrendReport(TypedDict):
     data: str
     hardware: str
     rows: list[_TrendRow]
+
+
+class _PromisedRow(TypedDict):
+    backend: str
+    precision: str
+    latency: _Latencies
+    map: float | None
+    map50: float | None
+
+
+class PromisedReport(TypedDict):
+    """What a bundle promises."""
+
+    rows: list[_PromisedRow]
 
 
 class ListedReport(TypedDict):

@@ -320,8 +320,8 @@ def test_the_cpp_example_builds_and_finds_the_same(made: Bundle, tmp_path: Path)
 @pytest.mark.parametrize(
     ("file", "act", "said"),
     [
-        ("bundle.json", lambda c: c["engine"].update(main="../../x.onnx"), "engine.main"),
-        ("bundle.json", lambda c: c["engine"].update(main="/etc/hostname"), "engine.main"),
+        ("bundle.json", lambda c: c["engine"].update(main="../../x.onnx"), "Engine.main is '../../x.onnx'"),
+        ("bundle.json", lambda c: c["engine"].update(main="/etc/hostname"), "Engine.main is '/etc/hostname'"),
         ("bundle.json", lambda c: c["engine"]["files"].update({"../labels.txt": "0" * 64}), "files '../labels.txt'"),
         ("bundle.json", lambda c: c["engine"]["files"].update({"model.onnx": "0" * 64}), "engine.main"),
         ("bundle.json", lambda c: c["engine"].update({"$type": "Checkpoint"}), "Checkpoint"),
