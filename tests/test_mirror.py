@@ -90,7 +90,7 @@ THROUGH = {
     "stages/data/formats/test_voc": "stages.data.formats.voc_xml",
     "stages/data/formats/test_yolo": "stages.data.formats.yolo_files",
     "stages/data/test_convert": "stages.data.hold_out",
-    "stages/data/test_collect": "stages.data.damage stages.options.data",
+    "stages/data/test_collect": "stages.data.damage stages.data.named_images stages.options.data",
     "stages/detection/test_bootstrap": "stages.detection.average_precision",
     "stages/detection/test_coco": "stages.detection.coco_values",
     "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",

@@ -20,7 +20,8 @@ import numpy as np
 from stages.artifacts import ConvertedSet, DrawnSet, ImageList, LabeledSet, digest_of, hash_files
 from stages.contract import StageContext
 from stages.data.damage import damaged_images
-from stages.detection.coco import missing_files, read_coco, some, with_native_separators
+from stages.data.named_images import fill_missing_sizes, missing_files, with_native_separators
+from stages.detection.coco import read_coco, some
 from stages.detection.images import decode_image, list_images, read_bytes
 from stages.errors import DataError
 from stages.options.data import CollectOptions
@@ -119,7 +120,7 @@ class CollectLabeled:
         if broken := [c for c in checked if c.error]:
             raise DataError(f"{len(broken)} labelled images cannot be read: {some(c.error for c in broken)}")
         _stop_on_overlap(checked, inputs.validation, o.allow_overlap, context)
-        _fill_missing_sizes(coco.images, checked, context)
+        fill_missing_sizes(coco.images, [(c.width, c.height) for c in checked], context)
         listed = [
             {"file_name": image["file_name"], "sha256": c.sha256, "width": c.width, "height": c.height, **_place(image)}
             for image, c in zip(coco.images, checked, strict=True)
@@ -287,19 +288,3 @@ def _stop_on_overlap(
             text + "; remove them from one of the two, or accept a flattering mAP with data.allow_overlap=true"
         )
     context.warn(text + "; the measured mAP is flattering (data.allow_overlap=true)")
-
-
-def _fill_missing_sizes(images: Sequence[dict[str, Any]], checked: Sequence[Checked], context: StageContext) -> None:
-    """Fill in sizes the labels do not state, and say where they contradict the image."""
-    wrong = []
-    for image, c in zip(images, checked, strict=True):
-        stated = (image["width"], image["height"])
-        if all(stated) and stated != (c.width, c.height):
-            wrong.append(
-                f"{image['file_name']} ({stated[0]}x{stated[1]} in the labels, {c.width}x{c.height} in the file)"
-            )
-        image["width"], image["height"] = c.width, c.height
-    if wrong:
-        context.warn(
-            f"{len(wrong)} images have another size than their labels say, so their boxes may be off: {some(wrong)}"
-        )

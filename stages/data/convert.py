@@ -19,7 +19,8 @@ from stages.contract import StageContext
 from stages.data.formats.detect import describe, open_source
 from stages.data.formats.source import TRAIN, VAL, Source, mark_outsiders, refuse_outsiders
 from stages.data.hold_out import Look, held_out, look_of
-from stages.detection.coco import CocoSet, some, with_native_separators
+from stages.data.named_images import with_native_separators
+from stages.detection.coco import CocoSet, some
 from stages.detection.images import decode_image, read_bytes
 from stages.errors import DataError
 from stages.options.data import ConvertOptions

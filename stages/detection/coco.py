@@ -149,26 +149,6 @@ def check_coco(content: dict[str, Any], path: Path) -> CocoSet:
     return CocoSet(images, annotations, categories, [f"{path}: {w}" for w in warnings])
 
 
-def missing_files(images: list[dict[str, Any]], root: Path) -> list[str]:
-    """File names of images that are not under ``root``."""
-    return [image["file_name"] for image in images if not names.image_path(root, image).exists()]
-
-
-def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str]:
-    """Change the ``file_name``s that name a file under ``root`` once \\ is read as /; returns their old forms."""
-    renamed = []
-    for image in images:
-        name = image["file_name"]
-        slashed = name.replace("\\", "/")
-        if slashed == name or names.leads_out(root, slashed):
-            continue
-        there, instead = (names.image_path(root, {"file_name": form}) for form in (name, slashed))
-        if not there.is_file() and instead.is_file():
-            image["file_name"] = slashed
-            renamed.append(name)
-    return renamed
-
-
 def load_coco(path: Path) -> dict[str, Any]:
     """The content of a COCO JSON file, with the lists ``images``, ``annotations`` and ``categories`` of objects.
 

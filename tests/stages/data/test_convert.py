@@ -214,3 +214,21 @@ def test_labels_in_any_layout_that_name_images_elsewhere_are_refused(kind: str, 
         run("a", allowed=False)
     images = json.loads(run("b", allowed=True).path("annotations.json").read_text())["images"]
     assert [Path(i["file_name"]).name for i in images if OUTSIDE in i] == ["p.png"]
+
+
+def test_one_set_that_is_divided_names_no_image_elsewhere_either(tmp_path: Path) -> None:
+    root = writers.coco_folder(tmp_path / "coco")
+    private = writers.picture(tmp_path / "private" / "p.png", 99)
+    content = json.loads((root / "train.json").read_text())
+    content["images"].append({"id": 9, "file_name": "../../private/p.png"})
+    (root / "train.json").write_text(json.dumps(content))
+
+    def run(place: str, allowed: bool) -> ConvertedSet:
+        options = {"annotations": str(root / "train.json"), "val_fraction": 0.3, "allow_outside_images": allowed}
+        return convert(root / "train", FakeContext(tmp_path / place), "coco", **options)
+
+    with pytest.raises(DataError, match=r"train.json: file_name '../../private/p.png' leads out"):
+        run("a", allowed=False)
+    made = run("b", allowed=True)
+    found = [i for split in writers.SPLITS for i in json.loads(made.path(f"{split}.json").read_text())["images"]]
+    assert [Path(i["file_name"]).name for i in found if OUTSIDE in i] == [private.name]
