@@ -158,7 +158,7 @@ def open_run(
             run.save_state("RUNNING")
             run.observer.run_started(info)
             for line in described(config.data):
-                Console(stderr=True, highlight=False, emoji=False).print(f"data: {escape(plain(line))}", soft_wrap=True)
+                Console(stderr=True, highlight=False, emoji=False).print(f"data: {escape(told(line))}", soft_wrap=True)
             yield run
         except BaseException as stop:
             status = "FAILED" if isinstance(stop, Exception) else "KILLED"
