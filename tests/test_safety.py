@@ -171,6 +171,28 @@ def test_names_from_outside_are_joined_in_the_one_place_that_checks_them() -> No
     assert found == [], f"join it with a function of {BORDER}"
 
 
+READ_PLAINLY = {
+    "pipelines/scheduling/tracking.py": "what its own parent sends it",
+    "pipelines/tracking/delivery.py": "what its own parent sends it",
+    "pipelines/commands/ui.py": "what MLflow's server on this machine answers",
+    "pipelines/sensitivity.py": "a stage's result, checked by its digest",
+    "pipelines/registry/register.py": "a stage's result, copied by this run",
+    "pipelines/retraining/challenge.py": "a stage's result, checked by its digest",
+    "pipelines/retraining/head_to_head.py": "a stage's result, checked by its digest",
+}
+"""Files of `pipelines/` that read JSON without `stages/outside/records.py` -> which."""
+
+
+def test_records_are_read_by_the_one_reader_that_checks_them() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, _ in calls(path)
+        if path.is_relative_to(ROOT / "pipelines") and name in ("json.load", "json.loads")
+    }
+    assert found == set(READ_PLAINLY)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipelines.store.entries import SCHEMA, Entry, Key, Record, check, checked, parse
 from pipelines.store.leases import lease
@@ -34,6 +34,12 @@ _TRIES = 3
 def open_store(artifacts: Path, uri: str | None) -> Store:
     """The store of ``run.artifacts``, in front of the one at ``run.store`` if there is one."""
     return RemoteStore(artifacts, uri) if uri else Store(artifacts)
+
+
+class _References(TypedDict):
+    """``PREFIX/runs/RUN_ID.json``."""
+
+    entries: list[str]
 
 
 class RemoteStore(Store):
@@ -156,9 +162,7 @@ class RemoteStore(Store):
             contents = self._fs.cat(paths, on_error="omit") if paths else {}
         found: dict[str, list[str]] = {}
         for path, text in contents.items():
-            content = records.parse(text, f"{self.said}: {path}", dict[str, list[str]], raises=StoreError)
-            if "entries" not in content:
-                raise StoreError(f"{self.said}: {path} cannot be read: entries is missing")
+            content: _References = records.parse(text, f"{self.said}: {path}", _References, raises=StoreError)
             found[path.rsplit("/", 1)[1].removesuffix(".json")] = content["entries"]
         return dict(sorted(found.items(), reverse=True))
 
@@ -167,13 +171,15 @@ class RemoteStore(Store):
             self._fs.rm_file(f"{self._prefix}/runs/{run_id}.json")
 
     def stored(self) -> dict[str, tuple[int, float]]:
-        """``STAGE/KEY`` -> bytes and when it was last written, by the clock of the object store."""
+        """``STAGE/KEY`` -> bytes and when it was last written, by the clock of the object store; entries only."""
         self._fs.invalidate_cache()
         with self._reachable():
             found = self._fs.find(f"{self._prefix}/store", detail=True)
         sizes: dict[str, tuple[int, float]] = {}
         for path, info in found.items():
             name = "/".join(path.removeprefix(f"{self._prefix}/store/").split("/")[:2])
+            if not names.is_entry(name):
+                continue  # somebody else's file
             size, written = sizes.get(name, (0, 0.0))
             sizes[name] = (size + int(info["size"]), max(written, _written(info)))
         return sizes

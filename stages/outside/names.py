@@ -52,6 +52,14 @@ def entry(name: object, file: object, field: str) -> str:
     return text
 
 
+def is_entry(name: str) -> bool:
+    """Whether `entry` takes a name."""
+    try:
+        return bool(entry(name, "", ""))
+    except StoreError:
+        return False
+
+
 def inside(root: Path, name: object, file: object, field: str, raises: type[DetpressError] = StoreError) -> Path:
     """``root / name``, if that lies under ``root`` with every link resolved; it need not exist.
 

@@ -81,7 +81,10 @@ def write_parts(
 def read_parts(folder: Path) -> PageParts:
     """What `write_parts` left in a report's folder."""
     content: PageContent = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    figures = {name: (folder / f"report-{name}.svg").read_text(encoding="utf-8") for name in content["figures"]}
+    figures = {
+        name: inside(folder, f"report-{name}.svg", FILE, "figures").read_text(encoding="utf-8")
+        for name in content["figures"]
+    }
     return PageParts(folder, figures, content["comparisons"], content["config"], content["versions"])
 
 
@@ -91,7 +94,8 @@ def _with_pictures(compared: CompareContent, folder: Path, out: Path) -> Compare
     made["worst"] = []
     for worst in compared["worst"]:
         name = f"{compared['backend']}-{compared['other']}-{worst['picture']}"
-        shutil.copyfile(folder / worst["picture"], out / name)
+        source = inside(folder, worst["picture"], "compare.json", "worst.picture")
+        shutil.copyfile(source, inside(out, name, "compare.json", "worst.picture"))
         own = worst.copy()
         own["picture"] = name
         made["worst"].append(own)

@@ -57,11 +57,12 @@ def test_links_are_resolved(tmp_path: Path) -> None:
 
 def test_a_part_is_one_name_and_an_entry_two(tmp_path: Path) -> None:
     assert names.part("a.b", "f", "attempt") == "a.b"
-    assert names.entry("export/0123", "f", "entry") == "export/0123"
+    assert names.entry("export/0123", "f", "entry") == "export/0123" and names.is_entry("export/0123")
     for name in ("a/b", ".", "a\\b"):
         with pytest.raises(StoreError):
             names.part(name, "f", "attempt")
     for name in ("a", "a/b/c", "./a", ".tmp/a", "a/.x", "a//", "a/", "../a", "/a/b"):
+        assert not names.is_entry(name)
         with pytest.raises(StoreError):
             names.entry(name, "f", "entry")
 
