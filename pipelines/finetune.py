@@ -18,6 +18,7 @@ from pipelines.runs.run import open_run
 from pipelines.system.files import copy_file
 from stages.artifacts import Checkpoint
 from stages.errors import ExitCode
+from stages.outside import names
 
 
 def run_finetune(
@@ -42,7 +43,7 @@ def run_finetune(
         stop_on_failure(run)
         checkpoint = run.results.artifacts[ids.FINETUNE]
         assert isinstance(checkpoint, Checkpoint)
-        target = Path(out) if out else run.info.run_dir / checkpoint.weights
+        target = Path(out) if out else names.inside(run.info.run_dir, checkpoint.weights, checkpoint.root, "weights")
         target.parent.mkdir(parents=True, exist_ok=True)
         copy_file(checkpoint.path(checkpoint.weights), target)
         run.finish(FINISHED, {"checkpoint": str(target)})

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from stages.errors import StoreError
 from stages.numerics.variants import Precision as Precision
 from stages.numerics.variants import Variant, variant
+from stages.outside.files import open_regular
 
 
 def sha256_of(path: Path) -> str:
-    """The hex sha256 of a file's bytes."""
+    """The hex sha256 of a file's bytes. Raises OSError, also of a pipe or a device, which may never end."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -11,8 +11,11 @@ from typing import Any
 from stages import artifacts
 from stages.artifacts import Artifact
 from stages.errors import StoreError
+from stages.outside.names import relative, shown
 
 _TYPE = "$type"
+_FILE_FIELDS = ("main", "weights", "program", "params", "settings")
+"""Fields of artifacts that name one of the files."""
 
 
 def to_json(value: Any) -> Any:
@@ -37,13 +40,20 @@ def artifact_from_json(data: Mapping[str, Any]) -> Artifact:
     """The artifact that ``to_json`` wrote.
 
     Raises:
-        StoreError: the type is unknown or a field does not fit, as when another version wrote the entry.
+        StoreError: the type is unknown, a field does not fit, as when another version wrote the entry, or a file's name
+            leads out of the artifact's folder.
     """
     name = data.get(_TYPE, "")
     cls = getattr(artifacts, str(name), None)
     if not (isinstance(cls, type) and issubclass(cls, Artifact)):
         raise StoreError(f"unknown artifact type {name!r}; it was written by another version of detpress")
-    return dataclass_from_json(cls, {k: v for k, v in data.items() if k != _TYPE})  # type: ignore[no-any-return]
+    artifact: Artifact = dataclass_from_json(cls, {k: v for k, v in data.items() if k != _TYPE})
+    for file in artifact.files:
+        relative(file, name, "files")
+    for field in _FILE_FIELDS:
+        if artifact.files and (file := getattr(artifact, field, "")) and file not in artifact.files:
+            raise StoreError(f"{name}.{field} is {shown(file)}, which is not among its files")
+    return artifact
 
 
 def dataclass_from_json(cls: type, data: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ LAYERS = {
     "stages": """
         mixed_precision | champion | bundle > distillation | accuracy | agreement | latency | build
         > training | export | backends > paddle > data | report > detection | processes > codec > contract
-        > lowering | programs > artifacts > options > numerics > errors | catalog
+        > lowering | programs > artifacts > options > numerics > outside > errors | catalog
     """,
 }
 """From the top down; what stands between two ``>`` does not import one another."""

@@ -59,7 +59,7 @@ THROUGH = {
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
         pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
         pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
-        pipelines.retraining.head_to_head pipelines.retraining.reasons pipelines.retraining.state
+        pipelines.retraining.head_to_head pipelines.retraining.reasons
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
@@ -99,7 +99,7 @@ THROUGH = {
     "stages/data/formats/test_voc": "stages.data.formats.voc_xml",
     "stages/data/formats/test_yolo": "stages.data.formats.yolo_files",
     "stages/data/test_convert": "stages.data.hold_out",
-    "stages/data/test_collect": "stages.data.damage stages.options.data",
+    "stages/data/test_collect": "stages.data.damage stages.data.named_images stages.options.data",
     "stages/detection/test_bootstrap": "stages.detection.average_precision",
     "stages/detection/test_coco": "stages.detection.coco_values",
     "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",
@@ -136,6 +136,7 @@ THROUGH = {
     """,
     "stages/numerics/test_ranges": "stages.numerics.algorithms",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
+    "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
@@ -155,6 +156,7 @@ LOADED = {"pipelines.cli": "pipelines/commands/*.py", "stages.backends": "stages
 """Who loads modules by a name -> which."""
 
 OTHERS = {
+    "pipelines/runs/test_shown_names": "names that look like markup to a terminal, through everything that is printed",
     "stages/paddle/runtime/test_devices": "which place each stage's programs are made for",
     "benchmarks/": "of the programs that `make bench-...` runs, not of a module",
     "pipelines/commands/test_ui_browser": "what a person sees of `detpress ui`, in a browser",
@@ -167,6 +169,7 @@ OTHERS = {
     "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",
     "stages/distillation/test_together": "one distillation in several processes",
     "stages/data/formats/test_readers": "what the readers of all layouts have in common",
+    "stages/outside/test_opened": "the readers of the users' files, given a pipe or a device",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",
     "stages/mixed_precision/test_float_blocks_demo": "float blocks on the demo's own detector",
     "stages/paddle/test_paddle3": "what Paddle 3 exports, from an environment of its own",

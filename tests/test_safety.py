@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 SOURCES = sorted(p for folder in ("pipelines", "stages", "conf") for p in (ROOT / folder).rglob("*.py"))
 RUNS_WHAT_IT_READS = {
     *("eval", "exec", "compile", "os.system", "os.popen", "marshal.load", "marshal.loads", "shelve.open"),
-    *("pickle.load", "pickle.loads", "torch.load", "joblib.load", "yaml.load", "yaml.unsafe_load"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "joblib.load", "yaml.load", "yaml.unsafe_load"),
     *("paddle.load", "cloudpickle.load", "cloudpickle.loads", "dill.load", "dill.loads"),
 }
 
@@ -110,6 +110,153 @@ def test_a_link_in_a_bundle_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         unpack(tmp_path / "link.zip", tmp_path / "out")
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+NAMED_OUTSIDE = {
+    "matches",
+    "picture",
+    "file_name",
+    "file",
+    "files",
+    "path",
+    "main",
+    "weights",
+    "attempt",
+    "entry",
+    "run_id",
+    "bundle_sha256",
+}
+"""Keys of records, label files and tags under which somebody else may have written the name of a file or a folder."""
+BORDER = "stages/outside/names.py"
+
+
+def joins(path: Path) -> Iterator[tuple[int, str]]:
+    """Where a file joins a name from outside to a folder: an element of a record, or what was bound to one before."""
+    tree = ast.parse(path.read_text())
+    for scope in [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]:
+        constants = {node.value for node in ast.walk(scope) if isinstance(node, ast.Constant)}
+        bound = set[str]()
+        for _ in range(3 if constants & NAMED_OUTSIDE else 0):  # what is bound to something that is bound
+            for node in ast.walk(scope):
+                bound |= {name.id for name, value in bindings(node) if names_a_file(value, bound)}
+        for node in ast.walk(scope):
+            if any(names_a_file(part, bound) for part in joined(node)):
+                yield getattr(node, "lineno", 0), ast.unparse(node)
+
+
+def joined(node: ast.AST) -> list[ast.expr]:
+    """What a ``/``, ``Path(...)``, ``joinpath`` or ``os.path.join`` adds to a folder; nothing for other nodes."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [node.right]
+    name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    is_join = name in ("os.path.join", "Path", "PurePath") or name.endswith(".joinpath")
+    return node.args if isinstance(node, ast.Call) and is_join else []
+
+
+def bindings(node: ast.AST) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """Each name that a statement or a comprehension binds, with the value (or what it is one of)."""
+    if isinstance(node, ast.Assign):
+        pairs = [(target, node.value) for target in node.targets]
+    elif isinstance(node, (ast.For, ast.comprehension)):
+        pairs = [(node.target, node.iter)]
+    elif isinstance(node, (ast.NamedExpr, ast.AnnAssign)) and node.value is not None:
+        pairs = [(node.target, node.value)]
+    else:
+        return
+    for target, value in pairs:
+        yield from ((name, value) for name in ast.walk(target) if isinstance(name, ast.Name))
+
+
+def names_a_file(node: ast.AST, bound: set[str]) -> bool:
+    """Whether an expression takes such a key of something. What a function of ours returned was looked at by it."""
+    if isinstance(node, ast.Name):
+        return node.id in bound
+    if isinstance(node, ast.Subscript):
+        key = node.slice
+        return names_a_file(node.value, bound) or (isinstance(key, ast.Constant) and key.value in NAMED_OUTSIDE)
+    if isinstance(node, ast.Call):
+        of = node.func
+        if isinstance(of, ast.Name) and of.id in ("str", "sorted", "list", "dict", "set", "Path"):
+            return any(names_a_file(given, bound) for given in node.args)
+        if not isinstance(of, ast.Attribute):
+            return False
+        key = node.args[0] if node.args else None
+        if of.attr == "get" and isinstance(key, ast.Constant) and key.value in NAMED_OUTSIDE:
+            return True
+        return of.attr in ("items", "keys", "values", "strip", "removeprefix") and names_a_file(of.value, bound)
+    if isinstance(node, (ast.JoinedStr, ast.FormattedValue, ast.ListComp, ast.GeneratorExp, ast.BoolOp, ast.BinOp)):
+        return any(names_a_file(part, bound) for part in ast.iter_child_nodes(node))
+    return isinstance(node, ast.comprehension) and names_a_file(node.iter, bound)
+
+
+def test_names_from_outside_are_joined_in_the_one_place_that_checks_them() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {text}"
+        for path in SOURCES
+        if path.relative_to(ROOT).as_posix() != BORDER
+        for line, text in joins(path)
+    ]
+    assert found == [], f"join it with a function of {BORDER}"
+
+
+READ_PLAINLY = {
+    "pipelines/scheduling/tracking.py": "what its own parent sends it",
+    "pipelines/tracking/delivery.py": "what its own parent sends it",
+    "pipelines/commands/ui.py": "what MLflow's server on this machine answers",
+    "pipelines/sensitivity.py": "a stage's result, checked by its digest",
+    "pipelines/registry/register.py": "a stage's result, copied by this run",
+    "pipelines/retraining/challenge.py": "a stage's result, checked by its digest",
+    "pipelines/retraining/head_to_head.py": "a stage's result, checked by its digest",
+}
+"""Files of `pipelines/` that read JSON without `stages/outside/records.py` -> which."""
+
+
+def test_records_are_read_by_the_one_reader_that_checks_them() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, _ in calls(path)
+        if path.is_relative_to(ROOT / "pipelines") and name in ("json.load", "json.loads")
+    }
+    assert found == set(READ_PLAINLY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root / image['file_name']",
+        "root / str(image.get('file_name'))",
+        "root / f'{record[\"attempt\"]}.json'",
+        "Path(entry['path'])",
+        "root.joinpath(golden['file'])",
+        "[root / file for file in record['artifact']['files']]",
+        "{root / 'files' / file: d for file, d in record['files'].items()}",
+        "os.path.join(root, state['run_id'])",
+    ],
+)
+def test_the_rule_sees_what_it_is_for(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(f"def f(root, image, record, entry, golden, state):\n    return {text}\n")
+    assert len(list(joins(file))) == 1
+    file.write_text("def f(root, image):\n    name = image['file_name']\n    other = name\n    return root / other\n")
+    assert len(list(joins(file))) == 1
+    file.write_text("def f(root, image):\n    path = names.image_path(root, image['file'])\n    return root / path\n")
+    assert list(joins(file)) == []
+
+
+def test_the_name_of_a_data_set_leads_to_no_other_folder(tmp_path: Path) -> None:
+    from pipelines.config.schema import PipelineConfig
+    from pipelines.execution.events import NullObserver
+    from pipelines.runs.run import open_run
+
+    for name in ("../../x", "/x", ".."):
+        config = PipelineConfig()
+        config.run.artifacts, config.data.name, config.model.name = str(tmp_path / "a" / "b"), name, name
+        with open_run(config, pipeline="compress", command=["detpress"], observers=[NullObserver()]) as run:
+            assert run.info.run_dir.resolve().parent == tmp_path / "a" / "b" / "runs"
+            run.save_state("FINISHED")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b"]
 
 
 SECRETS = [

@@ -12,9 +12,9 @@ from pipelines.execution.events import NullObserver
 from pipelines.execution.paddle_python import workers_python
 from pipelines.execution.runner import Runner, RunnerSettings
 from pipelines.graph.bundle import bundle_node
-from pipelines.runs import history
 from pipelines.runs.bundles import pack
 from pipelines.runs.history import find_run
+from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.store.remote import open_store
 from pipelines.system.units import size
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     """Run the bundle stage on what the run left in the store."""
-    state = history.read_state(folder)
-    store = open_store(artifacts, state.get("store") if state is not None else None)
+    state = require_state(folder)
+    store = open_store(artifacts, state.get("store"))
     store.prepare()
-    python = workers_python(state.get("paddle_python") if state is not None else None)
+    python = workers_python(state.get("paddle_python"))
     node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
     settings = RunnerSettings(seed=0, python=python)
     runner = Runner(Store(artifacts), NullObserver(), settings, logs=folder / "logs", run_id=folder.name)

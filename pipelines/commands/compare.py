@@ -7,9 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.runs.history import find_run, require_report
+from rich.text import Text
+
+from pipelines.runs.history import find_run
+from pipelines.runs.remembered import require_report
 from pipelines.runs.tables import print_table, stdout_console
 from stages.errors import ExitCode, InputError
+from stages.outside.text import plain
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -40,8 +44,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         return ExitCode.DONE
     console = stdout_console()
     for place, report in zip(("first ", "second"), reports, strict=True):
-        console.print(f"{place}  {report['run_id']}  {report['model']} on {report['data']}, {report['hardware']}")
+        run = f"{report['run_id']}  {report['model']} on {report['data']}, {report['hardware']}"
+        console.print(f"{place}  {plain(run)}")
     if reports[0]["hardware"] != reports[1]["hardware"]:
-        console.print("[yellow]the runs were made on different hardware: latencies differ for that reason too[/]")
+        console.print(Text("the runs were made on different hardware: latencies differ for that reason too", "yellow"))
     print_table(compare_runs.table(changes), console)
     return ExitCode.DONE

@@ -21,6 +21,7 @@ from pipelines.retraining.journal import to_stderr
 from pipelines.runs import history
 from pipelines.runs.history import find_run
 from pipelines.runs.observers import default_observers
+from pipelines.runs.remembered import require_state
 from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
 from pipelines.store.local import Store
@@ -29,6 +30,7 @@ from stages.artifacts import Artifact, LabeledSet
 from stages.catalog import stage_entry
 from stages.champion import promotion
 from stages.errors import ConfigError, ExitCode, InputError
+from stages.outside import names
 
 _SETTABLE = ("gate.", "latency.", "accuracy.draws", "tracking.", "run.")
 
@@ -64,7 +66,8 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         if options.force:
             return _force(registry, registered)
         word = registered.run_id
-        if not (artifacts / "runs" / word).is_dir():
+        names.part(word, f"{registry.name} version {number} in MLflow", "the tag run_id")
+        if not names.inside(artifacts / "runs", word, "MLflow", "the tag run_id").is_dir():
             raise InputError(
                 f"version {number} was made by run {word}, which is not under {artifacts / 'runs'}, so it cannot be "
                 "measured here; --force promotes it without"
@@ -113,9 +116,7 @@ def _force(registry: Registry, version: Version) -> int:
 
 def _reuse_results(results: Results, folder: Path, store: Store) -> None:
     """Add what a judgement needs of the run in ``folder`` to ``results``."""
-    state = history.read_state(folder)
-    if state is None:
-        raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
+    state = require_state(folder, "stages")
     for name, stage in state["stages"].items():
         made_by = ids.stage_of(name)
         judged = made_by is not None and stage_entry(made_by).judged

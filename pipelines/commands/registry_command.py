@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.registry.registry import Registry, names
+from pipelines.system.slug import slug
 from stages.errors import InputError
 
 
@@ -31,4 +32,4 @@ def named_registry(options: argparse.Namespace) -> Registry:
     name = options.name or known[0]
     if name not in known:
         raise InputError(f"{name} is not in MLflow's registry; there is {', '.join(known) or 'none'}")
-    return Registry(tracking, name, artifacts / "retrain" / name / "alias.lock")
+    return Registry(tracking, name, artifacts / "retrain" / slug(name) / "alias.lock")

@@ -16,10 +16,11 @@ from pipelines.execution.interpreter import OWN
 from pipelines.execution.paddle_python import workers_python
 from pipelines.runs import history
 from pipelines.runs.history import find_run
+from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.catalog import StageEntry, stage_entry
-from stages.errors import ConfigError, ExitCode, InputError, StoreError
+from stages.errors import ConfigError, ExitCode, StoreError
 from stages.processes import python
 
 _SHOWN = 8
@@ -44,9 +45,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     folder = find_run(options.run, Path(options.artifacts))
-    state = history.read_state(folder)
-    if state is None or "command" not in state:
-        raise InputError(f"{folder} has no run.json that names its command: it was not written by this version")
+    state = require_state(folder, "command", "stages", "run_id")
     words = shlex.split(state["command"])
     if options.fresh:
         # Nothing may come from where it was stored, here or for all machines.

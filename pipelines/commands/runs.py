@@ -14,12 +14,14 @@ from rich.text import Text
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
+from pipelines.runs.remembered import ListedReport
 from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.times import age
 from pipelines.system.units import size
 from stages.errors import ExitCode
 from stages.numerics.variants import is_float
+from stages.outside.text import plain
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
@@ -60,7 +62,7 @@ def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
     status = state.get("status", "?")
     if status == history.RUNNING and not is_alive(folder):
         status = history.KILLED
-    report = history.read_report(folder)
+    report = history.read_report(folder, ListedReport)
     rows = [r for r in report.get("rows", []) if r["status"] == "ok"] if report else []
     fast = [r for r in rows if _speedup(r) is not None]
     quantized = [r for r in fast if not is_float(r["precision"])]
@@ -124,6 +126,7 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
         "engine": [size(r["engine_bytes"]) for r in rows],
         "backend": [r["backend"] or "" for r in rows],
     }
+    columns = {name: [plain(text) for text in cells] for name, cells in columns.items()}
     same = {n: columns[n][0] for n in ("model", "data", "backend") if len(rows) > 1 and len(set(columns[n])) == 1}
     room, chosen = console.width, set()
     for name in _BY_WEIGHT:

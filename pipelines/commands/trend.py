@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.retraining.trend import LAST, collect, in_local_time
-from pipelines.runs.history import find_run, require_report
+from pipelines.runs.history import find_run
+from pipelines.runs.remembered import TrendReport, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
@@ -33,8 +34,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    newest = require_report(find_run(options.run, artifacts))
+    newest = require_report(find_run(options.run, artifacts), TrendReport)
     rows = newest["rows"]
+    if not rows:
+        raise InputError(f"the report of {options.run} has no engine; name another run")
     backend = options.backend or rows[0]["backend"]
     has = [row["precision"] for row in rows if row["backend"] == backend]
     precision = options.precision or ("int8" if "int8" in has else "fp32")

@@ -9,6 +9,7 @@ from pipelines.config.digest import config_digest
 from pipelines.config.schema import PipelineConfig
 from pipelines.graph.user_inputs import with_labels
 from pipelines.runs import history
+from stages.outside import names
 
 
 def repeated(config: PipelineConfig) -> Path | None:
@@ -20,5 +21,6 @@ def repeated(config: PipelineConfig) -> Path | None:
     state = history.last_with(artifacts, "compress", config_digest(with_labels(config)))
     if state is None or state["status"] != history.FINISHED:
         return None
-    report = artifacts / "runs" / str(state["run_id"]) / "report.json"
+    runs = artifacts / "runs"
+    report = names.inside(runs, state.get("run_id"), f"run.json of a run under {runs}", "run_id") / "report.json"
     return report if report.is_file() and plan_compress(config).unchanged else None

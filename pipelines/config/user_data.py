@@ -56,6 +56,7 @@ def resolve(data: DataOptions, *, finetune_only: bool = False) -> list[Problem]:
     if problems or not root.is_dir():
         return problems  # the check of the paths tells that there is no such folder
     from stages.data.formats import detect
+    from stages.data.formats.source import refuse_outsiders
 
     try:
         found = detect.find(root, data.kind)
@@ -64,6 +65,7 @@ def resolve(data: DataOptions, *, finetune_only: bool = False) -> list[Problem]:
             return _coco(data, found.root, found.kind, finetune_only)
         data.kind = found.kind
         source = detect.open_source(found.kind, found.root)
+        refuse_outsiders(source, data.allow_outside_images)
         for split in source.splits:
             source.names(split)
     except DataError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from pipelines.execution.interpreter import OWN, Interpreter
-from pipelines.store.local import Key
+from pipelines.store.entries import Key
 from stages.artifacts import Artifact
 from stages.catalog import stage_class
 from stages.codec import to_json

@@ -14,7 +14,8 @@ from typing import Any
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.key_changes import changes, distance
 from pipelines.execution.node import Node, Ref
-from pipelines.store.local import Entry, Key, Store
+from pipelines.store.entries import Entry, Key, Record
+from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.artifacts import Artifact
 from stages.codec import to_json
@@ -158,7 +159,7 @@ class _NoInputs:
     pass
 
 
-def _nearest(node: Node, parts: Mapping[str, Any], store: Store) -> dict[str, Any] | None:
+def _nearest(node: Node, parts: Mapping[str, Any], store: Store) -> Record | None:
     """The record of the same node that differs least; of equals, the newest."""
     records = [r for r in store.records(node.key_name) if r.get("node") == node.id]
     return min(records, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
@@ -188,7 +189,7 @@ def _estimated(step: Step, store: Store) -> Step:
     for name in _SCALES:
         if before.get(name) and now.get(name) and now.get("max_seconds") is None:
             seconds *= now[name] / before[name]
-    folder = store.entries / str(old["stage"]) / str(old["key"])
+    folder = store.entries / old["stage"] / old["key"]
     return replace(step, seconds=seconds, size=folder_size(folder) if folder.is_dir() else None)
 
 

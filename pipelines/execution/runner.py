@@ -15,7 +15,8 @@ from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
 from pipelines.execution.worker import run_worker
-from pipelines.store.local import Entry, Key, Pending, Store
+from pipelines.store.entries import Entry, Key
+from pipelines.store.local import Pending, Store
 from pipelines.system.devices import DeviceLocks
 from pipelines.system.provenance import machine
 from stages.artifacts import Artifact

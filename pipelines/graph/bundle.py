@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 
@@ -12,7 +11,7 @@ from pipelines.config.digest import NOT_RESULTS
 from pipelines.execution import ids
 from pipelines.execution.node import Node
 from pipelines.execution.paddle_python import workers_python
-from pipelines.runs import history
+from pipelines.runs.remembered import PromisedReport, require_report, require_state
 from pipelines.store.local import Store
 from stages.artifacts import Artifact, Engine
 from stages.backends.variants import opened_as
@@ -20,7 +19,20 @@ from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
-from stages.report.schema import ReportContent
+from stages.outside import files, records
+
+
+class _Model(TypedDict):
+    name: str
+
+
+class _Accuracy(TypedDict):
+    nms: NmsOptions
+
+
+class _Config(TypedDict):
+    model: _Model
+    accuracy: _Accuracy
 
 
 def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int) -> Node:
@@ -31,9 +43,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         StoreError: what it left is gone.
         ConfigError: the Python that its stages ran on is gone.
     """
-    state = history.read_state(folder)
-    if state is None:
-        raise InputError(f"{folder} has no run.json; name a run that `detpress runs` lists")
+    state = require_state(folder, "run_id", "stages", "hardware", "versions")
     stages = {name: s["entry"] for name, s in state["stages"].items() if s.get("entry")}
     if precision not in VARIANTS:
         raise InputError(f"precision={precision}: there is no such variant; there are {', '.join(VARIANTS)}")
@@ -43,7 +53,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
             f"{folder.name} has no engine for backend={backend} precision={precision}; "
             f"it has {', '.join(built) or 'none'}"
         )
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = _config(folder / "config.yaml")
     engine = store.load(stages[ids.build(backend, precision)])
     assert isinstance(engine, Engine)
     engine = opened_as(engine, precision)
@@ -77,10 +87,20 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     )
 
 
+def _config(path: Path) -> dict[str, Any]:
+    """The run's config, as far as a bundle needs it. Raises InputError if it cannot be read."""
+    try:
+        config: Any = yaml.safe_load(files.read_text(path, most=records.MOST_BYTES))
+        records.conform(config, _Config)
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).replace("\n", " ")
+        raise InputError(f"{path} cannot be read: {reason}; run the run's command again") from error
+    return dict(config)
+
+
 def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
     """What the run measured of this engine."""
-    report: ReportContent = json.loads((folder / "report.json").read_text())
-    for row in report["rows"]:
+    for row in require_report(folder, PromisedReport)["rows"]:
         runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
         if (row["backend"], row["precision"]) == (backend, precision) and runtime and end2end:
             return {

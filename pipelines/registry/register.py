@@ -26,6 +26,7 @@ from stages.champion import promotion
 from stages.codec import to_json
 from stages.errors import StoreError
 from stages.options.champion import DriftOptions
+from stages.outside import names
 
 EVIDENCE = ("promotion.json", "promotion.md")
 
@@ -42,8 +43,9 @@ def folder_of(config: PipelineConfig) -> Path:
 
 
 def home_of(registry: Registry, version: Version, artifacts: Path) -> Path:
-    """Where a version's files are kept here while it is the champion."""
-    return artifacts / "registry" / slug(registry.name) / version.tags["bundle_sha256"][:20]
+    """Where a version's files are kept here while it is the champion. Raises StoreError: its tags were changed."""
+    digest, said = version.tags.get("bundle_sha256"), f"{registry.name} version {version.number} in MLflow"
+    return names.inside(artifacts / "registry" / slug(registry.name), str(digest)[:20], said, "the tag bundle_sha256")
 
 
 @dataclass(frozen=True)

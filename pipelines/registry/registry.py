@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from pipelines.system.slug import matching
 from pipelines.tracking.client import connect, store_uri
 from pipelines.tracking.models import find
 from stages.errors import InputError, StoreError
+from stages.outside import records
+from stages.outside.text import url as told
+from stages.outside.text import urls
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -203,7 +207,7 @@ class Registry:
         model = find(self.client, runs[0].info.experiment_id, run_id, node) if runs else None
         if model is None:
             raise StoreError(
-                f"MLflow at {redact_text(self.uri)} does not have the engine of run {run_id}; once it is reached, the "
+                f"MLflow at {told(self.uri)} does not have the engine of run {run_id}; once it is reached, the "
                 "next run sends what was left; then run the command again"
             )
         return runs[0], model
@@ -230,7 +234,12 @@ class Registry:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                     return []
                 raise
-        moves = [(int(k.removeprefix(_HISTORY)), Move(**json.loads(v))) for k, v in tags.items() if _HISTORY in k]
+        moves: list[tuple[int, Move]] = []
+        for name, text in tags.items():
+            if re.fullmatch(rf"{re.escape(_HISTORY)}\d{{1,9}}", name):
+                place = f"the tag {name} of {self.name} in MLflow"
+                content = records.parse(text, place, raises=StoreError)
+                moves.append((int(name.removeprefix(_HISTORY)), records.made(Move, content, place, raises=StoreError)))
         return sorted(moves, key=lambda numbered: numbered[0])
 
 
@@ -249,9 +258,9 @@ def mlflow_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        first = redact_text(str(error)).strip().partition("\n")[0]
+        first = urls(redact_text(str(error))).strip().partition("\n")[0]
         raise StoreError(
-            f"MLflow's registry at {redact_text(uri)} cannot be used: {first}; check tracking.uri and that its server "
+            f"MLflow's registry at {told(uri)} cannot be used: {first}; check tracking.uri and that its server "
             "runs, then run the command again"
         ) from error
 

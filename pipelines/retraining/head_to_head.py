@@ -26,6 +26,7 @@ from stages.numerics.variants import engine_of
 from stages.options.accuracy import AccuracyOptions, CompareOptions
 from stages.options.champion import JudgeOptions
 from stages.options.latency import LatencyOptions
+from stages.outside import names
 
 
 def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion | None) -> list[Node]:
@@ -142,7 +143,7 @@ def require_frozen(validation: LabeledSet) -> None:
     listed = json.loads(validation.path("images.json").read_text(encoding="utf-8"))
     root = Path(validation.images_root)
     for image in listed:
-        path = root / image["file_name"]
+        path = names.image_path(root, image)
         if not path.is_file() or sha256_of(path) != image["sha256"]:
             raise DataError(
                 f"validation image {path} is not what it was in that run, so its mAP would not compare; run "

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -27,7 +28,9 @@ from pipelines.system.failures import code_of, tell
 from pipelines.system.files import write_text
 from pipelines.system.locks import signed
 from pipelines.system.redact import redact, redact_text
-from stages.errors import ExitCode
+from stages.errors import ExitCode, InputError
+from stages.outside import records
+from stages.outside.text import urls
 
 PROMOTED, KEPT, UNCHANGED = "promoted", "kept", "unchanged"
 REFUSED, FAILED, INTERRUPTED = "refused", "failed", "interrupted"
@@ -97,19 +100,17 @@ class Journal:
         outcomes: list[dict[str, Any]] = []
         if self.history.is_file():
             for line in self.history.read_text(encoding="utf-8").splitlines():
-                try:
-                    outcomes.append(json.loads(line))
-                except ValueError:
-                    continue
+                with contextlib.suppress(InputError):
+                    outcomes.append(records.parse(line, self.history))
         return outcomes
 
     def _killed(self) -> Iterator[dict[str, str]]:
         try:
-            state = json.loads((self.folder / _RUNNING).read_text())
+            state = records.read(self.folder / _RUNNING)
         except FileNotFoundError:
             return
-        except ValueError:
-            state = {}
+        except InputError:
+            state = {}  # it was cut off, which is to be recorded all the same
         yield {"started": str(state.get("started", "")), "command": str(state.get("command", ""))}
 
 
@@ -125,7 +126,7 @@ def run_and_record(
             work(outcome)
         except Exception as error:
             failed, code = error, code_of(error)
-            reason = redact_text(str(error).strip() or type(error).__name__)
+            reason = urls(redact_text(str(error).strip() or type(error).__name__))
             outcome.end(REFUSED if code == ExitCode.WRONG_INPUT else FAILED, reason, code)
         except BaseException as stop:
             code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED

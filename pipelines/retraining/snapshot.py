@@ -15,7 +15,6 @@ A file of the same size and time as in the snapshot before is not read again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from pipelines.system.redact import redact
 from stages.artifacts import Artifact, digest_of, sha256_of
 from stages.catalog import stage_class
 from stages.codec import to_json
+from stages.detection.coco import load_coco
 from stages.errors import DataError
 
 Snapshot = dict[str, Any]
@@ -93,11 +93,11 @@ def label_summary(path: Path) -> dict[str, Any]:
     """What a COCO file says in short; a file that is no COCO is left to the stage that tells what is wrong with it."""
     summary: dict[str, Any] = {"sha256": sha256_of(path), "classes": [], "images": 0, "boxes": 0, "boxed": 0}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_coco(path)
         summary["classes"] = [str(c["name"]) for c in content["categories"]]
         summary |= {"images": len(content["images"]), "boxes": len(content["annotations"])}
         summary["boxed"] = len({a["image_id"] for a in content["annotations"]})
-    except (ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         pass
     return summary
 

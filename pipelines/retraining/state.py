@@ -11,6 +11,10 @@ from typing import Any
 from pipelines.retraining import journal
 from pipelines.retraining.snapshot import Snapshot
 from pipelines.system.files import write_text
+from stages.errors import InputError
+from stages.outside import records
+
+_MOST_BYTES = 1 << 30  # a line for every image
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,17 @@ class State:
         )
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.folder / name
         try:
-            content = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            content: dict[str, Any] = records.read(path, most=_MOST_BYTES)
+        except FileNotFoundError:
             return None
-        return content if isinstance(content, dict) else None
+        except InputError as error:
+            raise InputError(f"{error}; remove it, and the next retraining counts everything as changed") from error
+        if not isinstance(content.get("snapshot"), dict):
+            raise InputError(f"{path} cannot be read: snapshot is missing; remove it, and the next retraining counts "
+                             "everything as changed")  # fmt: skip
+        return content
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

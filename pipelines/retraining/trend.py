@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
+from pipelines.runs.remembered import TrendReport
 from pipelines.system.files import write_text
 from pipelines.system.times import local
 from stages.numerics.variants import title_of
@@ -27,7 +28,7 @@ def collect(artifacts: Path, model: str, data: str, backend: str, precision: str
     load = compare_runs.stored(artifacts / "store")
     points: list[Point] = []
     for folder in history.folders(artifacts):
-        report = history.read_report(folder)
+        report = history.read_report(folder, TrendReport)
         if report is None or (report["model"], report["data"]) != (model, data):
             continue
         point = trend.point(report, backend, precision, load)

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pipelines.execution.events import NullObserver, RunInfo, StageInfo
 from pipelines.runs.progress import Pace
 from stages.artifacts import Artifact
+from stages.outside.text import plain, told
 
 _LINE_EVERY_SECONDS = 20.0
 """Without a terminal (a log file, CI) a bar would print thousands of lines; a line now and then says the same, and one
@@ -29,15 +30,15 @@ class ConsoleObserver(NullObserver):
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__()
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, emoji=False)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
         self._pace = Pace()
 
     def run_started(self, run: RunInfo) -> None:
-        text = f"[bold]{escape(run.run_id)}[/]  {escape(run.model)} on {escape(run.data)}, {escape(run.hardware)}"
-        self.console.print(text, soft_wrap=True)
+        rest = plain(f"{run.model} on {run.data}, {run.hardware}")
+        self.console.print(f"[bold]{escape(run.run_id)}[/]  {escape(rest)}", soft_wrap=True)
 
     def stage_started(self, stage: StageInfo) -> None:
         self._last_line = time.monotonic()
@@ -56,13 +57,13 @@ class ConsoleObserver(NullObserver):
             self._progress.start()
 
     def stage_event(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
-        kind = event["event"]
+        kind, message = event["event"], escape(told(str(event.get("message"))))
         if kind == "progress":
             self._show_progress(stage, event)
         elif kind == "warning":
-            self.console.print(f"  [yellow]warning[/] {stage.id}: {escape(str(event['message']))}", soft_wrap=True)
+            self.console.print(f"  [yellow]warning[/] {stage.id}: {message}", soft_wrap=True)
         elif kind == "info":
-            self.console.print(f"  [dim]{stage.id}: {escape(str(event['message']))}[/]", soft_wrap=True)
+            self.console.print(f"  [dim]{stage.id}: {message}[/]", soft_wrap=True)
 
     def stage_finished(self, stage: StageInfo, artifact: Artifact, cached: bool, seconds: float) -> None:
         self._stop()
@@ -72,7 +73,7 @@ class ConsoleObserver(NullObserver):
     def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
         self._stop()
         self.console.print(f"  [red]✗[/] {stage.id:<28} {seconds:.1f} s")
-        self.console.print(f"    [red]{escape(str(error))}[/]", soft_wrap=True)
+        self.console.print(f"    [red]{escape(told(str(error)))}[/]", soft_wrap=True)
 
     def run_finished(self, status: str, summary: Mapping[str, Any], report_dir: Path | None) -> None:
         self._stop()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from rich.table import Table
 
 from pipelines.execution.plan import folder_size
 from pipelines.runs import history
+from pipelines.runs.remembered import REPORT, RUN, require_state
 from pipelines.runs.tables import stdout_console
 from pipelines.store.local import Store
 from pipelines.system.run_lock import LOCK, is_alive
 from pipelines.system.units import size
 from pipelines.tracking.spool import NAME as SPOOL
+from stages.errors import InputError
+from stages.outside import records
+
+
+class BundleRecord(TypedDict):
+    """What is read of ``bundles/NAME.json``."""
+
+    run_id: str
 
 
 @dataclass
@@ -37,13 +46,18 @@ class Garbage:
 
 
 def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
-    """What no kept run refers to; nothing is removed."""
+    """What no kept run refers to; nothing is removed.
+
+    Raises:
+        InputError: the record of a run or of a bundle cannot be read.
+    """
     store = Store(artifacts)
     folders = history.folders(artifacts)
     live = [folder for folder in folders if is_alive(folder)]
     kept = {folder.name for folder in [*folders[:keep_last], *live]} | pinned(artifacts)
     unsent = {folder.name for folder in folders if (folder / SPOOL).exists()}
-    used = {key for folder in folders if folder.name in kept for key in _entries(folder)}
+    of_runs = {folder.name: _entries(folder) for folder in folders}  # of all: none may be unreadable
+    used = {key for name in kept for key in of_runs.get(name, [])}
     # A live run records what it made only after it made it.
     begun = min(((folder / LOCK).stat().st_mtime for folder in live), default=float("inf"))
     unused = Garbage(kept=sorted(kept))
@@ -54,10 +68,10 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
         if key not in used and folder.stat().st_ctime < begun:
             unused.entries[key] = count
     oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
-    for folder in sorted(store.works.glob("*/")):
+    for folder in sorted(path for path in store.works.glob("*") if path.is_dir() and not path.name.startswith(".")):
         if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
             unused.work[folder.name] = folder_size(folder)
-    for folder in sorted((store.entries / ".tmp").glob("*/")):
+    for folder in store.temporary():
         unused.temporary[folder.name] = folder_size(folder)
     if runs:
         unused.runs = {folder.name: folder_size(folder) for folder in folders if folder.name not in kept | unsent}
@@ -89,13 +103,27 @@ def _named(artifacts: Path) -> Iterator[str]:
 
 
 def _bundled(artifacts: Path) -> Iterator[str]:
-    for record in (artifacts / "bundles").glob("*.json"):
-        yield str(json.loads(record.read_text())["run_id"])
+    for path in (artifacts / "bundles").glob("*.json"):
+        record: BundleRecord = records.read(path, BundleRecord)
+        yield record["run_id"]
 
 
 def _entries(folder: Path) -> list[str]:
-    state = history.read_state(folder)
-    return [] if state is None else [s["entry"] for s in state.get("stages", {}).values() if s.get("entry")]
+    """What a run refers to. One that has just begun has no ``run.json`` yet, and refers to nothing.
+
+    Raises:
+        InputError: its ``run.json`` cannot be read, or is gone although the run was finished.
+    """
+    if not (folder / RUN).exists() and not (folder / REPORT).exists():
+        return []
+    try:
+        state = require_state(folder, "stages")
+    except InputError as error:
+        raise InputError(
+            f"{error}. It may refer to any result, so nothing is removed: repair {folder / RUN}, or remove the folder "
+            f"{folder} if its results may go"
+        ) from error
+    return [stage["entry"] for stage in state["stages"].values() if stage.get("entry")]
 
 
 def _begin(folder: Path) -> float:

@@ -9,56 +9,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TypedDict
 
 from pipelines.config.keys import close_to, suggestion
+from pipelines.runs.remembered import RunState as RunState
+from pipelines.runs.remembered import StageState as StageState
+from pipelines.runs.remembered import read_report as read_report
+from pipelines.runs.remembered import read_state as read_state
 from pipelines.system.files import write_text
 from pipelines.system.run_lock import LOCK, is_alive
 from stages.errors import InputError
-from stages.report.schema import ReportContent
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 _STAMP = len("20260101-101500")  # what a run's id begins with
-
-
-class StageState(TypedDict, total=False):
-    """How a stage of a run ended; ``entry``, ``digest`` and ``files`` name its result, ``because`` what it lacked."""
-
-    status: str
-    entry: str
-    digest: str
-    files: str
-    seconds: float
-    error: str
-    because: str
-
-
-class RunState(TypedDict, total=False):
-    """``run.json``; one that an earlier version wrote may lack keys."""
-
-    schema_version: int
-    run_id: str
-    pipeline: str
-    model: str
-    data: str
-    status: str
-    started: str
-    seconds: float
-    resumed_from: str | None
-    config_digest: str
-    seed: int | None
-    folder: str
-    store: str | None
-    command: str
-    commit: str | None
-    hardware: str
-    driver: str | None
-    python: str
-    paddle_python: str | None
-    versions: dict[str, str]
-    stages: dict[str, StageState]
-    timed_in: dict[str, str]
-    warnings: list[str]
 
 
 _SHORT = 4  # characters of a run's id that are drawn at random, its last
@@ -102,38 +64,6 @@ def _begun(run_dir: Path) -> int:
         return 0
 
 
-def read_state(run_dir: Path) -> RunState | None:
-    """What ``run.json`` says; ``None`` if there is none or it cannot be read."""
-    try:
-        state: RunState = json.loads((run_dir / "run.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
-def read_report(folder: Path) -> ReportContent | None:
-    """The ``report.json`` in a run's folder; ``None`` if there is none or it cannot be read."""
-    try:
-        content: ReportContent = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def require_report(folder: Path) -> ReportContent:
-    """The ``report.json`` in a run's folder. Raises InputError, with the reason, if there is none."""
-    report = read_report(folder)
-    if report is not None:
-        return report
-    state = read_state(folder) or {}
-    kind = state.get("pipeline")
-    if state.get("status") == FINISHED and kind in ("promote", "sensitivity", "finetune"):
-        raise InputError(
-            f"{folder} is of `detpress {kind}`, which measures no table of engines; name a run of compress or retrain"
-        )
-    raise InputError(f"{folder} has no report.json: the run did not get that far; run its command again")
-
-
 def last_with(artifacts: Path, pipeline: str, digest: str) -> RunState | None:
     """The newest run of the same pipeline and config."""
     for folder in folders(artifacts)[:_RECENT]:
@@ -146,7 +76,7 @@ def last_with(artifacts: Path, pipeline: str, digest: str) -> RunState | None:
 def interrupted(artifacts: Path, pipeline: str, digest: str) -> str | None:
     """The id of the run that a new one continues: the newest of the same config, if it was killed."""
     state = last_with(artifacts, pipeline, digest)
-    return str(state["run_id"]) if state and state["status"] == KILLED else None
+    return state["run_id"] if state and state.get("status") == KILLED and "run_id" in state else None
 
 
 def find_run(run: str, artifacts: Path) -> Path:

@@ -37,6 +37,7 @@ from pipelines.system.slug import slug
 from stages.artifacts import Artifact, digest_of
 from stages.codec import to_json
 from stages.errors import StoreError
+from stages.outside.text import told
 
 
 @dataclass
@@ -172,17 +173,17 @@ def open_run(
     run = Run(info, Observers(observers), digest, versions=python.packages(), python=python)
     run.observer.add(_StateWriter(run))
     run.observer.add(ProgressWriter(folder))
-    told: list[str] = []
+    warned: list[str] = []
     with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
-            told = _tell_warnings(run)
+            warned = _tell_warnings(run)
             lines = [f"data: {line}" for line in described(config.data)]
             if python.path is not None:
                 lines.insert(0, f"stages run on {python.path} (Python {python.version})")
             for line in lines:
-                Console(stderr=True, highlight=False).print(escape(line), soft_wrap=True)
+                Console(stderr=True, highlight=False, emoji=False).print(escape(told(line)), soft_wrap=True)
             yield run
         except BaseException as stop:
             if run.ended:
@@ -193,7 +194,7 @@ def open_run(
             run.observer.run_finished(status, {"error": str(stop)}, None)
             raise
         finally:
-            _tell_warnings(run, told)
+            _tell_warnings(run, warned)
 
 
 @contextlib.contextmanager
@@ -242,14 +243,14 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_warnings(run: Run, told: Sequence[str] = ()) -> list[str]:
+def _tell_warnings(run: Run, before: Sequence[str] = ()) -> list[str]:
     """What the observers want known, however the run ended (e.g. that the tracking store lacks part of it).
 
     Args:
-        told: what was told before.
+        before: what was told before.
     """
-    console = Console(stderr=True, highlight=False)
-    warnings = [message for message in run.observer.warnings if message not in told]
+    console = Console(stderr=True, highlight=False, emoji=False)
+    warnings = [message for message in run.observer.warnings if message not in before]
     for message in warnings:
-        console.print(f"[yellow]warning[/] {escape(message)}", soft_wrap=True)
+        console.print(f"[yellow]warning[/] {escape(told(message))}", soft_wrap=True)
     return warnings

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from stages.outside.text import plain
 from stages.report import float_blocks, sensitivity, tables
 from stages.report.schema import ReportContent
 from stages.report.schema_blocks import SensitivityContent
@@ -19,8 +19,11 @@ LOG_WIDTH = 400
 
 
 def stdout_console(log_width: int = LOG_WIDTH) -> Console:
-    """Standard output for tables, ``log_width`` columns wide if it is no terminal."""
-    console = Console(highlight=False)
+    """Standard output for tables, ``log_width`` columns wide if it is no terminal.
+
+    A text is shown as it is, whatever it holds; what has a style is a `rich.text.Text`.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = log_width
     return console
@@ -48,9 +51,9 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
     if ship := content.get("ship"):
         console.print(ship["sentence"], soft_wrap=True, markup=False)
     for sentence in tables.left_out(content):
-        console.print(f"[dim]unavailable: {escape(sentence)}[/]", soft_wrap=True)
+        console.print(Text(f"unavailable: {plain(sentence)}", "dim"), soft_wrap=True)
     for sentence in tables.invalid_timings(content):
-        console.print(f"[yellow]*[/] {escape(sentence)}", soft_wrap=True)
+        console.print(Text.assemble(("*", "yellow"), f" {plain(sentence)}"), soft_wrap=True)
 
 
 def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], console: Console) -> None:
@@ -60,7 +63,7 @@ def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], cons
     for name, width in zip(header, _widths(columns, console.width), strict=True):
         table.add_column(name, overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
     console.print(table)
 
 
@@ -83,18 +86,18 @@ def print_table(source: tables.Table, console: Console) -> None:
             else:
                 kept.append(i)
         names, columns = [names[i] for i in kept], [columns[i] for i in kept]
-    title = source.title or None
+    title = Text(plain(source.title), "bold") if source.title else None
     for part in _parts(names, columns, console.width):
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left")
         widths = _widths([[names[i], *columns[i]] for i in part], console.width)
         for i, width in zip(part, widths, strict=True):
-            table.add_column(names[i], overflow="fold", width=width)
+            table.add_column(Text(plain(names[i])), overflow="fold", width=width)
         for row in zip(*(columns[i] for i in part), strict=True):
-            table.add_row(*(_STYLED.get(cell, escape(cell)) for cell in row))
+            table.add_row(*(_STYLED.get(cell, Text(plain(cell))) for cell in row))
         console.print(table)
         title = None
     if notes:
-        console.print("; ".join(notes), soft_wrap=True, markup=False)
+        console.print(plain("; ".join(notes)), soft_wrap=True, markup=False)
 
 
 def _longest(texts: Sequence[str]) -> int:
@@ -139,4 +142,8 @@ def _parts(names: Sequence[str], columns: Sequence[Sequence[str]], width: int) -
 
 _LEAST = 8  # columns of a column
 _ABOUT_ALL = ("Hardware", "Method")
-_STYLED = {tables.NOTHING: f"[dim]{tables.NONE_SHOWN}[/]", "pass": "[green]pass[/]", "fail": "[red]fail[/]"}
+_STYLED = {
+    tables.NOTHING: Text(tables.NONE_SHOWN, "dim"),
+    "pass": Text("pass", "green"),
+    "fail": Text("fail", "red"),
+}

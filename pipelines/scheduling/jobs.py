@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
@@ -27,9 +27,13 @@ from pipelines.config.options.schedule import NotifyOptions, ScheduleOptions, ex
 from pipelines.system.database import ensure, sqlite_file, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import InputError, StoreError
+from stages.outside import records
+from stages.outside.text import url as told
+from stages.outside.text import urls
 
 TABLE = "detpress_schedules"
 _SCHEMA = 1
+_PLACE = f"a row of the table {TABLE} in schedule.store"
 _ADVISORY_KEY = 0x64657470  # ours among the locks of a PostgreSQL database
 
 
@@ -58,6 +62,14 @@ class Spec:
         """Whether both tick at the same times."""
         mine, theirs = self.options, other.options
         return (mine.cron, mine.interval, mine.timezone) == (theirs.cron, theirs.interval, theirs.timezone)
+
+
+class _Row(TypedDict):
+    """What a row's ``job_state`` holds."""
+
+    schema: int
+    spec: dict[str, Any]
+    next_run_time: str | None
 
 
 def store_url(options: ScheduleOptions, artifacts: Path) -> str:
@@ -93,14 +105,13 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
             ) from error
         except ModuleNotFoundError as error:
             raise InputError(
-                f"schedule.store: {redact_text(url)} needs the Python package {error.name}; for PostgreSQL: "
+                f"schedule.store: {told(url)} needs the Python package {error.name}; for PostgreSQL: "
                 'pip install "detpress[postgres]"'
             ) from error
         except SQLAlchemyError as error:
-            reason = redact_text(str(error)).splitlines()[0]
+            reason = urls(redact_text(str(error))).splitlines()[0]
             raise StoreError(
-                f"the job store {redact_text(url)} cannot be opened: {reason}; check schedule.store and that the "
-                "database runs"
+                f"the job store {told(url)} cannot be opened: {reason}; check schedule.store and that the database runs"
             ) from error
 
     def add_job(self, job: Job) -> None:
@@ -118,12 +129,16 @@ class JobStore(SQLAlchemyJobStore):  # type: ignore[misc]
                 raise JobLookupError(job.id)
 
     def _reconstitute_job(self, job_state: bytes) -> Job:
-        content = json.loads(job_state)
+        content = records.parse(job_state, _PLACE)
         if content.get("schema") != _SCHEMA:
             raise StoreError("a schedule was stored by another version of detpress; add it again with this one")
-        spec = spec_from(content["spec"])
-        due = content["next_run_time"]
-        return self.job(spec, None if due is None else datetime.fromisoformat(due))
+        row: _Row = records.parse(job_state, _PLACE, _Row)
+        due = row["next_run_time"]
+        try:
+            spec = spec_from(row["spec"])
+            return self.job(spec, None if due is None else datetime.fromisoformat(due))
+        except ValueError as error:
+            raise InputError(f"{_PLACE} cannot be read: {error}; remove that schedule and add it again") from error
 
     def _get_jobs(self, *conditions: Any) -> list[Job]:
         """All or some of the jobs. The base class deletes what it cannot read; a schedule must not vanish like that."""
@@ -193,7 +208,8 @@ def _row(job: Job) -> dict[str, Any]:
 
 
 def spec_from(content: dict[str, Any]) -> Spec:
-    """The schedule that ``dataclasses.asdict`` made ``content`` of."""
+    """The schedule that ``dataclasses.asdict`` made ``content`` of. Raises ValueError: a field is missing or wrong."""
+    records.conform(content, Spec)
     options = dict(content["options"])
     notify = NotifyOptions(**options.pop("notify"))
     return Spec(**{**content, "options": ScheduleOptions(notify=notify, **options)})

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.options.schedule import FAILED, INTERRUPTED, KEPT, PROMOTED, REFUSED, UNCHANGED
-from pipelines.retraining.journal import now
+from pipelines.retraining.journal import now, to_stderr
 from pipelines.scheduling.child import is_running
 from pipelines.system.files import write_text
 from pipelines.system.process_identity import is_gone, this_process
 from pipelines.system.redact import redact
-from stages.errors import ExitCode
+from stages.errors import ExitCode, InputError
+from stages.outside.names import part, shown
+from stages.outside.records import made, parse
+from stages.outside.records import read as read_json
 
 BY_EXIT_CODE: dict[int, str] = {
     ExitCode.DONE: PROMOTED,
@@ -129,11 +132,21 @@ def abandoned(artifacts: Path) -> list[Tick]:
 
 
 def open_ticks(artifacts: Path) -> list[Tick]:
-    """Every tick that has not ended, oldest first."""
+    """Every tick that has not ended, oldest first; a record that cannot be read is told, and kept aside."""
     ticks: list[Tick] = []
     for path in sorted((root(artifacts) / "open").glob("*.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            ticks.append(Tick(**{**json.loads(path.read_text()), "artifacts": artifacts}))
+        try:
+            tick = made(Tick, {**read_json(path), "artifacts": artifacts}, path)
+            if part(tick.id, path, "id", InputError) != path.stem:
+                raise InputError(f"{path} cannot be read: id is {shown(tick.id)}, which is not its name")
+            ticks.append(tick)
+        except FileNotFoundError:
+            continue  # it has just ended
+        except InputError as error:
+            aside = path.with_suffix(".damaged")
+            to_stderr(f"warning: {error}; its tick is not continued, the record is kept as {aside}")
+            with contextlib.suppress(OSError):
+                path.rename(aside)
     return ticks
 
 
@@ -148,12 +161,12 @@ def recorded_outcome(tick: Tick, exit_code: int | None) -> dict[str, Any] | None
     with contextlib.suppress(OSError):
         lines = tick.out.read_text(errors="replace").strip().splitlines()
     if lines:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, InputError):
             path = Path(lines[-1])
-            written = json.loads(path.read_text())
+            written = read_json(path)
             fresh = path.stat().st_mtime >= tick.attempt_began - 2
             agrees = exit_code is None or written.get("exit_code") == exit_code
-            if isinstance(written, dict) and fresh and agrees and written.get("outcome") in BY_EXIT_CODE.values():
+            if fresh and agrees and written.get("outcome") in list(BY_EXIT_CODE.values()):
                 content = written
     if content:
         return content
@@ -192,9 +205,9 @@ def read(artifacts: Path, schedule: str | None = None) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     with contextlib.suppress(FileNotFoundError):
         for line in (root(artifacts) / "history.jsonl").read_text().splitlines():
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and schedule in (None, entry.get("schedule")):
+            with contextlib.suppress(InputError):
+                entry = parse(line, "history.jsonl")
+                if schedule in (None, entry.get("schedule")):
                     entries.append(entry)
     return entries
 

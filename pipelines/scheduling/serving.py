@@ -29,6 +29,7 @@ from pipelines.system import locks
 from pipelines.system.redact import redact_text
 from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
+from stages.outside.text import told
 
 _LOOK_SECONDS = 1.0
 """How often the store is looked at for what other processes changed: pause, resume, a new schedule."""
@@ -37,7 +38,7 @@ _WORKERS = 32  # ticks wait in threads, they do not compute
 
 def say(text: str) -> None:
     """A line on standard output, with the time."""
-    print(f"{local(time.time())} {redact_text(text)}", flush=True)
+    print(f"{local(time.time())} {told(redact_text(text))}", flush=True)
 
 
 class _Scheduler(BackgroundScheduler):  # type: ignore[misc]

@@ -20,6 +20,7 @@ from pipelines.system.times import local, moment
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
 from stages.processes import python
+from stages.report.markdown_text import escape
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -99,7 +100,7 @@ def _write(client: MlflowClient, options: TrackingOptions, tick: Mapping[str, An
     client.set_experiment_tag(experiment, VIEW_TAG, json.dumps(_view()))
     tags = {key: str(value) for key, value in tick.items() if value is not None}
     tags |= {"mlflow.source.name": "detpress schedule", "mlflow.source.type": "JOB"}
-    tags["mlflow.note.content"] = f"**{tick['outcome']}**: {tick.get('reason') or ''}"
+    tags["mlflow.note.content"] = f"**{escape(tick['outcome'])}**: {escape(tick.get('reason') or '')}"
     began, ended = (_milliseconds(tick[key]) for key in ("started", "ended"))
     name = f"{local(tick['started'])} {tick['outcome']}"
     run = client.create_run(experiment, start_time=began, tags=tags, run_name=name)

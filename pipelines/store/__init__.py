@@ -2,5 +2,5 @@
 
 `pipelines/execution/node.py` makes the keys.
 
-Face: `remote.open_store`, `local.Store`, `local.Entry`.
+Face: `remote.open_store`, `local.Store`, `entries.Entry`, `entries.Key`.
 """

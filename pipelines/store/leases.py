@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipelines.system.process_identity import is_gone, this_process
+from stages.errors import StoreError
+from stages.outside import records
 
 BEAT_SECONDS = 10.0
 LOST_SECONDS = 45.0
@@ -67,11 +69,19 @@ def _outwait(files: Any, path: str, mine: dict[str, Any]) -> None:
             continue
         if found != seen:
             seen, since = found, time.monotonic()
-        if is_gone(json.loads(found)) or time.monotonic() - since > LOST_SECONDS:
+        if _is_gone(found, path) or time.monotonic() - since > LOST_SECONDS:
             with contextlib.suppress(FileNotFoundError):
                 files.rm_file(path)
             continue
         time.sleep(POLL_SECONDS)
+
+
+def _is_gone(content: bytes, path: str) -> bool:
+    """Whether a lease is one of this machine whose process has ended. Of a damaged one nothing is known."""
+    try:
+        return is_gone(records.parse(content, path, dict[str, Any], raises=StoreError))
+    except (StoreError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _beat(files: Any, path: str, mine: dict[str, Any], stop: threading.Event) -> None:

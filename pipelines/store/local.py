@@ -11,51 +11,25 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.store.entries import SCHEMA, Entry, Key, Record, check, checked, parse
 from pipelines.system.locks import exclusive, try_exclusive
-from stages.artifacts import Artifact, digest_of, sha256_of
-from stages.codec import artifact_from_json, to_json
+from stages.artifacts import Artifact
+from stages.codec import to_json
 from stages.errors import StoreError
+from stages.outside import names, records
 
-SCHEMA = 1
-_KEY_LENGTH = 20  # hex digits of a folder's name: 80 bits
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a result depends on, part by part, and the digest of it all."""
-
-    stage: str
-    parts: Mapping[str, Any]
-
-    @property
-    def digest(self) -> str:
-        return digest_of(to_json(self.parts))[:_KEY_LENGTH]
-
-    def __str__(self) -> str:
-        return f"{self.stage}/{self.digest}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished result."""
-
-    artifact: Artifact
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
-    metrics: list[list[Any]] = field(default_factory=list)  # [name, value, step] as the stage reported them
-    run: str = ""
-    """Id of the run that computed it."""
-    machine: str = ""
-    """What it was computed on, until that restarts (see ``provenance.machine``)."""
+_TEMPORARY = re.compile(r"[a-z].*-[^-]+")
+"""``STAGE-KEY-`` and what ``mkdtemp`` adds."""
 
 
 @dataclass(frozen=True)
@@ -138,31 +112,26 @@ class Store:
         return entry.artifact
 
     def _read(self, name: str) -> Entry | None:
-        folder = self.entries / name
+        folder = names.inside(self.entries, names.entry(name, self.entries, "the entry"), self.entries, "the entry")
         record = folder / "entry.json"
-        if not record.is_file():
+        if not record.exists():
             if folder.exists():
                 raise StoreError(f"{folder} has no entry.json")
             return None
-        try:
-            data = json.loads(record.read_text())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{record} cannot be read: {error}") from error
-        return parse(data, name, folder)
+        return parse(records.read(record, raises=StoreError), name, folder)
 
-    def records(self, stage: str, newest: int = 200) -> list[dict[str, Any]]:
+    def records(self, stage: str, newest: int = 200) -> list[Record]:
         """The plain records of a stage's entries, newest first, the unreadable ones left out."""
         dated: list[tuple[float, Path]] = []
         for path in (self.entries / stage).glob("*/entry.json"):
             with contextlib.suppress(OSError):  # it was collected in between
                 dated.append((path.stat().st_mtime, path))
-        records: list[dict[str, Any]] = []
+        found: list[Record] = []
         for _, path in sorted(dated, reverse=True)[:newest]:
-            with contextlib.suppress(OSError, ValueError):
-                record = json.loads(path.read_text())
-                if record.get("schema") == SCHEMA:
-                    records.append(record)
-        return records
+            with contextlib.suppress(OSError, StoreError):
+                record = checked(records.read(path, raises=StoreError), f"{stage}/{path.parent.name}", path)
+                found.append(record)
+        return found
 
     def discard(self, key: Key) -> None:
         """Move a broken entry out of the way."""
@@ -223,7 +192,7 @@ class Store:
         Each is named after its key, whose lock its maker holds: neither age nor clock is asked.
         """
         removed: list[Path] = []
-        for folder in sorted((self.entries / ".tmp").iterdir()):
+        for folder in self.temporary():
             with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("w") as stream:
                 if not try_exclusive(stream):
                     continue  # a process computes it
@@ -231,22 +200,23 @@ class Store:
                 removed.append(folder)
         return removed
 
+    def temporary(self) -> list[Path]:
+        """The folders of results in the making. What file managers and network file systems leave there is none."""
+        folder = self.entries / ".tmp"
+        return sorted(p for p in _folders(folder) if _TEMPORARY.fullmatch(p.name) and not p.is_symlink())
+
     def names(self) -> list[str]:
         """``STAGE/DIGEST`` of every entry."""
-        return sorted(
-            f"{stage.name}/{entry.name}"
-            for stage in self.entries.glob("*/")
-            if not stage.name.startswith(".")
-            for entry in stage.iterdir()
-        )
+        return sorted(f"{stage.name}/{entry.name}" for stage in _folders(self.entries) for entry in _folders(stage))
 
     def remove(self, key: str) -> bool:
         """Remove the entry ``STAGE/DIGEST``; ``False`` if a process holds its lock."""
-        return self._unless_locked(key.replace("/", "-"), self.entries / key)
+        name = names.entry(key, self.entries, "the entry")
+        return self._unless_locked(name.replace("/", "-"), self.entries / name)
 
     def remove_work(self, name: str) -> bool:
         """Remove what an interrupted stage left for its resumption (a folder of ``works``)."""
-        return self._unless_locked(name, self.works / name)
+        return self._unless_locked(name, self.works / names.part(name, self.works, "the folder"))
 
     def _unless_locked(self, lock: str, folder: Path) -> bool:
         with (self.entries / ".locks" / lock).open("w") as stream:
@@ -262,25 +232,8 @@ class Store:
         return Path(tempfile.mkdtemp(dir=self.entries / ".tmp", prefix=f"{key.stage}-{key.digest}-"))
 
 
-def parse(data: Mapping[str, Any], name: str, folder: Path) -> Entry:
-    """A record as an entry of ``folder``. The store may have been moved: where it was then does not matter.
-
-    Raises:
-        StoreError: it is of another version, or not a record.
-    """
-    try:
-        if data["schema"] != SCHEMA:
-            raise StoreError(f"{folder} has schema {data['schema']}, this version reads {SCHEMA}")
-        artifact = artifact_from_json(data["artifact"])
-        rest = (data["seconds"], data["warnings"], data["metrics"], data.get("run", ""), data.get("machine", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder / 'entry.json'} cannot be read: {error}") from error
-    return Entry(dataclasses.replace(artifact, root=folder / "files", key=name), *rest)
-
-
-def check(entry: Entry) -> None:
-    """Raise StoreError if a file of the entry is not what was stored."""
-    for name, digest in entry.artifact.files.items():
-        path = entry.artifact.root / name
-        if not path.is_file() or sha256_of(path) != digest:
-            raise StoreError(f"{path} is missing or not what was stored")
+def _folders(folder: Path) -> list[Path]:
+    """The folders in one that are not hidden."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir()]

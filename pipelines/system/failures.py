@@ -7,6 +7,7 @@ import traceback
 
 from pipelines.system.install import fitted
 from stages.errors import DetpressError, ExitCode
+from stages.outside.text import told
 from stages.processes import python
 
 
@@ -38,4 +39,4 @@ def _print(head: str, message: str) -> None:
     from rich.text import Text  # loaded only where something went wrong: `detpress completion` is to be quick
 
     console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble((f"{head}: ", "bold red"), message), soft_wrap=True)
+    console.print(Text.assemble((f"{head}: ", "bold red"), told(message)), soft_wrap=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.numerics.variants import title_of
+from stages.outside.names import joined, relative
+from stages.report.markdown_text import block, code, escape
 
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
@@ -85,7 +87,7 @@ def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
 def small_files(artifact: Mapping[str, Any]) -> Iterator[Path]:
     """The files of an artifact record that people look at; models, images and raw samples stay in the store."""
     for name in sorted(artifact["files"]):
-        path = Path(artifact["root"]) / name
+        path = joined(Path(artifact["root"]), relative(name, artifact["root"], "files"))
         if "/" not in name and path.suffix in SMALL_SUFFIXES and path.is_file() and path.stat().st_size <= MAX_FILE:
             yield path
 
@@ -107,8 +109,8 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     if judged := _promotion_text(report_dir):
         return judged[:MAX_NOTE]
     error = finished["summary"].get("error")
-    said = f"\n\n```\n{str(error)[:MAX_NOTE]}\n```" if error else ""
-    return f"{finished['status'].capitalize()}: `{run['command']}`{said}"
+    said = f"\n\n{block(str(error)[:MAX_NOTE])}" if error else ""
+    return f"{finished['status'].capitalize()}: {code(run['command'])}{said}"
 
 
 def _promotion_text(run_dir: Path | None) -> str:
@@ -129,7 +131,7 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
         runtime = (row.get("latency") or {}).get("runtime") or {}
         speedup = (row.get("speedup") or {}).get("runtime")
         cells = [_cell(runtime.get("p50_ms"), ".2f"), _cell(speedup, ".2f"), _cell(row.get("map"), ".1f")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {escape(name)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n"
 
 

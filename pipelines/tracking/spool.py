@@ -14,12 +14,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipelines.system.files import write_text
 from pipelines.system.locks import held, try_exclusive
+from stages.errors import StoreError
+from stages.outside import records
 
 NAME = "tracking.jsonl"
+
+
+class Record(TypedDict):
+    """What every record has; the rest is its kind's (`pipelines/tracking/observer.py`)."""
+
+    kind: str
+    at: int
 
 
 class Spool:
@@ -53,9 +62,9 @@ class Spool:
     def records(self) -> Iterator[dict[str, Any]]:
         """What was written so far. A last line cut off by a crash is left out."""
         with self.path.open(encoding="utf-8") as stream:
-            for line in stream:
+            for number, line in enumerate(stream, start=1):
                 if line.endswith("\n"):
-                    yield json.loads(line)
+                    yield records.parse(line, f"{self.path}:{number}", Record, raises=StoreError, lenient=True)
 
     def fail(self, reason: str) -> None:
         """Note why the records could not be sent, for the next run to tell: nobody reads the sender's log."""

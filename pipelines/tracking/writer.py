@@ -7,6 +7,7 @@ global state, and would turn two stages at once into a riddle.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import flat, metric_name, numbers, readable, results_view, run_note, small_files
 from stages.catalog import stage_entry
+from stages.errors import StoreError
+from stages.outside import records
+from stages.report.markdown_text import code
 
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, Metric
@@ -95,7 +99,7 @@ class MlflowWriter:
                 "command": run["command"],
                 "mlflow.source.name": f"detpress {run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
-                "mlflow.note.content": f"Running: `{run['command']}`",
+                "mlflow.note.content": f"Running: {code(run['command'])}",
             }
             if run["commit"]:
                 tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
@@ -123,7 +127,9 @@ class MlflowWriter:
     def _show_columns(self) -> None:
         """Leave a view of the experiment whose columns are the results; MLflow shows no metric by itself."""
         tags = self._client.get_experiment(self._experiment_id).tags
-        before = json.loads(tags.get(VIEW_TAG, "{}"))
+        before: dict[str, Any] = {}
+        with contextlib.suppress(StoreError):  # whoever damaged the view, it is made anew
+            before = records.parse(tags.get(VIEW_TAG, "{}"), VIEW_TAG, raises=StoreError)
         view = results_view(before, self._comparable)
         if view["selectedColumns"] and view != before:
             self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, json.dumps(view))

@@ -37,6 +37,7 @@ from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import DataError, StageError
 from stages.options.accuracy import AccuracyOptions
 from stages.options.check import require_valid
+from stages.outside import names
 
 SCHEMA_VERSION = 1
 
@@ -121,7 +122,7 @@ class Accuracy:
 
         found: list[tuple[int, Floats]] = []
         with open_detector(engine, self.options.nms) as detector:
-            outputs = detector.runner.over([root / image["file_name"] for image in images], progress)
+            outputs = detector.runner.over([names.image_path(root, image) for image in images], progress)
             for image, seen in zip(images, outputs, strict=True):
                 classes = len(detector.sidecar.labels)
                 if len(seen.scores) != classes:

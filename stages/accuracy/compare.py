@@ -33,6 +33,7 @@ from stages.detection.matching import Matches
 from stages.errors import StageError
 from stages.numerics.variants import title_of
 from stages.options.accuracy import CompareOptions
+from stages.outside import names
 
 SCHEMA_VERSION = 1
 
@@ -129,19 +130,22 @@ class Compare:
         context: StageContext,
     ) -> list[dict[str, Any]]:
         loss = f1[0] - f1[1]
-        chosen = [int(i) for i in np.argsort(-loss, kind="stable")[: self.options.worst] if loss[i] > 0]
+        images = {int(image["id"]): image for image in coco["images"]}
+        shown = [
+            i for i in np.argsort(-loss, kind="stable") if names.may_be_copied(images[int(matches[0].image_ids[i])])
+        ]
+        chosen = [int(i) for i in shown[: self.options.worst] if loss[i] > 0]
         if not chosen:
             return []
         from stages.accuracy.pictures import side_by_side
 
-        images = {int(image["id"]): image for image in coco["images"]}
         ids = [int(matches[0].image_ids[i]) for i in chosen]
         found = [_of_images(m, chosen, threshold) for m in matches]
         worst = []
         for place, (number, image_id) in enumerate(zip(chosen, ids, strict=True), start=1):
             picture = f"worst-{place}.jpg"
             side_by_side(
-                Path(inputs.validation.images_root) / images[image_id]["file_name"],
+                names.image_path(Path(inputs.validation.images_root), images[image_id]),
                 [a for a in coco["annotations"] if a["image_id"] == image_id],
                 [of[place - 1] for of in found],
                 [title_of(result.precision) for result in (inputs.base, inputs.other)],

@@ -25,6 +25,7 @@ from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import DataError
 from stages.options.bundle import BundleOptions
 from stages.options.model import INTERPOLATIONS
+from stages.outside import names
 
 _MIN_SCORE = 0.05
 """Fainter golden detections are not kept: nobody acts on them, and they differ between machines."""
@@ -130,9 +131,9 @@ class BundleStage:
         }
 
 
-def _copy(artifact: Engine | ExportedModel, names: Sequence[str] | dict[str, str], folder: Path) -> None:
-    for name in names:
-        target = folder / name
+def _copy(artifact: Engine | ExportedModel, wanted: Sequence[str] | dict[str, str], folder: Path) -> None:
+    for name in wanted:
+        target = names.inside(folder, name, artifact.root, "files")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(artifact.path(name), target)
 
@@ -143,17 +144,21 @@ def _golden_images(inputs: BundleStage.Inputs, count: int, folder: Path) -> dict
     if inputs.labeled is not None:
         source = json.loads(inputs.labeled.path("annotations.json").read_text(encoding="utf-8"))
         root = Path(inputs.labeled.images_root)
-        chosen = [(root / image["file_name"], image) for image in evenly_spaced(source["images"], count)]
+        own = [image for image in source["images"] if names.may_be_copied(image)]
+        chosen = [(names.image_path(root, image), image) for image in evenly_spaced(own, count)]
         ids = {image["id"] for _, image in chosen}
         coco["annotations"] = [a for a in source["annotations"] if a["image_id"] in ids]
         coco["categories"] = source["categories"]
     elif inputs.images is not None:
-        listed = evenly_spaced(json.loads(inputs.images.path("images.json").read_text()), count)
-        chosen = [(Path(image["path"]), {"id": i, **image}) for i, image in enumerate(listed)]
+        own = [
+            image for image in json.loads(inputs.images.path("images.json").read_text()) if names.may_be_copied(image)
+        ]
+        chosen = [(names.listed_path(image), {"id": i, **image}) for i, image in enumerate(evenly_spaced(own, count))]
     else:
         chosen = []
     if not chosen:
-        raise DataError("the run has no image left to take golden ones from; run it again, then bundle it")
+        raise DataError("the run has no image left to take golden ones from (none that lies outside of its data set's "
+                        "folder is copied); put some there, run it again, then bundle it")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for i, (path, image) in enumerate(chosen):
         name = f"{i:03}{path.suffix.lower()}"
@@ -171,7 +176,7 @@ def _expect(detector: Detector, folder: Path, coco: dict[str, Any], context: Sta
     expected: list[dict[str, Any]] = []
     found: list[Any] = []
     images = coco["images"]
-    paths = [folder / image["file_name"] for image in images]
+    paths = [names.image_path(folder, image) for image in images]
     outputs = detector.runner.over(paths, lambda done: context.progress(done, len(images)), together=1)
     for image, seen in zip(images, outputs, strict=True):
         detections = seen.detections(detector.nms)

@@ -13,17 +13,19 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from stages.artifacts import Engine, hash_files, sha256_of
+from stages.artifacts import Artifact, Engine, hash_files, sha256_of
 from stages.codec import artifact_from_json, dataclass_from_json
-from stages.errors import InputError
+from stages.detection.coco import check_coco, load_coco
+from stages.errors import InputError, StoreError
 from stages.options.accuracy import NmsOptions
+from stages.outside import files, records
+from stages.outside.names import inside, relative, shown
 
 SCHEMA_VERSION = 1
 RECORD, SUMS = "bundle.json", "SHA256SUMS"
@@ -32,24 +34,69 @@ _LARGEST = 64 << 30
 """Bytes that a bundle may unpack to: beyond it, a zip is no detector but a bomb."""
 
 
+class BundleRecord(TypedDict):
+    """What is read of ``bundle.json``."""
+
+    schema_version: int
+    run_id: str
+    model: str
+    backend: str
+    precision: str
+    engine: dict[str, Any]
+    nms: dict[str, Any]
+    draw_threshold: float
+    promised: dict[str, float | None]
+    hardware: str
+    versions: dict[str, str]
+
+
+Found = TypedDict("Found", {"class": int, "label": str, "score": float, "box": list[float]})
+"""A detection in ``expected.json``; ``box``: x1, y1, x2, y2 in pixels."""
+
+
+class Golden(TypedDict):
+    """A golden image, and what the engine found in it where the bundle was made."""
+
+    file: str
+    detections: list[Found]
+
+
 @dataclass(frozen=True)
 class Opened:
     """A bundle whose files are what they were when it was made."""
 
     root: Path
-    record: Mapping[str, Any]
+    record: BundleRecord
     engine: Engine
     nms: NmsOptions
 
-    def golden(self) -> list[dict[str, Any]]:
-        """``expected.json``: ``{"file", "detections": [...]}`` for each golden image."""
-        content: list[dict[str, Any]] = json.loads((self.root / GOLDEN / "expected.json").read_text())
+    def golden(self) -> list[Golden]:
+        """``expected.json``.
+
+        Raises:
+            InputError: it is damaged, or names a file that is not under ``golden/``.
+        """
+        path, said = self.root / GOLDEN / "expected.json", f"{GOLDEN}/expected.json"
+        content: list[Golden] = _read(path, said, list[Golden])
+        for golden in content:
+            if not inside(path.parent, golden["file"], said, "file", InputError).is_file():
+                raise InputError(f"{said}: file {shown(golden['file'])} is not in the bundle: refused")
+            if any(len(found["box"]) != 4 for found in golden["detections"]):
+                raise InputError(f"{said} cannot be read: a box of {golden['file']} has not four numbers")
         return content
 
+    def image(self, golden: Golden) -> Path:
+        """Where a golden image lies."""
+        return inside(self.root / GOLDEN, golden["file"], f"{GOLDEN}/expected.json", "file", InputError)
+
     def annotations(self) -> dict[str, Any] | None:
-        """The COCO labels of the golden images, if they are labelled."""
+        """The COCO labels of the golden images, if they are labelled.
+
+        Raises:
+            DataError: they are damaged.
+        """
         path = self.root / GOLDEN / "annotations.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        return check_coco(load_coco(path), path).as_dict() if path.is_file() else None
 
 
 def write_sums(root: Path) -> None:
@@ -89,7 +136,7 @@ def open_bundle(root: Path, name: Path) -> Opened:
     if not (root / RECORD).is_file() or not sums.is_file():
         raise InputError(f"{name} is no bundle: it has no {RECORD} and {SUMS}")
     promised: dict[str, str] = {}
-    for line in sums.read_text().splitlines():
+    for line in _text(sums, name).splitlines():
         digest, _, file = line.partition("  ")
         promised[file] = digest
     have = {file: digest for file, digest in hash_files(root).items() if file != SUMS}
@@ -99,15 +146,53 @@ def open_bundle(root: Path, name: Path) -> Opened:
             f"{name} was changed after it was made: {', '.join(wrong[:4])}{' ...' if len(wrong) > 4 else ''}: refused; "
             "fetch it again from where it was made"
         )
-    record = json.loads((root / RECORD).read_text())
-    if record.get("schema_version") != SCHEMA_VERSION:
+    said = f"{name}: {RECORD}"
+    plain = _read(root / RECORD, said, dict[str, Any])
+    if plain.get("schema_version") != SCHEMA_VERSION:
+        versions = plain.get("versions")
+        made = versions.get("detpress", "?") if isinstance(versions, dict) else "?"
         raise InputError(
-            f"{name} has schema {record.get('schema_version')}, this version reads {SCHEMA_VERSION}; use the version "
-            f"that made it (detpress {record.get('versions', {}).get('detpress', '?')})"
+            f"{name} has schema {shown(plain.get('schema_version'))}, this version reads {SCHEMA_VERSION}; use the "
+            f"version that made it (detpress {made})"
         )
-    engine = artifact_from_json({**record["engine"], "root": str(root / ENGINE)})
+    record: BundleRecord = _read(root / RECORD, said, BundleRecord)
+    try:
+        engine = artifact_from_json({**record["engine"], "root": str(root / ENGINE)})
+        nms: NmsOptions = dataclass_from_json(NmsOptions, record["nms"])
+    except StoreError as error:
+        raise InputError(f"{said}: {error}: refused; fetch it again from where it was made") from error
+    _check_engine(engine, promised, said)
     assert isinstance(engine, Engine)
-    return Opened(root, record, engine, dataclass_from_json(NmsOptions, record["nms"]))
+    opened = Opened(root, record, engine, nms)
+    opened.golden()
+    return opened
+
+
+def _check_engine(engine: Artifact, sums: Mapping[str, str], said: str) -> None:
+    """InputError unless ``bundle.json`` describes an engine of files under ``engine/``, as SHA256SUMS has them."""
+    if not isinstance(engine, Engine):
+        raise InputError(f"{said}: engine is no engine but {type(engine).__name__}: refused")
+    for field, file in (("main", engine.main), *(("files", file) for file in engine.files)):
+        relative(file, said, f"engine.{field}", InputError)
+        if file not in engine.files or sums.get(f"{ENGINE}/{file}") != engine.files[file]:
+            raise InputError(f"{said}: engine.{field} {shown(file)} is not a file under {ENGINE}/: refused")
+
+
+def _read(path: Path, said: str, shape: Any) -> Any:
+    """A JSON file of the bundle, which messages call ``said``."""
+    try:
+        return records.parse(files.read_bytes(path), said, shape)
+    except OSError as error:
+        raise InputError(f"{said} cannot be read: {error.strerror}; fetch it again from where it was made") from error
+
+
+def _text(path: Path, name: Path) -> str:
+    try:
+        return files.read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{name}: {path.name} cannot be read ({error}); fetch it again from where it was made"
+        ) from error
 
 
 def _check_names(bundle: Path, names: list[str]) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stages.backends.base import Feeds
 from stages.backends.detector import open_detector
-from stages.bundle.contents import GOLDEN, Opened
+from stages.bundle.contents import Opened
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def verify(bundle: Opened) -> dict[str, Any]:
     ids = {image["file_name"]: image["id"] for image in coco["images"]} if coco else {}
     with open_detector(bundle.engine, bundle.nms) as detector:
         feeds: Feeds = {}
-        paths = [bundle.root / GOLDEN / golden["file"] for golden in bundle.golden()]
+        paths = [bundle.image(golden) for golden in bundle.golden()]
         for golden, seen in zip(bundle.golden(), detector.runner.over(paths, together=1), strict=True):
             detections = seen.detections(detector.nms)
             found.append((ids.get(golden["file"], 0), detections))

@@ -25,7 +25,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +34,7 @@ from stages.artifacts import Engine, ImageList, ImageSummary, hash_files
 from stages.backends.detector import open_detector
 from stages.contract import StageContext
 from stages.options.champion import DriftOptions
+from stages.outside.names import listed_path
 
 SCHEMA_VERSION = 1
 FILE = "images.npz"
@@ -92,7 +92,7 @@ class Drift:
     def _describe(self, sample: list[dict[str, Any]], engine: Engine, context: StageContext) -> dict[str, Floats]:
         rows: list[tuple[float, ...]] = []
         with open_detector(engine, self.options.nms) as detector:
-            paths = [Path(listed["path"]) for listed in sample]
+            paths = [listed_path(listed) for listed in sample]
             for seen in detector.runner.over(paths, lambda done: context.progress(done, len(sample)), together=1):
                 image, scores = seen.image, seen.detections(detector.nms)[:, 1]
                 rows.append(

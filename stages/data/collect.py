@@ -7,7 +7,7 @@ are scored on is among those they are trained on.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ import numpy as np
 from stages.artifacts import ConvertedSet, DrawnSet, ImageList, LabeledSet, digest_of, hash_files
 from stages.contract import StageContext
 from stages.data.damage import damaged_images
-from stages.detection.coco import missing_files, read_coco, some, with_native_separators
+from stages.data.named_images import fill_missing_sizes, missing_files, with_native_separators
+from stages.detection.coco import read_coco, some
 from stages.detection.images import decode_image, list_images, read_bytes
 from stages.errors import DataError
 from stages.options.data import CollectOptions
+from stages.outside import names
 
 CHUNK = 256  # images checked between two progress reports
 
@@ -109,6 +111,7 @@ class CollectLabeled:
         _need_folder(root)
         if renamed := with_native_separators(coco.images, root):
             context.warn(f"{len(renamed)} file names have Windows separators, taken as folders: {some(renamed)}")
+        names.accept_outsiders(coco.images, root, o.annotations, o.allow_outside_images)
         if missing := missing_files(coco.images, root):
             windows = "\\" in "".join(missing)
             hint = "their names have Windows separators (\\), and with / they are not there either; " if windows else ""
@@ -121,9 +124,9 @@ class CollectLabeled:
         if broken := [c for c in checked if c.error]:
             raise DataError(f"{len(broken)} labelled images cannot be read: {some(c.error for c in broken)}")
         _stop_on_overlap(checked, inputs.validation, o.allow_overlap, context)
-        _fill_missing_sizes(coco.images, checked, context)
+        fill_missing_sizes(coco.images, [(c.width, c.height) for c in checked], context)
         listed = [
-            {"file_name": image["file_name"], "sha256": c.sha256, "width": c.width, "height": c.height}
+            {"file_name": image["file_name"], "sha256": c.sha256, "width": c.width, "height": c.height, **_place(image)}
             for image, c in zip(coco.images, checked, strict=True)
         ]
         (context.out / "annotations.json").write_text(json.dumps(coco.as_dict()), encoding="utf-8")
@@ -175,7 +178,11 @@ class CollectUnlabeled:
             raise DataError(f"{o.sample} unlabeled images were asked for; set compression.images to 1 or more")
         folder = _resolve(o.images, inputs.drawn)
         _need_folder(folder)
-        found = _listed(inputs.converted, o.annotations, folder) if inputs.converted else list_images(folder)
+        outside: set[Path] = set()  # that the labels say so of
+        if inputs.converted:
+            found, outside = _listed(inputs.converted, o, folder)
+        else:
+            found = list_images(folder)
         if not found:
             raise DataError(f"{folder} holds no images (jpg, png, bmp, webp, tif); set data.unlabeled_images to a "
                             "folder that does")  # fmt: skip
@@ -201,7 +208,13 @@ class CollectUnlabeled:
         if o.sample is not None and len(chosen) < o.sample:
             context.warn(f"{folder} has {len(chosen)} usable images, fewer than the {o.sample} asked for; all are used")
         _stop_on_overlap(chosen, inputs.validation, o.allow_overlap, context)
-        listed = [{"path": str(c.path), "sha256": c.sha256, "width": c.width, "height": c.height} for c in chosen]
+        listed: list[dict[str, Any]] = [
+            {"path": str(c.path), "sha256": c.sha256, "width": c.width, "height": c.height} for c in chosen
+        ]
+        leads_out = names.outsiders(folder, [entry["path"] for entry in listed])  # by a link
+        for entry, c, leads in zip(listed, chosen, leads_out, strict=True):
+            if leads or c.path in outside:
+                entry[names.OUTSIDE] = True
         (context.out / "images.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
         context.metric("images", len(chosen))
         context.metric("unreadable", len(broken))
@@ -213,10 +226,18 @@ def _resolve(path: str, inside: DrawnSet | ConvertedSet | None) -> Path:
     return (inside.root / path if inside else Path(path).expanduser()).resolve()
 
 
-def _listed(converted: ConvertedSet, annotations: str | None, folder: Path) -> list[Path]:
-    """The images of a converted label file, in the order of their paths."""
-    content = json.loads(converted.path(annotations or "train.json").read_text(encoding="utf-8"))
-    return sorted((folder / image["file_name"] for image in content["images"]), key=Path.as_posix)
+def _listed(converted: ConvertedSet, o: CollectOptions, folder: Path) -> tuple[list[Path], set[Path]]:
+    """The images of a converted label file, in the order of their paths, and those of them that lie elsewhere."""
+    name = o.annotations or "train.json"
+    images = json.loads(converted.path(name).read_text(encoding="utf-8"))["images"]
+    names.accept_outsiders(images, folder, name, o.allow_outside_images)
+    paths = {names.image_path(folder, image): names.may_be_copied(image) for image in images}
+    return sorted(paths, key=Path.as_posix), {path for path, inside in paths.items() if not inside}
+
+
+def _place(image: Mapping[str, Any]) -> dict[str, bool]:
+    """What is noted of an image that does not lie in the folder of its data set."""
+    return {} if names.may_be_copied(image) else {names.OUTSIDE: True}
 
 
 def _need_folder(folder: Path) -> None:
@@ -226,7 +247,7 @@ def _need_folder(folder: Path) -> None:
 
 
 def _paths(images: Sequence[dict[str, Any]], root: Path) -> list[Path]:
-    return [root / image["file_name"] for image in images]
+    return [names.image_path(root, image) for image in images]
 
 
 def _check(paths: Sequence[Path], context: StageContext, done: int = 0, total: int = 0) -> Iterator[list[Checked]]:
@@ -271,19 +292,3 @@ def _stop_on_overlap(
             text + "; remove them from one of the two, or accept a flattering mAP with data.allow_overlap=true"
         )
     context.warn(text + "; the measured mAP is flattering (data.allow_overlap=true)")
-
-
-def _fill_missing_sizes(images: Sequence[dict[str, Any]], checked: Sequence[Checked], context: StageContext) -> None:
-    """Fill in sizes the labels do not state, and say where they contradict the image."""
-    wrong = []
-    for image, c in zip(images, checked, strict=True):
-        stated = (image["width"], image["height"])
-        if all(stated) and stated != (c.width, c.height):
-            wrong.append(
-                f"{image['file_name']} ({stated[0]}x{stated[1]} in the labels, {c.width}x{c.height} in the file)"
-            )
-        image["width"], image["height"] = c.width, c.height
-    if wrong:
-        context.warn(
-            f"{len(wrong)} images have another size than their labels say, so their boxes may be off: {some(wrong)}"
-        )

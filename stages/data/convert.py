@@ -17,12 +17,14 @@ from typing import ClassVar
 from stages.artifacts import ConvertedSet, hash_files
 from stages.contract import StageContext
 from stages.data.formats.detect import describe, open_source
-from stages.data.formats.source import TRAIN, VAL, Source
+from stages.data.formats.source import TRAIN, VAL, Source, mark_outsiders, refuse_outsiders
 from stages.data.hold_out import Look, held_out, look_of
-from stages.detection.coco import CocoSet, some, with_native_separators
+from stages.data.named_images import with_native_separators
+from stages.detection.coco import CocoSet, some
 from stages.detection.images import decode_image, read_bytes
 from stages.errors import DataError
 from stages.options.data import ConvertOptions
+from stages.outside import names
 
 CHUNK = 256  # images between two progress reports
 
@@ -58,6 +60,7 @@ class Convert:
         o = self.options
         annotations = Path(o.annotations) if o.annotations else None
         source = open_source(o.kind, Path(o.root), annotations, Path(o.root))
+        refuse_outsiders(source, o.allow_outside_images)
         context.info(describe(source, o.val_fraction))
         if o.val_fraction is not None:
             sets = self._divided(source, context)
@@ -69,6 +72,8 @@ class Convert:
         for message in dict.fromkeys([*source.notes, *(w for content in sets.values() for w in content.warnings)]):
             context.warn(message)
         for split, content in sets.items():
+            root = next(iter(source.splits.values())).root if o.val_fraction is not None else source.splits[split].root
+            mark_outsiders(source, root, content.images)
             (context.out / f"{split}.json").write_text(json.dumps(content.as_dict()), encoding="utf-8")
             context.metric(f"{split}_images", len(content.images))
             context.metric(f"{split}_boxes", len(content.annotations))
@@ -85,7 +90,8 @@ class Convert:
         else:
             content = source.read(split)
             with_native_separators(content.images, part.root)
-            paths = [part.root / image["file_name"] for image in content.images]
+            names.accept_outsiders(content.images, part.root, part.labels[0], self.options.allow_outside_images)
+            paths = [names.image_path(part.root, image) for image in content.images]
         seen = _look_at(paths, context, compare=True)
         sizes = {path: (s.width, s.height) for path, s in seen.items()}
         # Read for each use: a difficult object is a box to train on, and none to score on.

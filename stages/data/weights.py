@@ -18,31 +18,29 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stages.artifacts import sha256_of
 from stages.errors import WeightsError
+from stages.outside import files
+from stages.outside.pickle_stack import Refused
+from stages.outside.pickled_arrays import loads
+from stages.outside.text import url as told
+from stages.outside.text import urls
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and the bytes of the whole file (0: the server did not say)."""
 
+LARGEST = 8 << 30
+"""Bytes that a checkpoint may have."""
 _CHUNK = 1 << 20
+_LONGEST_MARK = 1 << 12
 _TIMEOUT_S = 30.0
-# What a checkpoint is made of. A pickle can name any function; these names alone are looked up.
-_ALLOWED = {
-    ("collections", "OrderedDict"),
-    ("builtins", "tuple"),
-    ("_codecs", "encode"),  # bytes inside arrays that were pickled with protocol 2
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-}
+_PAGES = ("text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml")
+"""Types of content that no checkpoint has."""
 
 
 def cache_folder() -> Path:
@@ -83,7 +81,7 @@ def resolve_weights(weights: str, sha256: str | None = None, progress: Progress 
         return _fetch(weights, sha256, progress)
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise WeightsError(f"model.weights={weights}: there is no such file. Check the path, or give a URL.")
+        raise WeightsError(f"model.weights={urls(weights)}: there is no such file. Check the path, or give a URL.")
     if sha256 is not None and (found := sha256_of(path)) != sha256.lower():
         raise WeightsError(
             f"{path} has sha256 {found}, model.weights_sha256 says {sha256}. Get the right file, or correct the digest."
@@ -104,25 +102,33 @@ def _fetch(url: str, sha256: str | None, progress: Progress | None) -> Path:
         if not target.is_file():
             part = target.with_name(target.name + ".part")
             _download(url, part, target, progress)
-            _check(part, url, sha256)
+            _require_checkpoint(part, url)
             part.replace(target)
             _validator_file(part).unlink(missing_ok=True)
-        else:
-            _check(target, url, sha256)
+        if sha256 is not None and (found := sha256_of(target)) != sha256.lower():
+            raise WeightsError(
+                f"{told(url)} has sha256 {found}, model.weights_sha256 says {sha256}. Correct the digest if you trust "
+                f"the source; to fetch it again, remove {target}."
+            )
     return target
 
 
-def _check(path: Path, url: str, sha256: str | None) -> None:
-    if sha256 is None:
-        return
-    found = sha256_of(path)
-    if found != sha256.lower():
-        path.unlink()
-        _validator_file(path).unlink(missing_ok=True)
-        raise WeightsError(
-            f"{url} has sha256 {found}, model.weights_sha256 says {sha256}; the file was removed. "
-            "Correct the digest if you trust the source, or give another URL."
-        )
+def _require_checkpoint(part: Path, url: str) -> None:
+    """Only a checkpoint is kept: what a server sends in its place (a page that asks to log in) goes."""
+    try:
+        read_pdparams(part)
+    except WeightsError as error:
+        _forget(part)
+        raise WeightsError(f"{told(url)} is no checkpoint, and was not kept: {error}") from error
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
+
+
+class _Unwanted(Exception):
+    """What the server sends is not taken, whatever follows."""
 
 
 def _download(url: str, part: Path, target: Path, progress: Progress | None) -> None:
@@ -144,13 +150,16 @@ def _download(url: str, part: Path, target: Path, progress: Progress | None) -> 
             _download(url, part, target, progress)
             return
         raise WeightsError(
-            f"{url}: the server answered {error.code} {error.reason}. Check the URL, or put the file at {target}."
+            f"{told(url)}: the server answered {error.code} {error.reason}. Check the URL, or put the file at {target}."
         ) from error
+    except _Unwanted as error:
+        _forget(part)
+        raise WeightsError(f"{told(url)} was not fetched: {error}") from error
     except (OSError, HTTPException) as error:
         have = part.stat().st_size if part.is_file() else 0
         kept = f" {have} bytes are kept; the next run continues from there." if have else ""
         raise WeightsError(
-            f"{url} cannot be fetched ({_reason(error)}).{kept} "
+            f"{told(url)} cannot be fetched ({urls(_reason(error))}).{kept} "
             f"On a machine without network put the file at {target}, or give its path as model.weights."
         ) from error
 
@@ -158,7 +167,12 @@ def _download(url: str, part: Path, target: Path, progress: Progress | None) -> 
 def _receive(response: HTTPResponse, part: Path, offset: int, progress: Progress | None) -> None:
     resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
     done = offset if resumed else 0
+    kind = response.headers.get_content_type()
+    if kind in _PAGES:
+        raise _Unwanted(f"the server sends {kind}, no checkpoint: does it ask to log in?")
     length = int(response.headers.get("Content-Length") or 0)
+    if done + length > LARGEST:
+        raise _Unwanted(f"it has more than the {LARGEST >> 30} GiB that a checkpoint may have")
     total = done + length if length else 0
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
     if validator and not validator.startswith("W/"):  # a weak ETag does not promise the same bytes
@@ -169,6 +183,8 @@ def _receive(response: HTTPResponse, part: Path, offset: int, progress: Progress
         while chunk := response.read(_CHUNK):
             stream.write(chunk)
             done += len(chunk)
+            if done > LARGEST:
+                raise _Unwanted(f"it has more than the {LARGEST >> 30} GiB that a checkpoint may have")
             if progress is not None:
                 progress(done, total)
         stream.flush()
@@ -183,7 +199,7 @@ def _validator_file(part: Path) -> Path:
 
 def _read_validator(part: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        return str(json.loads(_validator_file(part).read_text()))
+        return str(json.loads(files.read_text(_validator_file(part), most=_LONGEST_MARK)))
     return ""
 
 
@@ -203,24 +219,6 @@ def _locked(path: Path) -> Iterator[None]:
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
-class _WeightsUnpickler(pickle.Unpickler):
-    """Reads arrays and dictionaries; refuses a pickle that wants anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no weights need")
-        return super().find_class(module, name)
-
-
-def load_arrays(stream: BinaryIO) -> Any:
-    """The object in a pickle made of arrays, numbers, strings and containers; anything else is refused.
-
-    Raises:
-        pickle.UnpicklingError: the pickle names something that is not allowed.
-    """
-    return _WeightsUnpickler(stream).load()
-
-
 def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Parameter name -> array of a ``.pdparams`` file, read without running code from it.
 
@@ -228,13 +226,13 @@ def read_pdparams(path: Path) -> dict[str, npt.NDArray[Any]]:
         WeightsError: the file is missing, damaged, or no checkpoint.
     """
     try:
-        with path.open("rb") as stream:
-            content = load_arrays(stream)
+        content = loads(files.read_bytes(path, LARGEST))
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: there is no such file. Check model.weights.") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except (OSError, Refused) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise WeightsError(
-            f"{path} cannot be read as weights ({error}). Give a .pdparams file that PaddleDetection or detpress wrote."
+            f"{path} cannot be read as weights ({reason}). Give a .pdparams file of PaddleDetection or detpress."
         ) from error
     arrays = {}
     if isinstance(content, Mapping):

@@ -15,10 +15,12 @@ from typing import Any
 
 from stages.detection import coco_values as values
 from stages.detection.classes import listed, match_classes
-from stages.detection.coco_parts import image_file, list_alone
+from stages.detection.coco_parts import list_alone
 from stages.errors import DataError
+from stages.outside import files, names
 
 SHOWN = 5  # how many cases an error message shows
+LARGEST = 16 << 30  # bytes of a label file
 
 _COCO_NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
@@ -39,7 +41,8 @@ class CocoSet:
 
     Attributes:
         images: ``{"id", "file_name", "width", "height"}`` each, in order of id; width and height are 0 if not stated.
-            Ids that are text or too large for other tools are given anew, in the order of the file.
+            Ids that are text or too large for other tools are given anew, in the order of the file. `names.OUTSIDE`
+            stays where a conversion wrote it.
         annotations: ``{"id", "image_id", "category_id", "bbox": [x, y, w, h], "area", "iscrowd"}`` each, in pixels.
         categories: ``{"id", "name"}`` each, in the order of the file: class index ``i`` of a model that PaddleDetection
             trains on this file is ``categories[i]``.
@@ -122,22 +125,6 @@ def check_coco(content: dict[str, Any], path: Path) -> CocoSet:
     return CocoSet(images, annotations, categories, [f"{path}: {w}" for w in warnings])
 
 
-def missing_files(images: list[dict[str, Any]], root: Path) -> list[str]:
-    """File names of images that are not under ``root``."""
-    return [image["file_name"] for image in images if not (root / image["file_name"]).is_file()]
-
-
-def with_native_separators(images: list[dict[str, Any]], root: Path) -> list[str]:
-    """Change the ``file_name``s that name a file under ``root`` once \\ is read as /; returns their old forms."""
-    renamed = []
-    for image in images:
-        name = image["file_name"]
-        if image_file(root, name) != root / name:
-            image["file_name"] = name.replace("\\", "/")
-            renamed.append(name)
-    return renamed
-
-
 def load_coco(path: Path) -> dict[str, Any]:
     """The content of a COCO JSON file, with the lists ``images``, ``annotations`` and ``categories`` of objects.
 
@@ -145,11 +132,12 @@ def load_coco(path: Path) -> dict[str, Any]:
         DataError: no such file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read_bytes(path, LARGEST))
     except OSError as error:
         raise DataError(f"labels {path} cannot be read ({error.strerror}); check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"labels {path} are not valid JSON ({error}); export them again as COCO JSON") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataError(f"labels {path} are not valid JSON ({reason}); export them again as COCO JSON") from error
     if not isinstance(content, dict):
         raise DataError(f"labels {path} hold a {type(content).__name__}, not COCO's object with images, annotations "
                         "and categories; export them again as COCO JSON (a detections file is not enough)")  # fmt: skip
@@ -175,10 +163,10 @@ def _categories(content: dict[str, Any], path: Path, warnings: list[str]) -> lis
     entries = [{"id": _category_id(c), "name": c["name"]} for c in entries]
     if twice := _repeated(c["id"] for c in entries):
         raise DataError(f"labels {path}: category ids given twice: {some(twice)}; give each category an id of its own")
-    if names := _repeated(c["name"] for c in entries):
-        warnings.append(f"categories of the same name: {some(names)}; they are told apart by their id")
+    if alike := _repeated(c["name"] for c in entries):
+        warnings.append(f"categories of the same name: {some(alike)}; they are told apart by their id")
         for category in entries:
-            if category["name"] in names:
+            if category["name"] in alike:
                 category["name"] = f"{category['name']} ({category['id']})"
     return entries
 
@@ -194,12 +182,12 @@ def _images(content: dict[str, Any], path: Path, warnings: list[str]) -> tuple[l
     if not entries:
         raise DataError(f"labels {path} list no image; add them under `images`")
     keys = [values.image_key(i.get("id")) for i in entries]
-    names = [i.get("file_name") for i in entries]
-    unnamed = [key is None or not name or not isinstance(name, str) for key, name in zip(keys, names, strict=True)]
+    given = [i.get("file_name") for i in entries]
+    unnamed = [key is None or not name or not isinstance(name, str) for key, name in zip(keys, given, strict=True)]
     if bad := [entry for entry, lacks in zip(entries, unnamed, strict=True) if lacks]:
         raise DataError(f"labels {path}: images without an id and a file_name: {some(bad)}; add them")
-    for what, given in (("id", keys), ("file_name", names)):
-        if twice := _repeated(given):
+    for what, of_all in (("id", keys), ("file_name", given)):
+        if twice := _repeated(of_all):
             raise DataError(f"labels {path}: images with the same {what}: {some(twice)}; remove the duplicates")
     ids: dict[Any, int]
     if all(values.is_safe(key) for key in keys):
@@ -213,6 +201,7 @@ def _images(content: dict[str, Any], path: Path, warnings: list[str]) -> tuple[l
             "file_name": i["file_name"],
             "width": values.pixels(i.get("width")),
             "height": values.pixels(i.get("height")),
+            **({names.OUTSIDE: True} if i.get(names.OUTSIDE) is True else {}),
         }
         for i, key in zip(entries, keys, strict=True)
     ]

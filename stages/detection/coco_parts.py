@@ -11,6 +11,8 @@ import mmap
 from pathlib import Path
 from typing import Any
 
+from stages.outside import files, names
+
 LARGE = 1 << 24  # bytes; a file from this size on is not read whole for one list
 
 
@@ -20,7 +22,7 @@ def list_alone(path: Path, name: str) -> list[dict[str, Any]] | None:
     try:
         if path.stat().st_size < LARGE:
             return None
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with files.open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             at = content.rfind(key)
             if at < 0 or content.rfind(key, 0, at) >= 0:
                 return None
@@ -56,15 +58,15 @@ def image_names(path: Path) -> list[str]:
         entries = content.get("images") if isinstance(content, dict) else None
     if not isinstance(entries, list):
         return []
-    names = [entry.get("file_name") for entry in entries if isinstance(entry, dict)]
-    return [name for name in names if isinstance(name, str) and name]
+    found = [entry.get("file_name") for entry in entries if isinstance(entry, dict)]
+    return [name for name in found if isinstance(name, str) and name]
 
 
 def image_file(root: Path, name: str) -> Path:
     """The file that a ``file_name`` means: under ``root``, with \\ read as / where only that leads to one."""
-    path = root / name
+    path = names.joined(root, name)
     if "\\" in name and not path.is_file():
-        slashed = root / name.replace("\\", "/")
+        slashed = names.joined(root, name.replace("\\", "/"))
         return slashed if slashed.is_file() else path
     return path
 

@@ -11,11 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.errors import DataError
+from stages.outside.files import read_bytes as read_regular
 
 Image = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """File name endings (lower case) that are taken for images when a folder is scanned."""
+
+
+LARGEST = 1 << 30
+"""Bytes of an image file."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -64,10 +69,10 @@ def read_bytes(path: Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        DataError: the file is missing or may not be read.
+        DataError: the file is missing, may not be read, is no regular file, or has more than `LARGEST` bytes.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, LARGEST)
     except OSError as error:
         raise DataError(
             f"image {path} cannot be read ({error.strerror}); check the path and its permissions"

@@ -21,6 +21,7 @@ from stages.detection.augment import Augmentation, Boxes, Classes
 from stages.detection.coco import CocoSet
 from stages.detection.images import read_image
 from stages.detection.preprocess import Preprocessor, Tensor
+from stages.outside import names
 
 MIN_SIDE = 1.0  # boxes thinner than this after the resize, in pixels of the input, teach nothing
 
@@ -62,17 +63,16 @@ class TrainingImages:
         seed: int,
         labels: Sequence[str] | None = None,
     ) -> None:
-        self._folder = folder
         self._preprocessor = preprocessor
         self._augmentation = augmentation
         self._batch = batch
         self._seed = seed
-        self._names = [str(image["file_name"]) for image in coco.images]
+        self._paths = [names.image_path(folder, image) for image in coco.images]
         self._labels = _labels_of_images(coco, coco.class_index(coco.labels if labels is None else labels))
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._paths)
 
     def batch(self, step: int) -> Batch:
         """The batch of step ``step`` (from 0)."""
@@ -89,12 +89,10 @@ class TrainingImages:
 
     def _sample(self, position: int) -> tuple[Tensor, Boxes, Classes]:
         """The ``position``-th image of the stream, preprocessed, with its boxes in pixels of the input."""
-        epoch, place = divmod(position, len(self._names))
+        epoch, place = divmod(position, len(self._paths))
         index = int(self._order(epoch)[place])
         rng = np.random.default_rng([self._seed, epoch, index])
-        image, boxes, classes = self._augmentation(
-            read_image(self._folder / self._names[index]), *self._labels[index], rng
-        )
+        image, boxes, classes = self._augmentation(read_image(self._paths[index]), *self._labels[index], rng)
         tensor, (scale_y, scale_x) = self._preprocessor(image)
         limit_y, limit_x = tensor.shape[1:]
         boxes = boxes * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
@@ -103,7 +101,7 @@ class TrainingImages:
         return tensor, boxes[keep], classes[keep]
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._names))
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self._paths))
 
 
 def _labels_of_images(coco: CocoSet, class_index: Mapping[int, int]) -> list[tuple[Boxes, Classes]]:

@@ -13,9 +13,11 @@ import yaml
 
 from stages.errors import WeightsError
 from stages.options.model import INTERPOLATIONS, ModelOptions
+from stages.outside import files
 
 FILE_NAME = "infer_cfg.yml"
 SCHEMA_VERSION = 1
+_LARGEST = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Sidecar:
         """
         path = path / FILE_NAME if path.is_dir() else path
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.safe_load(files.read_text(path, most=_LARGEST))
         except OSError as error:
             raise WeightsError(f"{path} cannot be read ({error.strerror}); it has to lie beside the model") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from stages.artifacts import ExportedModel, ImageList
 from stages.detection.images import read_image
 from stages.detection.preprocess import Preprocessor, Tensor
 from stages.detection.sidecar import Sidecar
+from stages.outside import names
 
 CACHE_BYTES = 1 << 29  # of preprocessed images kept in memory; a small set is decoded once
 
@@ -23,7 +24,7 @@ CACHE_BYTES = 1 << 29  # of preprocessed images kept in memory; a small set is d
 def listed_paths(images: ImageList) -> list[Path]:
     """Absolute paths of the images in a list, in its order."""
     entries = json.loads(images.path("images.json").read_text(encoding="utf-8"))
-    return [Path(entry["path"]) for entry in entries]
+    return [names.listed_path(entry) for entry in entries]
 
 
 class UnlabeledImages:

@@ -13,6 +13,7 @@ from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
 from stages.options.compression import PTQ, QAT_DISTILL, CompressionSettings, DistillOptions
+from stages.outside import names
 
 if TYPE_CHECKING:
     from stages.detection.unlabeled import UnlabeledImages
@@ -143,7 +144,7 @@ class Distill:
             raise ConfigError(["compression.eval_by=map needs labelled training images (data.train_annotations)"])
         root = Path(inputs.labeled.images_root)
         coco = chosen_images(inputs.labeled, self.options.eval_images, context.seed)
-        scored = {(root / image["file_name"]).resolve() for image in coco["images"]}
+        scored = {names.image_path(root, image).resolve() for image in coco["images"]}
         paths = [path for path in paths if path.resolve() not in scored]
         if not paths:
             raise DataError("every unlabeled image is one that is scored on; lower compression.eval_images.")

@@ -32,6 +32,7 @@ from stages.latency.timing import Plan, choose_cpus, measure, speedup
 from stages.mixed_precision.blocks import group
 from stages.options.backend import BuildOptions
 from stages.options.sensitivity import SensitivityOptions
+from stages.outside import names
 
 Floats = npt.NDArray[np.float32]
 TIMED = Plan(warmup=10, runs=60, rounds=6, max_seconds=20.0)
@@ -71,7 +72,7 @@ def labelled(labels: LabeledSet, count: int | None) -> ImageSet:
     images = evenly_spaced(coco["images"], count)
     ids = {image["id"] for image in images}
     kept = [a for a in coco["annotations"] if a["image_id"] in ids]
-    paths = [Path(labels.images_root) / image["file_name"] for image in images]
+    paths = [names.image_path(Path(labels.images_root), image) for image in images]
     return ImageSet(paths, {**coco, "images": images, "annotations": kept})
 
 

@@ -57,6 +57,11 @@ class DataOptions:
         0.05, SHARE, "largest share of unreadable unlabeled images; with more, the run stops"
     )
     allow_overlap: bool = option(False, doc="accept unlabeled images that are among the validation images too")
+    allow_outside_images: bool = option(
+        False,
+        doc="accept labels that name images outside of their image folder (`..`, absolute paths, links); such an image "
+        "never gets into a bundle, a report or MLflow",
+    )
     shapes: ShapesOptions = part(ShapesOptions)
 
 
@@ -69,6 +74,7 @@ class CollectOptions:
     sample: int | None = option(None, POSITIVE, "how many images to sample with the run's seed; null: all")
     max_unreadable: float = like(DataOptions, "max_unreadable")
     allow_overlap: bool = like(DataOptions, "allow_overlap")
+    allow_outside_images: bool = like(DataOptions, "allow_outside_images")
     listing: str = option(
         "", doc="digest of names, sizes and times of what is opened: makes changed files a changed key"
     )
@@ -84,6 +90,7 @@ class ConvertOptions:
     root: str = option("", doc="folder that the layout starts at; of a COCO file the folder of its images")
     annotations: str | None = option(None, doc="COCO JSON, for `coco`")
     val_fraction: float | None = like(DataOptions, "val_fraction")
+    allow_outside_images: bool = like(DataOptions, "allow_outside_images")
     listing: str = option(
         "", doc="digest of names, sizes and times of labels and images: makes changed files a changed key"
     )

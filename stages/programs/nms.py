@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import WeightsError
+from stages.outside import files
 from stages.programs import pir, wire
 
 KINDS = ("multiclass_nms", "multiclass_nms2", "multiclass_nms3")
@@ -33,7 +34,7 @@ def _operators(program: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield operator.kind, dict(operator.attributes)
         return
     try:
-        for block in _messages(program.read_bytes(), 1):
+        for block in _messages(files.read_bytes(program), 1):
             for operation in _messages(block, 4):
                 kind = b"".join(_messages(operation, 3)).decode(errors="replace")
                 yield kind, dict(_attribute(a) for a in _messages(operation, 4)) if kind in KINDS else {}

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.errors import WeightsError
+from stages.outside import files
 from stages.programs import wire
 
 TYPES = {
@@ -32,6 +33,7 @@ TYPES = {
 }
 """Paddle's numbers of types -> numpy's names."""
 _MOST_DIMENSIONS = 9
+_LARGEST = 64 << 30  # bytes
 
 
 def read_parameters(path: Path) -> list[npt.NDArray[Any]]:
@@ -40,9 +42,10 @@ def read_parameters(path: Path) -> list[npt.NDArray[Any]]:
     Raises:
         WeightsError: the file is cut off or something else.
     """
-    data = path.read_bytes()
     try:
-        return list(_tensors(data))
+        return list(_tensors(files.read_bytes(path, _LARGEST)))
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); check the path") from error
     except (struct.error, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as parameters ({error}): it is cut off or something else. Copy the export again."

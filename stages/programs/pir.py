@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import WeightsError
+from stages.outside import files
 
 PARAMETER = "p"
 NEWEST = 4
@@ -62,9 +63,7 @@ def read_program(path: Path) -> list[Operator]:
         WeightsError: the file is damaged, no program of Paddle 3, or newer than what this module knows.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise _Malformed(f"it has more than {_LARGEST_FILE >> 20} MB")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read_text(path, most=_LARGEST_FILE))
         base = _get(content, "base_code", dict)
         if base.get("magic") != "pir":
             raise _Malformed("its base_code does not say that it is one")

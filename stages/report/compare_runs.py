@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.detection.matching import Matches
 from stages.numerics.student_t import student
+from stages.outside import names
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent, Row
 from stages.report.schema_engines import ModeLatency
@@ -49,7 +50,8 @@ def stored(store: Path) -> Load:
 
     def load(row: Row) -> Matches | None:
         key = row.get("matches")
-        path = store / key / "files" / "matches.npz" if key else None
+        path = names.inside(store, names.entry(key, "report.json", "matches"), store, "matches") if key else None
+        path = path and path / "files" / "matches.npz"
         return Matches.load(path) if path is not None and path.is_file() else None
 
     return load

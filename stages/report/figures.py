@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.numerics.variants import is_float, title_of
+from stages.outside.text import plain
 from stages.report.rows import BASE
 from stages.report.schema import Row
 from stages.report.schema_accuracy import ClassDifference
@@ -170,7 +171,7 @@ def _value(difference: ClassDifference) -> float:
 
 def label(name: str, most: int = 18) -> str:
     """A name of the user's for a figure: on one line, not too long, and no formula between its dollars."""
-    line = " ".join(name.split())
+    line = plain(" ".join(name.split()))
     return (line if len(line) <= most else line[: most - 1] + "…").replace("$", r"\$")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import yaml
 
+from stages.outside.names import inside
 from stages.report.schema_accuracy import CompareContent
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class PageParts:
 
     def data_url(self, picture: str) -> str:
         """A picture as an address that holds it."""
-        return "data:image/jpeg;base64," + base64.b64encode((self.folder / picture).read_bytes()).decode()
+        return (
+            "data:image/jpeg;base64,"
+            + base64.b64encode(inside(self.folder, picture, "compare.json", "picture").read_bytes()).decode()
+        )
 
 
 def write_parts(
@@ -77,7 +81,10 @@ def write_parts(
 def read_parts(folder: Path) -> PageParts:
     """What `write_parts` left in a report's folder."""
     content: PageContent = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    figures = {name: (folder / f"report-{name}.svg").read_text(encoding="utf-8") for name in content["figures"]}
+    figures = {
+        name: inside(folder, f"report-{name}.svg", FILE, "figures").read_text(encoding="utf-8")
+        for name in content["figures"]
+    }
     return PageParts(folder, figures, content["comparisons"], content["config"], content["versions"])
 
 
@@ -87,7 +94,8 @@ def _with_pictures(compared: CompareContent, folder: Path, out: Path) -> Compare
     made["worst"] = []
     for worst in compared["worst"]:
         name = f"{compared['backend']}-{compared['other']}-{worst['picture']}"
-        shutil.copyfile(folder / worst["picture"], out / name)
+        source = inside(folder, worst["picture"], "compare.json", "worst.picture")
+        shutil.copyfile(source, inside(out, name, "compare.json", "worst.picture"))
         own = worst.copy()
         own["picture"] = name
         made["worst"].append(own)

@@ -106,9 +106,14 @@ def draw(points: Sequence[Point]) -> Figure:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
         axis.set_ylabel(title)
         axis.grid(visible=True, alpha=0.3)
-    dates = [p["started"][:16].replace("T", "\n").replace(" ", "\n") for p in points]
-    axes[-1].set_xticks(range(len(points)), dates, fontsize=7)
+    axes[-1].set_xticks(range(len(points)), [_stamp(p["started"]) for p in points], fontsize=7)
     return figure
+
+
+def _stamp(started: str) -> str:
+    from stages.report.figures import label
+
+    return label(started[:16]).replace("T", "\n").replace(" ", "\n")
 
 
 def page(points: Sequence[Point], title: str, figure: Figure) -> str:

@@ -205,14 +205,13 @@ def _save(trainer: Trainer, curve: _Curve, context: StageContext) -> None:
 
 def _restore(trainer: Trainer, context: StageContext) -> _Curve:
     """Take up the checkpoint of an interrupted run, if there is one."""
-    from stages.data.weights import load_arrays
+    from stages.outside import files, pickled_arrays
 
     path = context.work / CHECKPOINT
     if not path.is_file():
         return _Curve()
     try:
-        with path.open("rb") as stream:
-            state = load_arrays(stream)
+        state = pickled_arrays.loads(files.read_bytes(path))
         trainer.restore(state)
     except Exception as error:  # whatever is wrong with it, training from the start is right
         context.warn(f"the checkpoint of the interrupted training cannot be used ({error}); starting from step 0")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from stages.artifacts import AccuracyResult, Precision, hash_files
 
 

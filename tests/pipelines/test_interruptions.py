@@ -23,7 +23,8 @@ from pipelines.execution.plan import survey
 from pipelines.execution.runner import Node, Runner, RunnerSettings
 from pipelines.runs import history
 from pipelines.store import local
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from pipelines.tracking.observer import MlflowObserver
 from stages.errors import DataError, StageError, StoreError
 from tests.conftest import ROOT

@@ -107,6 +107,7 @@ class FastDeploy:
         if engine.scale_factor:
             feeds[engine.scale_input] = np.ones((engine.batch, 2), np.float32)
         names = [engine.boxes_output, engine.scores_output]
+        engine.path(engine.main)  # raises, unless it is one of the engine's files
         yield _session(_import(), engine.root, engine.main, feeds, options, names)
 
 

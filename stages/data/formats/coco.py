@@ -33,6 +33,10 @@ class CocoSource(Source):
         self._sets: dict[str, CocoSet] = {}
         self.splits[TRAIN] = Split(images, list_images(images), [annotations])
 
+    def named_files(self, split: str) -> list[Path]:
+        """None: the images were found by looking, and those that the labels name are looked at when they are read."""
+        return []
+
     def categories(self, split: str) -> list[dict[str, Any]]:
         """In the order of the file."""
         return self._read(split).categories

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from stages.detection.coco import CocoSet, some
 from stages.errors import DataError
+from stages.outside import files
+from stages.outside import names as outside
 
 TRAIN, VAL = "train", "val"
 SUFFIX_HINT = "jpg, png, bmp, webp, tif"
@@ -76,9 +78,31 @@ class Source(ABC):
         """The images that labels of the split name, and that are read for it; some may be missing."""
         return self.splits[split].images
 
+    def named_files(self, split: str) -> list[Path]:
+        """Images and label files of a split whose places the data set itself names."""
+        return [*self.splits[split].images, *self.splits[split].labels]
+
     def names(self, split: str) -> list[str]:
         """Class names in the order of class index; errors as of `categories`."""
         return [str(c["name"]) for c in self.categories(split)]
+
+
+def refuse_outsiders(source: Source, allowed: bool) -> None:
+    """DataError if the data set names files outside of its folder, and that is not allowed."""
+    files = [file for split in source.splits for file in source.named_files(split)]
+    leads_out = outside.outsiders(source.root, map(str, files))
+    found = [str(file) for file, leads in zip(files, leads_out, strict=True) if leads]
+    if found and not allowed:
+        raise DataError(f"the data set names {len(found)} files outside of {source.root}: {some(found)}: refused; copy "
+                        "them there, or allow it with data.allow_outside_images=true")  # fmt: skip
+
+
+def mark_outsiders(source: Source, root: Path, images: Sequence[dict[str, Any]]) -> None:
+    """Say of each entry whether its image, named relative to ``root``, lies outside of the data set's folder."""
+    paths = [outside.joined(root, image["file_name"]) for image in images]
+    for image, leads in zip(images, outside.outsiders(source.root, map(str, paths)), strict=True):
+        if leads:
+            image[outside.OUTSIDE] = True
 
 
 class Cases:
@@ -111,7 +135,7 @@ def read_text(path: Path) -> str:
         DataError: it cannot be read, or is in another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return files.read_text(path, "utf-8-sig")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
     except UnicodeDecodeError as error:

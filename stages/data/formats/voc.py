@@ -34,6 +34,8 @@ from stages.data.formats.source import (
 from stages.detection.coco import CocoSet, some
 from stages.detection.images import SUFFIXES
 from stages.errors import DataError
+from stages.outside import files
+from stages.outside import names as outside
 
 NAMES = ("label_list.txt", "labels.txt")  # PaddleDetection's, PaddleX's
 _PAIRS = (("train", "val"), ("trainval", "test"), ("train", "test"), ("trainval", "val"))
@@ -144,7 +146,7 @@ class VocSource(Source):
         """The XML of an image; kept, since names and boxes both need it."""
         if path not in self._roots:
             try:
-                self._roots[path] = ET.fromstring(path.read_bytes())
+                self._roots[path] = ET.fromstring(files.read_bytes(path))
             except ET.ParseError as error:
                 raise DataError(f"no valid XML (line {error.position[0]}: {error})") from error
             except OSError as error:
@@ -175,8 +177,8 @@ class VocSource(Source):
         for number, text in lines:
             parts = text.replace("\\", "/").split()
             if len(parts) == 2 and parts[1].lower().endswith(".xml"):
-                image: Path | None = self.root / parts[0]
-                xml = self.root / parts[1]
+                image: Path | None = outside.joined(self.root, parts[0])
+                xml = outside.joined(self.root, parts[1])
             else:
                 xml = self._xml_of(text.replace("\\", "/"))
                 image = self._image_of(xml, cases)
@@ -208,7 +210,9 @@ class VocSource(Source):
     def _xml_of(self, name: str) -> Path:
         # A name may have blanks, and the lists of single classes have -1, 0 or 1 behind it.
         stems = dict.fromkeys((name, re.sub(r"\s+-?[01]$", "", name), Path(name).stem))
-        paths = [self.root / "Annotations" / f"{stem}{end}" for stem in stems for end in (".xml", ".XML")]
+        paths = [
+            outside.joined(self.root / "Annotations", f"{stem}{end}") for stem in stems for end in (".xml", ".XML")
+        ]
         return next((path for path in paths if path.is_file()), paths[0])
 
     def _image_of(self, xml: Path, cases: Cases) -> Path | None:
@@ -225,7 +229,8 @@ class VocSource(Source):
             except DataError as error:
                 cases.add(xml, str(error))
                 named = ""
-            found = [folder / named] if named and (folder / named).is_file() else []
+            place = outside.joined(folder, named)
+            found = [place] if named and place.is_file() else []
         return found[0] if found else None
 
     def _stems(self, folder: Path) -> Mapping[str, list[Path]]:

@@ -7,6 +7,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from stages.outside import files
+
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -50,5 +52,5 @@ def size(annotation: ET.Element, side: str) -> int:
 
 def object_lines(path: Path) -> list[int]:
     """The line of each ``<object>``, from 1."""
-    text = path.read_bytes()
+    text = files.read_bytes(path)
     return [text.count(b"\n", 0, match.start()) + 1 for match in re.finditer(rb"<object[\s>]", text)]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from stages.data.formats.source import Cases, lines_of
+from stages.outside.names import joined
 
 
 def label_of(image: Path) -> Path | None:
@@ -40,7 +41,7 @@ def locate(value: str, folder: Path, base: str = "") -> Path | None:
     elsewhere = ".." in relative.parts or slashed[1:2] == ":"  # a drive's letter
     inside = [part for part in relative.parts if part not in ("..", ".", "/") and not part.endswith(":")]
     candidates = [Path(value)] if Path(value).is_absolute() else []
-    as_written = [*([folder / prefix / slashed] if prefix else []), folder / slashed]
+    as_written = [*([joined(joined(folder, prefix), slashed)] if prefix else []), joined(folder, slashed)]
     candidates += [] if elsewhere else as_written
     # Behind `..`, or on another machine: the longest end of the path that is there below the folder.
     candidates += [folder.joinpath(*inside[start:]) for start in range(len(inside))]

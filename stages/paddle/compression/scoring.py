@@ -22,6 +22,7 @@ from stages.detection.sidecar import Sidecar
 from stages.detection.unlabeled import UnlabeledImages
 from stages.options.accuracy import NmsOptions
 from stages.options.compression import DistillOptions
+from stages.outside import names
 from stages.paddle.compression import slim
 from stages.paddle.compression.teacher import Teacher
 from stages.paddle.runtime.execution import Runner
@@ -94,7 +95,7 @@ class LabeledMap:
         for entry in self._images:
             if stopped():
                 return None
-            (seen,) = self._network.run([read_image(self._root / entry["file_name"])])
+            (seen,) = self._network.run([read_image(names.image_path(self._root, entry))])
             if not seen.finite:
                 return float("nan")
             found.append((entry["id"], seen.detections(self._nms)))

@@ -11,7 +11,8 @@ import pytest
 from pipelines.commands import gc
 from pipelines.runs.garbage import collect, garbage
 from pipelines.runs.history import folders
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from pipelines.system.run_lock import alive
 from stages.errors import InputError
 from tests.pipelines.stored_runs import remembered, stored

@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.commands import reproduce
 from pipelines.execution.interpreter import ask
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.artifacts import ExportedModel, Precision, digest_of, hash_files
 from stages.errors import InputError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pickle
@@ -23,7 +24,7 @@ from pipelines.commands.schedule import put
 from pipelines.config.options.schedule import states_a_secret
 from pipelines.scheduling import records
 from pipelines.scheduling.jobs import JobStore, Spec
-from stages.errors import StoreError
+from stages.errors import InputError, StoreError
 from tests.pipelines.scheduling.helpers import STUB, plan, spec_for, store_of
 
 NOW = datetime.now(timezone.utc)
@@ -102,11 +103,17 @@ class Planted:
 def test_nothing_in_the_store_is_run_by_reading_it_and_nothing_unreadable_is_deleted(tmp_path: Path) -> None:
     target = tmp_path / "planted"
     payload = pickle.dumps(Planted(target))
-    store, _ = overdue(tmp_path)
+    store, spec = overdue(tmp_path)
     with store.engine.begin() as connection:
         connection.execute(store.jobs_t.update().values(job_state=payload))
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError, match=r"a row of the table detpress_schedules in schedule.store cannot be read"):
         store.get_all_jobs()
+    for change, said in (({"spec": {}}, "options is missing"), ({"next_run_time": 3}, "next_run_time is 3")):
+        row = {"schema": 1, "spec": dataclasses.asdict(spec), "next_run_time": None, **change}
+        with store.engine.begin() as connection:
+            connection.execute(store.jobs_t.update().values(job_state=json.dumps(row).encode()))
+        with pytest.raises(InputError, match=said):
+            store.get_all_jobs()
     with store.engine.begin() as connection:
         connection.execute(store.jobs_t.update().values(job_state=json.dumps({"schema": 99}).encode()))
     with pytest.raises(StoreError, match="another version of detpress"):

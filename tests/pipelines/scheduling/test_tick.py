@@ -212,3 +212,21 @@ def test_old_logs_go(tmp_path: Path) -> None:
         tick(tmp_path, keep_logs=2)
     assert len(list((tmp_path / "schedule" / "logs").glob("*.out"))) == 2
     assert len(list((tmp_path / "schedule" / "logs").glob("*.log"))) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"id": "../../x"}, {"id": "other"}, {"attempt": "1"}, {"owner": 3}, {"unknown": 1}, {"pid": None}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_damaged_record_of_a_tick_is_told_and_kept_aside(
+    change: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = records.Tick("retrain", tmp_path)
+    whole.save()
+    damaged = records.root(tmp_path) / "open" / "a.json"
+    damaged.write_text(json.dumps({**vars(whole), "artifacts": str(tmp_path), "id": "a", **change}))
+    assert [tick.id for tick in records.open_ticks(tmp_path)] == [whole.id]
+    said = capsys.readouterr().err
+    assert f"{damaged}" in said and next(iter(change)) in said and said.count("\n") == 1
+    assert records.open_ticks(tmp_path) and not damaged.exists() and damaged.with_suffix(".damaged").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from stages.detection.matching import Detections, Matches, Truth, match
 from stages.detection.results import as_coco
 from stages.errors import StageError
 from stages.options.accuracy import CompareOptions
+from stages.outside.names import OUTSIDE
 from tests.fakes import FakeContext
 from tests.stages.detection.coco_sets import random_set
 
@@ -50,9 +52,14 @@ def worsened(found: Detections, image: int, lower: float = 0.0) -> Detections:
 
 
 def compared(
-    tmp_path: Path, other: Any, options: CompareOptions | None = None, seed: int = 2
+    tmp_path: Path,
+    other: Any,
+    options: CompareOptions | None = None,
+    seed: int = 2,
+    change: Callable[[dict[str, Any]], None] = lambda coco: None,
 ) -> tuple[dict[str, Any], FakeContext, tuple[Matches, Matches]]:
     coco, results = random_set(seed)
+    change(coco)
     validation = labeled(tmp_path / "val", coco)
     truth = Truth.from_coco(coco)
     found = Detections.from_coco(results, truth)
@@ -138,3 +145,15 @@ def test_f1_threshold_and_calibration_on_a_set_by_hand() -> None:
     shifted = match(truth, replace(found, score=found.score - 0.1))
     assert per_image.score_shift(matches, shifted)["mean"] == pytest.approx(-0.1)
     assert per_image.score_shift(matches, shifted)["boxes"] == 2
+
+
+def test_an_image_outside_of_its_folder_is_compared_and_not_shown(tmp_path: Path) -> None:
+    shown, _, _ = compared(tmp_path / "a", lambda found: worsened(found, 4, 0.05))
+    private = shown["worst"][0]["image_id"]
+
+    def mark(coco: dict[str, Any]) -> None:
+        next(image for image in coco["images"] if image["id"] == private)[OUTSIDE] = True
+
+    hidden, _, _ = compared(tmp_path / "b", lambda found: worsened(found, 4, 0.05), change=mark)
+    assert hidden["worst"] and private not in [w["image_id"] for w in hidden["worst"]]
+    assert hidden["difference"] == shown["difference"]

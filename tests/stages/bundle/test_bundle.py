@@ -16,14 +16,16 @@ import numpy as np
 import onnx
 import pytest
 
+from pipelines.cli import main
 from pipelines.commands import bundle as bundle_command
 from pipelines.commands import predict as predict_command
 from pipelines.commands import verify as verify_command
 from pipelines.runs.bundles import write_zip
-from pipelines.store.local import Key, Store
+from pipelines.store.entries import Key
+from pipelines.store.local import Store
 from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
 from stages.build.build import Build, BuildInputs
-from stages.bundle.bundle import BundleStage
+from stages.bundle.bundle import BundleStage, _golden_images
 from stages.bundle.contents import open_bundle, unpack, write_sums
 from stages.bundle.predict import predict
 from stages.bundle.verify import compare, iou, verify
@@ -32,6 +34,7 @@ from stages.errors import DataError, InputError
 from stages.options.accuracy import NmsOptions
 from stages.options.backend import BuildOptions
 from stages.options.bundle import BundleOptions
+from stages.outside.names import OUTSIDE
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
 from tests.stages.engines import CLASSES, exported, unlabeled
@@ -316,3 +319,53 @@ def test_the_cpp_example_builds_and_finds_the_same(made: Bundle, tmp_path: Path)
     expected = json.loads((made.root / "golden" / "expected.json").read_text())[0]["detections"]
     pairs, lost, _ = compare(expected, found)
     assert pairs >= 0.9 * (pairs + lost)
+
+
+@pytest.mark.parametrize(
+    ("file", "act", "said"),
+    [
+        ("bundle.json", lambda c: c["engine"].update(main="../../x.onnx"), "Engine.main is '../../x.onnx'"),
+        ("bundle.json", lambda c: c["engine"].update(main="/etc/hostname"), "Engine.main is '/etc/hostname'"),
+        ("bundle.json", lambda c: c["engine"]["files"].update({"../labels.txt": "0" * 64}), "files '../labels.txt'"),
+        ("bundle.json", lambda c: c["engine"]["files"].update({"model.onnx": "0" * 64}), "engine.main"),
+        ("bundle.json", lambda c: c["engine"].update({"$type": "Checkpoint"}), "Checkpoint"),
+        ("bundle.json", lambda c: c.pop("promised"), "promised is missing"),
+        ("bundle.json", lambda c: c.update(versions=3), "versions is 3"),
+        ("bundle.json", lambda c: c.update(schema_version=[1]), "has schema"),
+        ("bundle.json", lambda c: c["nms"].update(score_threshold={}), "score_threshold"),
+        ("golden/expected.json", lambda c: c[0].update(file="../labels.txt"), "file '../labels.txt'"),
+        ("golden/expected.json", lambda c: c[0].update(file="/etc/hostname"), "file '/etc/hostname'"),
+        ("golden/expected.json", lambda c: c[0].update(file="none.png"), "not in the bundle"),
+        ("golden/expected.json", lambda c: c[0].update(detections=[{"class": "a"}]), "detections"),
+        ("golden/expected.json", lambda c: c.append(None), "where an object belongs"),
+    ],
+)
+def test_a_bundle_whose_sums_are_right_and_whose_names_lead_elsewhere_is_refused(
+    file: str, act: Any, said: str, made: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "b"
+    shutil.copytree(made.root, root)
+    content = json.loads((root / file).read_text())
+    act(content)
+    (root / file).write_text(json.dumps(content))
+    write_sums(root)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for path in root.rglob("*"):
+            archive.write(path, path.relative_to(root))
+    assert main(["verify", str(tmp_path / "b.zip")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and said in lines[0], lines
+
+
+def test_images_outside_of_their_folder_get_into_no_bundle(made: Bundle, tmp_path: Path) -> None:
+    images = unlabeled(tmp_path / "images")
+    listed = json.loads(images.path("images.json").read_text())
+    for entry in listed[1:]:
+        entry[OUTSIDE] = True
+    images.path("images.json").write_text(json.dumps(listed))
+    coco = _golden_images(BundleStage.Inputs(engine=None, exported=None, images=images), 8, tmp_path / "golden")  # type: ignore[arg-type]
+    assert [image["id"] for image in coco["images"]] == [0]
+    listed[0][OUTSIDE] = True
+    images.path("images.json").write_text(json.dumps(listed))
+    with pytest.raises(DataError, match="none that lies outside"):
+        _golden_images(BundleStage.Inputs(engine=None, exported=None, images=images), 8, tmp_path / "golden")  # type: ignore[arg-type]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from stages.data.collect import CollectLabeled, CollectUnlabeled, listing_digest
 from stages.data.draw import Draw
 from stages.errors import DataError
 from stages.options.data import CollectOptions, ShapesOptions
+from stages.outside.names import OUTSIDE
+from tests.conftest import ROOT
 from tests.fakes import FakeContext
 
 
@@ -255,3 +260,70 @@ def test_real_photographs(bccd: Path, tmp_path: Path) -> None:
     context = FakeContext(tmp_path / "u", threads=2)
     assert collect(bccd / "train", context, validation, sample=50).count == 50
     assert context.warnings == []
+
+
+@pytest.mark.parametrize("how", ["..", "absolute", "link"])
+def test_labels_that_name_images_elsewhere_are_refused_unless_that_is_allowed(how: str, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "val", 2)
+    private = folder_of(tmp_path / "private", 1, first=7) / "007.png"
+    labels = labels_for(folder)
+    content = json.loads(labels.read_text())
+    name = {"..": "../private/007.png", "absolute": str(private), "link": "link.png"}[how]
+    if how == "link":
+        (folder / name).symlink_to(private)
+    content["images"].append({"id": 3, "file_name": name})
+    labels.write_text(json.dumps(content))
+
+    def run(place: str, **options: Any) -> LabeledSet:
+        given = CollectOptions(annotations=str(labels), images=str(folder), **options)
+        return CollectLabeled(given).run(CollectLabeled.Inputs(), FakeContext(tmp_path / place))
+
+    with pytest.raises(DataError, match=r"val.json: file_name .*data.allow_outside_images=true") as refused:
+        run("a")
+    assert name in str(refused.value)
+    made = run("b", allow_outside_images=True)
+    for file, entries in (("annotations.json", "images"), ("images.json", None)):
+        found = json.loads(made.path(file).read_text())
+        marks = [OUTSIDE in image for image in (found[entries] if entries else found)]
+        assert marks == [False, False, True], file
+
+
+def test_a_link_among_unlabeled_images_is_used_and_marked(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "in", 2)
+    (folder / "link.png").symlink_to(folder_of(tmp_path / "private", 1, first=7) / "007.png")
+    (folder / "own.png").symlink_to(folder / "000.png")
+    marked = {Path(e["path"]).name: OUTSIDE in e for e in listed(collect(folder, FakeContext(tmp_path / "a")))}
+    assert marked == {"000.png": False, "001.png": False, "own.png": False, "link.png": True}
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a link to a device"])
+def test_what_is_no_file_among_the_images_blocks_nobody(kind: str, tmp_path: Path) -> None:
+    """Read in a process of its own, which is ended if it waits for a writer that never comes."""
+    folder = folder_of(tmp_path / "in", 30)
+    odd = folder / "odd.png"
+    if kind == "a pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    labels = labels_for(folder)
+    code = f"""
+        from pathlib import Path
+        from stages.data.collect import CollectLabeled, CollectUnlabeled
+        from stages.errors import DataError
+        from stages.options.data import CollectOptions
+        from tests.fakes import FakeContext
+        context = FakeContext(Path({str(tmp_path / "out")!r}))
+        made = CollectUnlabeled(CollectOptions(images={str(folder)!r})).run(CollectUnlabeled.Inputs(), context)
+        print(made.count, *context.warnings)
+        try:
+            options = CollectOptions({str(labels)!r}, {str(folder)!r}, allow_outside_images=True)
+            CollectLabeled(options).run(CollectLabeled.Inputs(), context)
+        except DataError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    sample, labeled = done.stdout.strip().splitlines()
+    assert sample.startswith("30 left out: image") and str(odd) in sample and "no regular file" in sample
+    assert str(odd) in labeled, labeled

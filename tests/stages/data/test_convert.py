@@ -16,6 +16,7 @@ from stages.data.convert import Convert
 from stages.data.formats.detect import open_source
 from stages.errors import DataError
 from stages.options.data import CollectOptions, ConvertOptions
+from stages.outside.names import OUTSIDE
 from tests.fakes import FakeContext
 from tests.stages.data.formats import writers
 from tests.stages.data.formats.test_readers import WRITERS
@@ -183,3 +184,51 @@ def test_one_coco_file_is_divided(tmp_path: Path) -> None:
     made = convert(coco / "train", FakeContext(tmp_path / "c"), "coco", **options)
     assert len(listed(made, "val")) == 2
     assert sorted(listed(made, "val") + listed(made, "train")) == [f"train_{i}.png" for i in range(8)]
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc", "roboflow"])
+def test_labels_in_any_layout_that_name_images_elsewhere_are_refused(kind: str, tmp_path: Path) -> None:
+    root = WRITERS[kind](writers.coco_folder(tmp_path / "coco"), tmp_path / "data" / "set")
+    private = writers.picture(tmp_path / "private" / "images" / "p.png", 99)
+    if kind == "yolo":
+        (root / "train.txt").write_text(f"{private}\nimages/train/train_0.png\n")
+        text = (root / "data.yaml").read_text()
+        (root / "data.yaml").write_text("\n".join("train: train.txt" if "train:" in t else t for t in text.split("\n")))
+    elif kind == "voc":
+        xml = next((root / "Annotations").glob("train_0.xml"))
+        (root / "train.txt").write_text(f"../../private/images/p.png Annotations/{xml.name}\n")
+        (root / "val.txt").write_text("JPEGImages/val_0.png Annotations/val_0.xml\n")
+    else:
+        file = root / "train" / "_annotations.coco.json"
+        content = json.loads(file.read_text())
+        content["images"][0]["file_name"] = str(private)
+        file.write_text(json.dumps(content))
+
+    def run(place: str, allowed: bool) -> LabeledSet:
+        made = convert(root, FakeContext(tmp_path / place / "convert"), kind, allow_outside_images=allowed)
+        images = str(open_source(kind, root).splits["train"].root)
+        stage = CollectLabeled(CollectOptions("train.json", images, allow_outside_images=allowed))
+        return stage.run(CollectLabeled.Inputs(converted=made), FakeContext(tmp_path / place))
+
+    with pytest.raises(DataError, match=r"refused; copy .*data.allow_outside_images=true"):
+        run("a", allowed=False)
+    images = json.loads(run("b", allowed=True).path("annotations.json").read_text())["images"]
+    assert [Path(i["file_name"]).name for i in images if OUTSIDE in i] == ["p.png"]
+
+
+def test_one_set_that_is_divided_names_no_image_elsewhere_either(tmp_path: Path) -> None:
+    root = writers.coco_folder(tmp_path / "coco")
+    private = writers.picture(tmp_path / "private" / "p.png", 99)
+    content = json.loads((root / "train.json").read_text())
+    content["images"].append({"id": 9, "file_name": "../../private/p.png"})
+    (root / "train.json").write_text(json.dumps(content))
+
+    def run(place: str, allowed: bool) -> ConvertedSet:
+        options = {"annotations": str(root / "train.json"), "val_fraction": 0.3, "allow_outside_images": allowed}
+        return convert(root / "train", FakeContext(tmp_path / place), "coco", **options)
+
+    with pytest.raises(DataError, match=r"train.json: file_name '../../private/p.png' leads out"):
+        run("a", allowed=False)
+    made = run("b", allowed=True)
+    found = [i for split in writers.SPLITS for i in json.loads(made.path(f"{split}.json").read_text())["images"]]
+    assert [Path(i["file_name"]).name for i in found if OUTSIDE in i] == [private.name]

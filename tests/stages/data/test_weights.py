@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.data import weights
 from stages.data.weights import cached_path, read_pdparams, resolve_weights, write_pdparams
 from stages.errors import WeightsError
 
-BODY = bytes(range(256)) * 4000
+BODY = pickle.dumps({"w": np.arange(256_000, dtype=np.float32)}, protocol=4)
 DIGEST = hashlib.sha256(BODY).hexdigest()
 
 
@@ -26,6 +27,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     cut: int | None = None
     etag: str | None = '"v1"'
+    body = BODY
+    kind: str | None = None
+    length = True
     ranges: list[str | None]
     sent: list[int]
 
@@ -40,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = self.headers.get("Range")
         self.server.ranges.append(asked)
-        if not self.path.endswith("tiny.pdparams"):
+        if not self.path.partition("?")[0].endswith("tiny.pdparams"):
             self.send_error(404)
             return
         start = 0
@@ -49,11 +53,14 @@ class Handler(BaseHTTPRequestHandler):
             if start >= len(BODY):
                 self.send_error(416)
                 return
-        body = BODY[start:]
+        body = self.server.body[start:]
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
-        self.send_header("Content-Length", str(len(body)))
+        if self.server.kind:
+            self.send_header("Content-Type", self.server.kind)
+        if self.server.length:
+            self.send_header("Content-Length", str(len(body)))
         if self.server.etag:
             self.send_header("ETag", self.server.etag)
         self.end_headers()
@@ -136,15 +143,54 @@ def test_a_complete_part_is_fetched_again_rather_than_trusted(server: Server) ->
     assert resolve_weights(server.url).read_bytes() == BODY
 
 
-def test_a_wrong_digest_removes_the_file(server: Server) -> None:
-    with pytest.raises(WeightsError, match="the file was removed"):
-        resolve_weights(server.url, "0" * 64)
-    folder = cached_path(server.url).parent
-    assert [p.name for p in folder.iterdir() if p.suffix != ".lock"] == []
-    cached_path(server.url).write_bytes(b"tampered with")
-    with pytest.raises(WeightsError, match="the file was removed"):
-        resolve_weights(server.url, DIGEST)
+def test_a_wrong_digest_costs_no_file(server: Server) -> None:
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=r"has sha256 .*, model.weights_sha256 says 0{64}"):
+            resolve_weights(server.url, "0" * 64)
     assert resolve_weights(server.url, DIGEST).read_bytes() == BODY
+    assert len(server.ranges) == 1, "the digest was the wrong one, not the file"
+    cached_path(server.url).write_bytes(b"tampered with")
+    with pytest.raises(WeightsError, match=f"to fetch it again, remove {cached_path(server.url)}"):
+        resolve_weights(server.url, DIGEST)
+    assert cached_path(server.url).is_file()
+
+
+def test_what_is_no_checkpoint_is_not_kept(server: Server) -> None:
+    for body, kind, said in (
+        (b"<html>please log in</html>", "text/html; charset=utf-8", "the server sends text/html"),
+        (b"<html>please log in</html>", None, "is no checkpoint, and was not kept"),
+        (b"", None, "is no checkpoint, and was not kept"),
+        (b'{"error": 1}', "application/json", "the server sends application/json"),
+    ):
+        server.body, server.kind = body, kind
+        with pytest.raises(WeightsError, match=said):
+            resolve_weights(server.url)
+        assert [p.name for p in cached_path(server.url).parent.iterdir() if p.suffix != ".lock"] == []
+    server.body, server.kind = BODY, "application/octet-stream"
+    assert resolve_weights(server.url, DIGEST).read_bytes() == BODY
+
+
+def test_a_download_without_an_end_is_ended(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "LARGEST", 1000)
+    with pytest.raises(WeightsError, match="that a checkpoint may have"):
+        resolve_weights(server.url)
+    assert server.sent and not cached_path(server.url).exists()
+    server.length = False  # the server does not say how much it will send
+    with pytest.raises(WeightsError, match="that a checkpoint may have"):
+        resolve_weights(server.url)
+    assert [p.name for p in cached_path(server.url).parent.iterdir() if p.suffix != ".lock"] == []
+
+
+def test_messages_tell_no_secret_of_a_url(server: Server) -> None:
+    secret = server.url.replace("http://", "http://anna:hunter2@") + "?X-Amz-Signature=hunter3&key=hunter4#hunter5"
+    for url in (secret.replace("tiny", "gone"), secret, secret.replace("127.0.0.1", "host.invalid")):
+        with pytest.raises(WeightsError) as told:
+            resolve_weights(url, "0" * 64)
+        assert "hunter" not in str(told.value).replace(str(cached_path(url)), "")
+        assert "http://" in str(told.value) and "pdparams" in str(told.value)
+    with pytest.raises(WeightsError) as told:
+        resolve_weights("ftp://anna:hunter2@h/x.pdparams?key=hunter3")
+    assert "hunter" not in str(told.value)
 
 
 def test_offline_says_where_to_put_the_file(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

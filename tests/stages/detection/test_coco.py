@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from stages.detection.coco import COCO_LABELS, missing_files, read_coco, read_labels, with_native_separators
+from stages.data.named_images import missing_files, with_native_separators
+from stages.detection.coco import COCO_LABELS, read_coco, read_labels
 from stages.errors import DataError
 
 GOOD: dict[str, Any] = {

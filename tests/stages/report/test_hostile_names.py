@@ -11,6 +11,7 @@ import pytest
 
 from stages.artifacts import AccuracyResult, Comparison, hash_files
 from stages.champion import promotion
+from stages.errors import StoreError
 from stages.options.report import ReportOptions
 from stages.report import trend
 from stages.report.report import ReportStage
@@ -21,7 +22,7 @@ from tests.stages.report.test_report import GATES, Page, everything
 SCRIPT = "<script>document.title='owned'</script>"
 NAMES = [
     *(SCRIPT, "\"quotes\" 'n' &amp; &", "${{}}", "{{7*7}}{% for x in y %}", "a|b", "two\nlines", "![x](http://y)"),
-    *("<img src=x onerror=alert(1)>", "$a$ $\\bad$", "</code></pre></style></svg>", "long" * 40),
+    *("<img src=x onerror=alert(1)>", "$a$ $\\bad$", "$x^$", "[/x]", "</code></pre></style></svg>", "long" * 40),
 ]
 ALL = " ".join(NAMES)
 
@@ -131,3 +132,18 @@ def test_a_forgotten_value_is_an_error_and_none_is_executed() -> None:
 
     with pytest.raises(UndefinedError):
         render("trend.html.j2", title="{{ 7 * 7 }}")
+
+
+@pytest.mark.parametrize("picture", ["../../secret", "/etc/hostname"])
+def test_a_picture_that_leads_out_of_its_comparison_gets_into_no_report(picture: str, tmp_path: Path) -> None:
+    inputs = everything(tmp_path)
+    (tmp_path / "secret").write_text("private")
+    for made in inputs.comparisons:
+        content = json.loads(made.path("compare.json").read_text())
+        content["worst"] = [{**content["worst"][0], "picture": picture}]
+        (made.root / "compare.json").write_text(json.dumps(content))
+    given = ReportStage.Inputs(inputs.engines, inputs.latencies, inputs.accuracies, inputs.comparisons)
+    context = FakeContext(tmp_path / "report")
+    with pytest.raises(StoreError, match=r"compare.json: worst.picture .* leads out of its folder: refused"):
+        ReportStage(ReportOptions(run_id="r", model="m", data="d")).run(given, context)
+    assert not any("private" in path.read_text(errors="replace") for path in context.out.rglob("*") if path.is_file())

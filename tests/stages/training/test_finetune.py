@@ -14,13 +14,14 @@ import pytest
 from stages.artifacts import Checkpoint, LabeledSet, hash_files
 from stages.data.collect import CollectLabeled
 from stages.data.draw import Draw
-from stages.data.weights import load_arrays, read_pdparams, write_pdparams
+from stages.data.weights import read_pdparams, write_pdparams
 from stages.detection.shapes import LABELS
 from stages.errors import ConfigError
 from stages.options.check import check_options
 from stages.options.data import CollectOptions, ShapesOptions
 from stages.options.finetune import FinetuneOptions, FinetuneSettings
 from stages.options.model import ModelOptions
+from stages.outside.pickled_arrays import loads
 from stages.training.finetune import CHECKPOINT, Finetune, check_input_size
 from tests.fakes import FakeContext
 from tests.stages.paddle.models.test_models import compose, merge
@@ -131,8 +132,7 @@ def test_an_interrupted_training_goes_on(how: signal.Signals, train: LabeledSet,
     first = Run(tmp_path, options(), Finetune.Inputs(train=train))
     code = first.wait(kill_at=6, how=how)
     assert code == (128 + signal.SIGTERM if how is signal.SIGTERM else -signal.SIGKILL)
-    with (first.work / CHECKPOINT).open("rb") as stream:
-        step = load_arrays(stream)["step"]
+    step = loads((first.work / CHECKPOINT).read_bytes())["step"]
     # SIGTERM saves where it is; SIGKILL loses what came after the last multiple of checkpoint_every.
     assert 6 <= step < STEPS if how is signal.SIGTERM else step in (4, 8, 12)
     second = Run(tmp_path, options(), Finetune.Inputs(train=train))

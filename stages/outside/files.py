@@ -1,0 +1,68 @@
+"""Files of others are opened here: only regular ones, so that a pipe or a device blocks nobody, and of a bounded size.
+
+What is wrong is an OSError whose ``strerror`` fits into "NAME cannot be read (...)".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_CHUNK = 1 << 20
+LARGEST = 1 << 31
+"""Bytes that are read at once at most, where the caller names no other number."""
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISDIR, "a folder"),
+)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file, opened to read its bytes; a link is followed.
+
+    Raises:
+        OSError: it is not there, may not be read, or is no regular file.
+    """
+    _require_regular(path.stat().st_mode, path)  # before it is opened: opening a device can do things
+    # Without waiting, should a pipe have taken the file's place meanwhile.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, most: int = LARGEST) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: as of `open_regular`, or it has more than ``most`` bytes.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        content = stream.read(size + 1) if size <= most else b""
+        while len(content) > size and len(content) <= most:  # it grows, or does not know its size (as under /proc)
+            size = len(content)
+            content += stream.read(_CHUNK)
+        if max(size, len(content)) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+        return content
+
+
+def read_text(path: Path, encoding: str = "utf-8", most: int = LARGEST) -> str:
+    """The text of a regular file; errors as of `read_bytes`, and UnicodeDecodeError."""
+    return read_bytes(path, most).decode(encoding)
+
+
+def _require_regular(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_it, name in _KINDS if is_it(mode)), "something else")
+        raise OSError(errno.EINVAL, f"it is {kind}, no regular file", str(path))
