@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.config.recipe.source import Section, Translation
-from stages.numerics.ranges import ALGORITHMS, PERCENT
+from stages.numerics.algorithms import ALGORITHMS
+from stages.numerics.ranges import PERCENT
 from stages.options.compression import MOVING_AVERAGE, OPERATORS
 
 RANGES_NOTE = "activations are quantized by a moving average of their largest values, or by compression.ptq_algo's"
