@@ -78,8 +78,8 @@ def read_project(root: Path = ROOT, lock: str = "requirements.lock") -> Project:
     data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     extras: dict[str, list[str]] = data["project"]["optional-dependencies"]
     requires = [*data["project"]["dependencies"]]
-    others = {pin for other in LOCKS.values() if other != LOCKS[lock] for pin in extras.get(other, [])}
-    others -= set(extras.get(LOCKS[lock], []))
+    pins = {extra: {one.partition(";")[0].strip() for one in extras.get(extra, [])} for extra in LOCKS.values()}
+    others = set().union(*pins.values()) - pins[LOCKS[lock]]
     for extra in re.findall(r"--extra ([\w-]+)", (root / "Makefile").read_text(encoding="utf-8")):
         if extra not in LOCKS.values() or extra == LOCKS[lock]:
             requires += extras[extra]
