@@ -78,8 +78,8 @@ def read_project(root: Path = ROOT, lock: str = "requirements.lock") -> Project:
     data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     extras: dict[str, list[str]] = data["project"]["optional-dependencies"]
     requires = [*data["project"]["dependencies"]]
-    others = {pin for other in LOCKS.values() if other != LOCKS[lock] for pin in extras.get(other, [])}
-    others -= set(extras.get(LOCKS[lock], []))
+    pins = {name: {text.partition(";")[0].strip() for text in extras.get(name, [])} for name in LOCKS.values()}
+    others = set().union(*(pins[other] for other in pins if other != LOCKS[lock])) - pins[LOCKS[lock]]
     for extra in re.findall(r"--extra ([\w-]+)", (root / "Makefile").read_text(encoding="utf-8")):
         if extra not in LOCKS.values() or extra == LOCKS[lock]:
             requires += extras[extra]
