@@ -19,7 +19,7 @@ from pipelines.config.values import check_values
 from stages.options.rules import RULE
 from stages.options.types import alternatives, field_types, fits
 
-POOL: list[Any] = [-1, -1.0, 1, "no/such thing:", "two\nlines", ["no such"], [], [-1, -1], [-1.0, -1.0, -1.0]]
+POOL: list[Any] = [-1, -1.0, 1, "no/such thing:", "two\nlines", ["no such"], ["twice", "twice"], "", [], [-1, -1], [-1.0, -1.0, -1.0]]
 """Among these is a bad value for every rule."""
 
 
@@ -48,6 +48,7 @@ def refused(planted: dict[str, Any]) -> dict[str, str]:
     """Key -> message of what the check of a config with these values finds."""
     with hydra_for(Command([])), no_schema():
         config = compose("config", [f"backend=[{','.join(backend_options())}]"])
+    config.compression.eval_by = "map"  # what `target_map` needs
     for key, value in planted.items():
         OmegaConf.update(config, key, value)
     problems = examine(config)[1]
