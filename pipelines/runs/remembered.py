@@ -183,7 +183,8 @@ def require_report(run_dir: Path, needs: type = ComparedReport) -> ReportContent
         kind = state.get("pipeline")
         if state.get("status") == "FINISHED" and kind in ("promote", "sensitivity", "finetune"):
             raise InputError(
-                f"{run_dir} is of `detpress {kind}`, which measures no table of engines; name a run of compress or retrain"
+                f"{run_dir} is of `detpress {kind}`, which measures no table of engines; name a run of compress or "
+                "retrain"
             ) from error
         raise InputError(f"{run_dir} has no {REPORT}: the run did not get that far; run its command again") from error
     except ValueError as error:
