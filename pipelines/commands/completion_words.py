@@ -31,6 +31,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "verify": ("--json", "--min-agreement", "--sha"),
     "predict": ("--no-pictures", "--out", "--threshold"),
     "doctor": ("--artifacts", "--json"),
+    "import-config": ("--method", "--reader", "--write"),
     "completion": (),
 }
 """The other commands, with their long flags."""

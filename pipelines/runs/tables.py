@@ -58,12 +58,13 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
 
 def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], console: Console) -> None:
     """Print rows without lines around them; words are not broken here either."""
-    columns = [[name, *map(str, cells)] for name, cells in zip(header, zip(*rows, strict=True), strict=True)]
+    made = [[Text(plain(str(c)), c.style if isinstance(c, Text) else "") for c in row] for row in rows]
+    columns = [[name, *map(str, cells)] for name, cells in zip(header, zip(*made, strict=True), strict=True)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, width in zip(header, _widths(columns, console.width), strict=True):
         table.add_column(name, overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    for row in made:
+        table.add_row(*row)
     console.print(table)
 
 
@@ -73,7 +74,9 @@ def print_table(source: tables.Table, console: Console) -> None:
     Where it is too wide, columns without any content are left out, what is the same in each row is said once below the
     table, and then the columns are shown in several parts, each of which begins with the first.
     """
-    names, columns, notes = source.header, [list(column) for column in zip(*source.rows, strict=True)], []
+    # Made plain before anything is measured: what steers a terminal has no width, what stands for it has.
+    names, notes = [plain(name) for name in source.header], []
+    columns = [[plain(cell) for cell in column] for column in zip(*source.rows, strict=True)]
     if not columns:
         columns = [[] for _ in names]
     if sum(max(map(cell_len, [n, *cells])) + 3 for n, cells in zip(names, columns, strict=True)) >= console.width:
@@ -91,9 +94,9 @@ def print_table(source: tables.Table, console: Console) -> None:
         table = Table(title=title, title_justify="left")
         widths = _widths([[names[i], *columns[i]] for i in part], console.width)
         for i, width in zip(part, widths, strict=True):
-            table.add_column(Text(plain(names[i])), overflow="fold", width=width)
+            table.add_column(Text(names[i]), overflow="fold", width=width)
         for row in zip(*(columns[i] for i in part), strict=True):
-            table.add_row(*(_STYLED.get(cell, Text(plain(cell))) for cell in row))
+            table.add_row(*(_STYLED.get(cell, Text(cell)) for cell in row))
         console.print(table)
         title = None
     if notes:
