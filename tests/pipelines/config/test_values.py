@@ -19,7 +19,8 @@ from pipelines.config.values import check_values
 from stages.options.rules import RULE
 from stages.options.types import alternatives, field_types, fits
 
-POOL: list[Any] = [-1, -1.0, 1, "no/such thing:", "two\nlines", ["no such"], ["twice", "twice"], "", [], [-1, -1], [-1.0, -1.0, -1.0]]
+POOL: list[Any] = [-1, -1.0, 1, "no/such thing:", "two\nlines", ["no such"], ["twice", "twice"], "", []]
+POOL += [[-1, -1], [-1.0, -1.0, -1.0]]
 """Among these is a bad value for every rule."""
 
 
