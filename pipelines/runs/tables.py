@@ -58,7 +58,9 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
 
 def print_list(header: Sequence[str], rows: Sequence[Sequence[str | Text]], console: Console) -> None:
     """Print rows without lines around them; words are not broken here either."""
-    columns = [[name, *map(str, cells)] for name, cells in zip(header, zip(*rows, strict=True), strict=True)]
+    columns = [
+        [name, *(plain(str(c)) for c in cells)] for name, cells in zip(header, zip(*rows, strict=True), strict=True)
+    ]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, width in zip(header, _widths(columns, console.width), strict=True):
         table.add_column(name, overflow="fold", width=width)
@@ -73,7 +75,8 @@ def print_table(source: tables.Table, console: Console) -> None:
     Where it is too wide, columns without any content are left out, what is the same in each row is said once below the
     table, and then the columns are shown in several parts, each of which begins with the first.
     """
-    names, columns, notes = source.header, [list(column) for column in zip(*source.rows, strict=True)], []
+    names, notes = [plain(name) for name in source.header], list[str]()
+    columns = [[plain(cell) for cell in column] for column in zip(*source.rows, strict=True)]
     if not columns:
         columns = [[] for _ in names]
     if sum(max(map(cell_len, [n, *cells])) + 3 for n, cells in zip(names, columns, strict=True)) >= console.width:
