@@ -203,6 +203,7 @@ READ_PLAINLY = {
     "pipelines/scheduling/tracking.py": "what its own parent sends it",
     "pipelines/tracking/delivery.py": "what its own parent sends it",
     "pipelines/commands/ui.py": "what MLflow's server on this machine answers",
+    "pipelines/execution/interpreter.py": "what a Python that is started here prints",
     "pipelines/sensitivity.py": "a stage's result, checked by its digest",
     "pipelines/registry/register.py": "a stage's result, copied by this run",
     "pipelines/retraining/challenge.py": "a stage's result, checked by its digest",

@@ -19,8 +19,9 @@ from pipelines.runs.tables import stdout_console
 from pipelines.system.run_lock import is_alive
 from pipelines.system.times import age
 from pipelines.system.units import size
-from stages.errors import ExitCode
+from stages.errors import ExitCode, InputError
 from stages.numerics.variants import is_float
+from stages.outside import records
 from stages.outside.text import plain
 from stages.report.schema import Row
 
@@ -90,8 +91,8 @@ def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
 def _gates(folder: Path, report: Mapping[str, Any] | None) -> list[int] | None:
     """How many gates hold, and of how many: those against the champion if there are, else the report's."""
     try:
-        content = json.loads((folder / "promotion.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = records.read(folder / "promotion.json")
+    except (OSError, InputError):
         content = report
     gates = content.get("gates") if isinstance(content, Mapping) else None
     return [sum(gate.get("verdict") == "pass" for gate in gates), len(gates)] if gates else None
@@ -117,8 +118,8 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
         "run": [short.get(r["id"], r["id"]) for r in rows],
         "age": [age(r["started"]) for r in rows],
         "kind": [r["pipeline"] or "" for r in rows],
-        "model": [r["model"] or "" for r in rows],
-        "data": [r["data"] or "" for r in rows],
+        "model": [plain(r["model"] or "") for r in rows],
+        "data": [plain(r["data"] or "") for r in rows],
         "outcome": [r["outcome"] for r in rows],
         "mAP FP32": [_number(r["map_fp32"], 1) for r in rows],
         "INT8": [_number(r["map"], 1) for r in rows],
@@ -140,7 +141,7 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
             table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True, overflow="ignore")
     for i, r in enumerate(rows):
         style = "red" if r["gates"] and r["gates"][0] < r["gates"][1] else _COLORS.get(r["status"], "")
-        cells = [Text(columns[n][i], style if n == "outcome" else "") for n in columns if n in chosen]
+        cells = [Text(plain(columns[n][i]), style if n == "outcome" else "") for n in columns if n in chosen]
         table.add_row(*cells)
     console.print(table)
     notes = [f"{name}: {value}" for name, value in same.items() if value]
@@ -148,7 +149,7 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
     if hidden:
         notes.append(f"in a wider terminal also: {', '.join(hidden)}")
     if notes:
-        console.print("; ".join(notes), soft_wrap=True, markup=False)
+        console.print(plain("; ".join(notes)), soft_wrap=True, markup=False)
 
 
 _NUMBERS = ("mAP FP32", "INT8", "speed-up", "engine")

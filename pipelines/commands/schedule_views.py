@@ -22,6 +22,7 @@ from pipelines.scheduling.status import Status, collapsed, last_real, status, wh
 from pipelines.system.redact import redact_text
 from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
+from stages.outside.text import plain
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -42,7 +43,7 @@ def schedules(jobs: Sequence[Job], folder: Path, *, as_json: bool) -> int:
     for row in rows:
         last = last_real([line for line in [row["last"]] if line])[0] or row["last"] or {}
         ended = f"{last.get('outcome', '-')} {local(last.get('ended') or last.get('at'))}".strip()
-        last_cell = Text(ended, _COLORS.get(last.get("outcome", ""), ""))
+        last_cell = Text(plain(ended), _COLORS.get(last.get("outcome", ""), ""))
         cells.append([row["name"], row["when"], row["next"] or "paused", row["now"] or "-", last_cell])
     if cells:
         print_list(("schedule", "when", "next tick", "now", "last"), cells, stdout_console())
@@ -113,7 +114,7 @@ def history(artifacts: Path, schedule: str | None, last: int, *, as_json: bool) 
     for line, count in rows:
         outcome = str(line.get("outcome"))
         again = " (tried again)" if line.get("again") else ""
-        shown = Text(outcome + (f" ×{count}" if count > 1 else ""), _COLORS.get(outcome, ""))
+        shown = Text(plain(outcome) + (f" ×{count}" if count > 1 else ""), _COLORS.get(outcome, ""))
         tried = str(line.get("attempt") or "-")
         ended, why = local(line.get("ended") or line.get("at")), f"{line.get('reason') or ''}{again}"
         cells.append([ended, str(line.get("schedule")), tried, shown, why])

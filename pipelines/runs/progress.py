@@ -21,6 +21,8 @@ from pipelines.execution.events import NullObserver, StageInfo
 from pipelines.system.files import write_text
 from pipelines.system.times import span
 from stages.artifacts import Artifact
+from stages.errors import InputError
+from stages.outside import records
 
 FILE = "progress.json"
 _EVERY_SECONDS = 2.0
@@ -100,10 +102,10 @@ class ProgressWriter(NullObserver):
 def read(run_dir: Path) -> Progress | None:
     """What a run wrote last; ``None`` if there is nothing, or it cannot be read."""
     try:
-        content: Progress = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: Progress = records.read(run_dir / FILE)
+    except (OSError, InputError):
         return None
-    return content if isinstance(content, dict) and "stage" in content else None
+    return content if "stage" in content else None
 
 
 def words(progress: Progress) -> str:

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 
 from pipelines.system.files import write_text
 from pipelines.system.locks import held, try_exclusive
-from stages.errors import StoreError
+from stages.errors import InputError, StoreError
 from stages.outside import records
 
 NAME = "tracking.jsonl"
@@ -104,8 +104,8 @@ def meant_for(path: Path) -> str | None:
     """The store that the records of a file are for, without its password; ``None`` if it does not say."""
     with path.open(encoding="utf-8") as stream:
         try:
-            return str(json.loads(stream.readline())["store"])
-        except (ValueError, KeyError, TypeError):
+            return str(records.parse(stream.readline(), path)["store"])
+        except (InputError, KeyError):
             return None
 
 

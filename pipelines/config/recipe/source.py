@@ -51,7 +51,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             raise InputError(f"{file} is no recipe: it has more than a megabyte; name FastDeploy's or ACT's YAML file")
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        content = _Loader(file.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
