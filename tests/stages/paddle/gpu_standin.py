@@ -55,6 +55,7 @@ class Record:
 
         paddle.is_compiled_with_cuda = lambda: gpus > 0
         paddle.device.cuda.device_count = lambda: gpus
+        paddle.framework.random.core.get_cuda_device_count = lambda: 0  # whose generators Paddle 3 would seed
         paddle.device.cuda.get_device_name = lambda index: f"stand-in {index}"
         paddle.device.cuda.max_memory_allocated = lambda index: 3 << 30
         paddle.CUDAPlace = StandInGpu
