@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle.inference as inference
 
-from stages.paddle.runtime.place import gpu_index, on_gpu
+from stages.paddle.runtime.place import alone_in_onednn, gpu_index, on_gpu
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +40,7 @@ class Predictor:
         """The outputs in the order of the file, as copies."""
         for name in self._predictor.get_input_names():
             self._predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(feeds[name]))
-        self._predictor.run()
+        with alone_in_onednn():
+            self._predictor.run()
         names = self._predictor.get_output_names()
         return [np.array(self._predictor.get_output_handle(name).copy_to_cpu()) for name in names]

@@ -8,6 +8,8 @@ and every process but the first sees its GPU alone, so that for all of them it i
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from stages.processes.device import AUTO, CPU, Requested, requested
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
+_ONEDNN = threading.RLock()
 _gpu: int | None = None
 _settled = False
 
@@ -135,6 +138,16 @@ def gpus_for(processes: int) -> list[str]:
         )
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return (named.split(",") if named else [str(i) for i in range(seen)])[:processes]
+
+
+def alone_in_onednn() -> AbstractContextManager[object]:
+    """Held while a program fills, or Paddle Inference looks through, what oneDNN keeps for the whole process.
+
+    A teacher (Paddle Inference, which looks through it after each batch: ``MkldnnPostReset``) beside the first steps of
+    a student crashed there once in some hundred trainings. Held in every step, it would make training half as slow again
+    (10.2 images/s became 6.5 for the demo's model).
+    """
+    return nullcontext() if on_gpu() else _ONEDNN
 
 
 def move_here(desc: Any, scope: Any) -> None:

@@ -125,7 +125,9 @@ def test_what_one_paddle_made_is_not_what_another_would_make(stage: str, monkeyp
     keys = set()
     for distribution, version in (("paddlepaddle", "2.6.2"), ("paddlepaddle", "3.3.1"), ("paddlepaddle-gpu", "3.3.1")):
         here = {distribution: version}
-        monkeypatch.setattr("pipelines.execution.node._version", lambda name, here=here: here.get(name, "none"))
+        monkeypatch.setattr(
+            "pipelines.execution.interpreter._own_version", lambda name, here=here: here.get(name, "none")
+        )
         keys.add(Node(id=stage, stage=stage, options=StubOptions()).key(NoInputs(), seed=0).digest)
     assert len(keys) == 3
 

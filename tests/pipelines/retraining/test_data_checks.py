@@ -125,16 +125,17 @@ def test_calibration_images_are_watched(tmp_path: Path) -> None:
     (tmp_path / "calibration" / "a.png").write_bytes(b"a")
     config.data.val_images, config.data.calibration_images = str(tmp_path / "val"), str(tmp_path / "calibration")
     assert snapshot._splits(config)["calibration"] == (config.data.calibration_images, None)
-    before = {"images": {"calibration": snapshot._files(*snapshot._images_of("calibration", *_of(config)), {})}}
+    before = {"images": {"calibration": _calibration_files(config)}}
     (tmp_path / "calibration" / "b.png").write_bytes(b"b")
-    now = {"images": {"calibration": snapshot._files(*snapshot._images_of("calibration", *_of(config)), {})}}
+    now = {"images": {"calibration": _calibration_files(config)}}
     assert snapshot._images(before["images"], now["images"], 1) == ["images of calibration: 1 new"]
     config.compression.method = "none"
     assert "calibration" not in snapshot._splits(config)  # nothing is quantized
 
 
-def _of(config: PipelineConfig) -> tuple[str, None]:
-    return str(config.data.calibration_images), None
+def _calibration_files(config: PipelineConfig) -> dict[str, list[Any]]:
+    folder = str(config.data.calibration_images)
+    return snapshot._files(Path(folder), snapshot._images_of("calibration", folder, None), {})
 
 
 def test_label_files_that_are_no_coco_are_left_to_the_stage_that_says_so(tmp_path: Path) -> None:

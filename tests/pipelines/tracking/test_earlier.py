@@ -148,6 +148,6 @@ def test_records_that_are_still_to_be_sent_are_no_garbage(tmp_path: Path) -> Non
     for name in ("20260101-000000-a", "20260101-000001-b"):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"status": "FINISHED"}))
+        (folder / "run.json").write_text(json.dumps({"status": "FINISHED", "stages": {}}))
     (tmp_path / "runs/20260101-000000-a/tracking.jsonl").write_text('{"kind": "run_started"}\n')
     assert set(garbage(tmp_path, 0, runs=True).runs) == {"20260101-000001-b"}
