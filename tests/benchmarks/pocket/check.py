@@ -68,6 +68,8 @@ class Check:
         except (ValueError, IndexError):
             said = (done.stderr.strip().splitlines() or ["no message"])[-1]
             found = {"status": "failed", "reason": f"its process ended with {done.returncode}: {said}"}
+        if found.get("status") in ("failed", "unavailable") and done.stderr.strip():
+            found["messages"] = done.stderr.strip()[-2000:]  # what the libraries say is often the cause
         return {**found, "seconds": seconds}
 
     def row(self, model: str, runtime: str, variant: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +110,12 @@ class Check:
         row["rounds_ms"], row["median_ms"] = own, sorted(own)[len(own) // 2]
         if variant != "fp32" and "fp32" in rounds:
             row["over_fp32"] = turns.ratio(rounds["fp32"], own)
+
+    def only_built(self, model: str, why: str) -> None:
+        """Each variant built by TensorRT for RTX, where no engine can run."""
+        for variant, graph in RTX_VARIANTS.items():
+            found = self.step("rtx_builds", 60, folder=str(HERE), graph=f"{model}.{graph}", why=why)
+            self.row(model, "tensorrt_rtx", variant, found)
 
     def tensorrt_rtx(self, model: str, share: float) -> None:
         """Each variant in a process: built, run, compared, and timed alone, so without a ratio."""
@@ -159,11 +167,13 @@ def checked(check: Check, timing: float) -> int:
         if gpus and accepted["status"] == "ok":
             check.tensorrt_rtx(model, timing)
             continue
-        reason = accepted.get("reason") if gpus else why
-        status = accepted["status"] if gpus else "never"
-        check.row(model, "tensorrt_rtx", "all", {"status": status, "reason": reason})
         if not gpus:
-            check.row(model, "onnxruntime cuda", "all", {"status": "never", "reason": reason})
+            check.row(model, "onnxruntime cuda", "all", {"status": "never", "reason": why})
+        if accepted.get("built"):
+            check.only_built(model, str(accepted["reason"] if gpus else why))
+        else:
+            status = accepted["status"] if gpus else "never"
+            check.row(model, "tensorrt_rtx", "all", {"status": status, "reason": accepted["reason"] if gpus else why})
     check.record["finished"] = True
     check.save()
     print(f"written: {check.out}", flush=True)

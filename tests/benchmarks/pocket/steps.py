@@ -7,6 +7,7 @@ Needs Python, numpy, onnx; ONNX Runtime and TensorRT for RTX by step. What canno
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import json
 import sys
@@ -74,7 +75,8 @@ def _load_cuda() -> None:
     for name in LIBRARIES:
         for folder in sys.path:
             for path in sorted(Path(folder).glob(f"nvidia/*/lib/lib{name}.so.*")):
-                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                with contextlib.suppress(OSError):  # of another version; ONNX Runtime says itself what it lacks
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 def feeds(model: Any) -> dict[str, Any]:
@@ -154,6 +156,15 @@ def rtx_accepts() -> dict[str, Any]:
     return rtx.accepts()
 
 
+def rtx_builds(folder: str, graph: str, why: str) -> dict[str, Any]:
+    """Whether a graph can be built, where it cannot run for the reason ``why``."""
+    import fill
+    import rtx
+
+    rtx.build(rtx.module(), fill.load(Path(folder), graph).SerializeToString())
+    return {"status": "never", "reason": f"it builds; {why}"}
+
+
 def rtx_graph(folder: str, graph: str, variant: str, seconds: float) -> dict[str, Any]:
     """Build and run a graph with TensorRT for RTX, compare it with ONNX Runtime on the CPU, time it."""
     import fill
@@ -168,7 +179,7 @@ def rtx_graph(folder: str, graph: str, variant: str, seconds: float) -> dict[str
     return {**row, "rounds": turns.rounds({variant: lambda: engine.run(given, names)}, seconds)}
 
 
-STEPS = {f.__name__: f for f in (machine, ort, in_turns, rtx_accepts, rtx_graph)}
+STEPS = {f.__name__: f for f in (machine, ort, in_turns, rtx_accepts, rtx_builds, rtx_graph)}
 
 
 def main() -> None:
