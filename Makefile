@@ -23,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check demo-checkpoint accept-versions docs lock clean
+.PHONY: help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-table: $(READY) ## Every precision of PP-YOLOE-s and -l on both CPU runtim
 
 gpu-check: $(READY) ## Build, run, compare and time every GPU backend here; without a GPU it says so (exit code 2)
 	@$(RUN)/python -m tests.benchmarks.gpu_check $(ARGS)
+
+gpu-pack: $(READY) ## Write folders with graphs and a check to carry to a machine with a GPU (ARGS="--wheels": with its ONNX Runtime)
+	@$(RUN)/python -m tests.benchmarks.gpu_pack $(ARGS)
 
 bench-distill: $(READY) ## Our distillation beside PaddleSlim's own on PP-YOLOE-l (20 minutes; ARGS="model=ppyoloe_tiny": fewer)
 	@$(RUN)/python -m tests.benchmarks.distill $(ARGS)

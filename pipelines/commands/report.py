@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from pipelines.runs.history import find_run
 from pipelines.runs.markdown import print_markdown
 from stages.errors import ExitCode, InputError
+from stages.report import gpu_pack
 
 KINDS = ("report", "promotion", "sensitivity")
 """What a run may have written; `promote` and `sensitivity` have a report of their own. The first one found is shown."""
@@ -20,7 +22,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print a run's report and return the exit code."""
     parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
     parser.add_argument(
-        "run", nargs="?", default="latest", help="the run's id, its end or its folder; `latest` (the default)"
+        "run",
+        nargs="?",
+        default="latest",
+        help="the run's id, its end or its folder; `latest` (the default); or the JSON file of a pack for GPUs",
     )
     parser.add_argument(
         "--json", action="store_true", help="print report.json (promotion.json, sensitivity.json) instead of the tables"
@@ -28,6 +33,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     parser.add_argument("--html", action="store_true", help="print the path of the report as one HTML page")
     options = parser.parse_args(arguments)
+    if options.run.endswith(".json"):
+        return _pack(Path(options.run), options)
     folder = find_run(options.run, Path(options.artifacts))
     suffix = ".html" if options.html else ".json" if options.json else ".md"
     named = [folder / f"{kind}{suffix}" for kind in KINDS]
@@ -43,9 +50,20 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if options.html:
         print(file.resolve())
         return ExitCode.DONE
-    text = file.read_text(encoding="utf-8")
+    return _show(file.read_text(encoding="utf-8"), plain=options.json)
+
+
+def _pack(file: Path, options: argparse.Namespace) -> int:
+    """What ``check.py`` of ``make gpu-pack`` wrote."""
+    if options.html:
+        raise InputError(f"{file} has no page; it is shown without --html")
+    record = gpu_pack.read(file)
+    return _show(json.dumps(record, indent=1) if options.json else gpu_pack.render(record), plain=options.json)
+
+
+def _show(text: str, plain: bool) -> int:
     console = Console()
-    if console.is_terminal and not options.json:
+    if console.is_terminal and not plain:
         print_markdown(text, console)
     else:
         print(text.rstrip("\n"))
