@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from pipelines.runs.history import find_run
 from pipelines.runs.markdown import print_markdown
 from stages.errors import ExitCode, InputError
+from stages.outside import files, records
+from stages.outside.text import plain
 
 KINDS = ("report", "promotion", "sensitivity")
 """What a run may have written; `promote` and `sensitivity` have a report of their own. The first one found is shown."""
@@ -43,10 +46,26 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if options.html:
         print(file.resolve())
         return ExitCode.DONE
-    text = file.read_text(encoding="utf-8")
+    text = _text(file)
     console = Console()
     if console.is_terminal and not options.json:
         print_markdown(text, console)
     else:
         print(text.rstrip("\n"))
     return ExitCode.DONE
+
+
+def _text(file: Path) -> str:
+    """What a run wrote, for a terminal. JSON is checked, and shown as it is written."""
+    is_json = file.suffix == ".json"
+    if is_json:
+        records.read(file)
+    try:
+        text = files.read_text(file, most=records.MOST_BYTES).replace("\r\n", "\n")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}; run its command again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} cannot be read: it is no UTF-8; run its command again") from error
+    if is_json and plain(text) != text:  # the same JSON, in which what would steer a terminal is escaped
+        return "".join(c if plain(c) == c else json.dumps(c)[1:-1] for c in text)
+    return plain(text)
