@@ -53,7 +53,7 @@ class Case:
 
 
 KNOWN = re.compile(
-    r"(command|champion of|verify|predict|import-config|ui on port|report: a run called) 'a\\\\nb'|bundle 'a\\\\nb'=1"
+    r"(command|champion of|verify|predict|import-config|ui on port|report: a run called) 'a\\nb'|bundle 'a\\nb'=1"
 )
 """Cases that do not hold yet: a line break in a word of one's own command line is printed as it is."""
 
