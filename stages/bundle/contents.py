@@ -27,6 +27,7 @@ from stages.codec import artifact_from_json, dataclass_from_json
 from stages.detection.coco import check_coco, load_coco
 from stages.detection.sidecar import FILE_NAME
 from stages.errors import InputError, StoreError
+from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.outside import files, records
 from stages.outside.names import inside, relative, shown
@@ -186,6 +187,8 @@ def _check_engine(engine: Artifact, sums: Mapping[str, str], said: str) -> None:
     """InputError unless ``bundle.json`` describes an engine of files under ``engine/``, as SHA256SUMS has them."""
     if not isinstance(engine, Engine):
         raise InputError(f"{said}: engine is no engine but {type(engine).__name__}: refused")
+    if engine.precision not in VARIANTS:
+        raise InputError(f"{said}: engine.precision {shown(engine.precision)} is no variant: refused")
     if FILE_NAME not in engine.files:
         raise InputError(f"{said}: engine.files has no {FILE_NAME}, which says how images go into it: refused")
     for field, file in (("main", engine.main), *(("files", file) for file in engine.files)):
