@@ -158,6 +158,7 @@ LOADED = {"pipelines.cli": "pipelines/commands/*.py", "stages.backends": "stages
 OTHERS = {
     "pipelines/runs/test_shown_names": "names that look like markup to a terminal, through everything that is printed",
     "stages/paddle/runtime/test_devices": "which place each stage's programs are made for",
+    "attack/": "every command, given bad inputs",
     "benchmarks/": "of the programs that `make bench-...` runs, not of a module",
     "pipelines/commands/test_ui_browser": "what a person sees of `detpress ui`, in a browser",
     "pipelines/scheduling/test_kills": "the scheduler, its child and a server, killed in the middle",

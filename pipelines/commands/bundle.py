@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         meant = suggestion(close_to(extra, [*_KEYS]))
         raise InputError(f"{extra}: not understood{meant or '; see detpress bundle --help'}")
     values = {**_KEYS, **given}
-    if not values["golden"].isdigit() or int(values["golden"]) < 1:
+    if not re.fullmatch("[0-9]{1,6}", values["golden"]) or int(values["golden"]) < 1:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
     folder = find_run(names[0], artifacts).resolve()
     bundle = _make(folder, artifacts, values)

@@ -12,6 +12,8 @@ from rich.console import Console
 from pipelines.runs.history import find_run
 from pipelines.runs.markdown import print_markdown
 from stages.errors import ExitCode, InputError
+from stages.outside import files, records
+from stages.outside.text import plain
 from stages.report import gpu_pack
 
 KINDS = ("report", "promotion", "sensitivity")
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if options.html:
         print(file.resolve())
         return ExitCode.DONE
-    return _show(file.read_text(encoding="utf-8"), plain=options.json)
+    return _show(_text(file), raw=options.json)
 
 
 def _pack(file: Path, options: argparse.Namespace) -> int:
@@ -58,13 +60,29 @@ def _pack(file: Path, options: argparse.Namespace) -> int:
     if options.html:
         raise InputError(f"{file} has no page; it is shown without --html")
     record = gpu_pack.read(file)
-    return _show(json.dumps(record, indent=1) if options.json else gpu_pack.render(record), plain=options.json)
+    return _show(json.dumps(record, indent=1) if options.json else gpu_pack.render(record), raw=options.json)
 
 
-def _show(text: str, plain: bool) -> int:
+def _show(text: str, *, raw: bool) -> int:
     console = Console()
-    if console.is_terminal and not plain:
+    if console.is_terminal and not raw:
         print_markdown(text, console)
     else:
         print(text.rstrip("\n"))
     return ExitCode.DONE
+
+
+def _text(file: Path) -> str:
+    """What a run wrote, for a terminal. JSON is checked, and shown as it is written."""
+    is_json = file.suffix == ".json"
+    if is_json:
+        records.read(file)
+    try:
+        text = files.read_text(file, most=records.MOST_BYTES).replace("\r\n", "\n")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}; run its command again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} cannot be read: it is no UTF-8; run its command again") from error
+    if is_json and plain(text) != text:  # the same JSON, in which what would steer a terminal is escaped
+        return "".join(c if plain(c) == c else json.dumps(c)[1:-1] for c in text)
+    return plain(text)

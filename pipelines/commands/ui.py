@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 def _port(text: str) -> int:
     """The number of a port. Raises InputError for what is none."""
-    if text.isdecimal() and 1 <= int(text) <= 65535:
+    if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= 65535:
         return int(text)
     raise InputError(f"--port {text}: not a port; choose a number from 1024 to 65535 (below that: root alone)")
 

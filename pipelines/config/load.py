@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +18,8 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import resolve
 from pipelines.config.values import check_values
 from stages import backends
-from stages.errors import ConfigError
+from stages.errors import ConfigError, InputError
+from stages.outside import files, records
 
 _PATHS = {
     "model": ("weights", "inference_dir"),
@@ -42,13 +44,26 @@ def load(config: DictConfig, *, finetune_only: bool = False) -> PipelineConfig:
     return loaded
 
 
+def yaml_mapping(file: Path) -> dict[str, Any]:
+    """The content of a YAML file that should be a config. Raises OSError, ValueError or YAMLError."""
+    content = OmegaConf.to_container(OmegaConf.create(files.read_text(file, most=records.MOST_BYTES)))
+    if not isinstance(content, dict):
+        raise ValueError("it is no config")
+    return cast(dict[str, Any], content)
+
+
 def reload(file: Path, overrides: Sequence[str]) -> PipelineConfig:
     """The config that a run wrote down, with ``overrides`` (``key=value``); files it names may be gone by now.
 
     Raises:
         ConfigError: with every problem.
+        InputError: the file cannot be read.
     """
-    written = OmegaConf.create(escaped(OmegaConf.to_container(OmegaConf.load(file))))
+    try:
+        written = OmegaConf.create(escaped(yaml_mapping(file)))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        said = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise InputError(f"{file} cannot be read: {said}; name a run that wrote its config") from error
     config = OmegaConf.merge(written, OmegaConf.from_dotlist(list(overrides)))
     assert isinstance(config, DictConfig)
     loaded, problems = examine(config, inputs=False)

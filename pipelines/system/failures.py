@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 
@@ -13,7 +14,14 @@ from stages.processes import python
 
 def code_of(error: BaseException) -> int:
     """The exit code that belongs to ``error``."""
+    if _impossible(error):
+        return ExitCode.WRONG_INPUT
     return error.exit_code if isinstance(error, DetpressError) else ExitCode.STAGE_FAILED
+
+
+def _impossible(error: BaseException) -> bool:
+    """Whether a name was asked for that no file can have: it came with the input, whichever code met it."""
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
@@ -28,6 +36,12 @@ def tell(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
         _print("error", reason)
         return ExitCode.WRONG_INPUT
+    if _impossible(error):
+        length = len(str(getattr(error, "filename", "")))
+        _print(
+            "error", f"a path of {length} characters is too long for a file; check the paths and names that were given"
+        )
+        return code_of(error)
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {first}{hint}")

@@ -13,7 +13,10 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,9 @@ from typing import Any, TypedDict
 from stages.artifacts import Artifact, Engine, hash_files, sha256_of
 from stages.codec import artifact_from_json, dataclass_from_json
 from stages.detection.coco import check_coco, load_coco
+from stages.detection.sidecar import FILE_NAME
 from stages.errors import InputError, StoreError
+from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.outside import files, records
 from stages.outside.names import inside, relative, shown
@@ -32,6 +37,11 @@ RECORD, SUMS = "bundle.json", "SHA256SUMS"
 ENGINE, GOLDEN, PADDLE = "engine", "golden", "paddle"
 _LARGEST = 64 << 30
 """Bytes that a bundle may unpack to: beyond it, a zip is no detector but a bomb."""
+_NO_ZIP = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError),
+    *(zlib.error, lzma.LZMAError),  # of the decompressors, before the sum of a file is compared
+    RuntimeError,  # it asks for a password
+)
 
 
 class BundleRecord(TypedDict):
@@ -125,8 +135,13 @@ def unpack(bundle: Path, folder: Path, *, digest: str | None = None) -> Opened:
             if sum(entry.file_size for entry in entries) > _LARGEST:
                 raise InputError(f"{bundle} would unpack to more than {_LARGEST >> 30} GiB: refused")
             archive.extractall(folder)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    except _NO_ZIP as error:
         raise InputError(f"{bundle} is no whole zip file ({error}); copy it again") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A place before the beginning of the file is named as that of an entry.
+        raise InputError(f"{bundle} is no whole zip file ({error.strerror}); copy it again") from error
     return open_bundle(folder, bundle)
 
 
@@ -172,6 +187,10 @@ def _check_engine(engine: Artifact, sums: Mapping[str, str], said: str) -> None:
     """InputError unless ``bundle.json`` describes an engine of files under ``engine/``, as SHA256SUMS has them."""
     if not isinstance(engine, Engine):
         raise InputError(f"{said}: engine is no engine but {type(engine).__name__}: refused")
+    if engine.precision not in VARIANTS:
+        raise InputError(f"{said}: engine.precision {shown(engine.precision)} is no variant: refused")
+    if FILE_NAME not in engine.files:
+        raise InputError(f"{said}: engine.files has no {FILE_NAME}, which says how images go into it: refused")
     for field, file in (("main", engine.main), *(("files", file) for file in engine.files)):
         relative(file, said, f"engine.{field}", InputError)
         if file not in engine.files or sums.get(f"{ENGINE}/{file}") != engine.files[file]:
@@ -202,3 +221,6 @@ def _check_names(bundle: Path, names: list[str]) -> None:
             raise InputError(f"{bundle} has a file {name!r}, which would land outside of its folder: refused")
     if len(set(names)) < len(names):
         raise InputError(f"{bundle} has two files of one name: refused")
+    folders = {parent.as_posix() for name in names for parent in Path(name).parents}
+    if clash := sorted(folders & set(names)):
+        raise InputError(f"{bundle} has {shown(clash[0])} as a file and as a folder: refused")

@@ -74,4 +74,7 @@ def _finite(value: Any) -> bool:
         return all(_finite(inner) for inner in value.values())
     if isinstance(value, (list, tuple)):
         return all(_finite(inner) for inner in value)
-    return not isinstance(value, numbers.Real) or math.isfinite(value)
+    try:
+        return not isinstance(value, numbers.Real) or math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

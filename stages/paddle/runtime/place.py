@@ -144,7 +144,7 @@ def alone_in_onednn() -> AbstractContextManager[object]:
     """Held while a program fills, or Paddle Inference looks through, what oneDNN keeps for the whole process.
 
     A teacher (Paddle Inference, which looks through it after each batch: ``MkldnnPostReset``) beside the first steps of
-    a student crashed there once in some hundred trainings. Held in every step, it would make training half as slow again
+    a student crashed there once in some hundred trainings. Held in every step, it would make training slower by half
     (10.2 images/s became 6.5 for the demo's model).
     """
     return nullcontext() if on_gpu() else _ONEDNN
