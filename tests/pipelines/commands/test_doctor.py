@@ -132,6 +132,7 @@ def test_each_backend_that_cannot_run_on_a_cpu_says_so(monkeypatch: pytest.Monke
     assert red & {"tensorrt", "tensorrt_rtx", "paddle_tensorrt", "fastdeploy"} == set()
 
 
+@pytest.mark.paddle
 def test_in_a_checkout_there_is_one_line_for_everything(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

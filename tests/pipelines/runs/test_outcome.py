@@ -45,7 +45,13 @@ def test_exit_codes(errors: list[DetpressError], content: dict[str, Any], requir
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_has_its_own(number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_has_its_own(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    # A shell starts what it runs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     def stopped(arguments: list[str], debug: bool) -> int:
         os.kill(os.getpid(), number)
         time.sleep(5)
