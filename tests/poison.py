@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 NAMES = (
     *("sitecustomize", "json", "typing", "conf", "pipelines", "stages", "detpress_probe"),
@@ -19,6 +22,13 @@ def poison(folder: Path, *names: str) -> Path:
         (package / "__init__.py").write_text(
             f"with open({str(mark)!r}, 'a') as mark:\n    mark.write('{name} ')\nraise ImportError('not meant')\n"
         )
+    return folder
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make ``folder`` the current one, and put it on PYTHONPATH beside an empty entry, which means here."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}")
     return folder
 
 

@@ -33,7 +33,7 @@ from stages.processes.group import ProcessGroup
 from tests.conftest import ROOT
 from tests.pipelines.scheduling.helpers import wait_for
 from tests.pipelines.stored_runs import remembered
-from tests.poison import NAMES, poison, ran
+from tests.poison import NAMES, enter, poison, ran
 from tests.test_safety import calls
 
 FOLDERS = ("pipelines", "stages", "conf", "hydra_plugins")
@@ -45,10 +45,7 @@ CONSOLE_SCRIPT = "import sys\nfrom detpress import main\nif __name__ == '__main_
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = poison(tmp_path / "foreign")
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}")
-    return folder
+    return enter(poison(tmp_path / "foreign"), monkeypatch)
 
 
 def worker(folder: Path) -> None:

@@ -108,9 +108,11 @@ class GpuProbe:
         return max((sample.smUtil / 100 for sample in samples if sample.pid != self._pid), default=0.0)
 
 
-def gpu_probe(environment: Mapping[str, str] = os.environ) -> GpuProbe | None:
-    """The probe of this process's first GPU; ``None`` without NVML or a GPU. ``CUDA_VISIBLE_DEVICES`` may name it by
-    index or by UUID."""
+def first_gpu(environment: Mapping[str, str]) -> tuple[Any, Any] | None:
+    """``pynvml``, initialized, and its handle of the GPU that CUDA calls device 0; ``None`` without NVML or a GPU.
+
+    ``CUDA_VISIBLE_DEVICES`` may name it by index or by UUID.
+    """
     try:
         import pynvml
     except ImportError:
@@ -119,9 +121,15 @@ def gpu_probe(environment: Mapping[str, str] = os.environ) -> GpuProbe | None:
     try:
         pynvml.nvmlInit()
         find = pynvml.nvmlDeviceGetHandleByIndex if first.isdigit() else pynvml.nvmlDeviceGetHandleByUUID
-        return GpuProbe(pynvml, find(int(first) if first.isdigit() else first))
+        return pynvml, find(int(first) if first.isdigit() else first)
     except pynvml.NVMLError:
         return None
+
+
+def gpu_probe(environment: Mapping[str, str] = os.environ) -> GpuProbe | None:
+    """The probe of this process's first GPU; ``None`` without one."""
+    found = first_gpu(environment)
+    return None if found is None else GpuProbe(*found)
 
 
 def evidence(usages: Sequence[GpuUsage]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.latency.gpu import GpuProbe, GpuUsage
+from stages.latency.gpu import GpuProbe, GpuUsage, first_gpu
 
 PROC, SYS = Path("/proc"), Path("/sys")
 _PROBE_LOOPS, _PROBE_TRIES = 8_000, 5
@@ -166,23 +166,16 @@ def energy_joules(sys: Path = SYS) -> float | None:
 
 
 def gpu_meter(environment: Mapping[str, str] = os.environ) -> Meter | None:
-    """The energy counter of the GPU that CUDA calls device 0; ``None`` where NVML, or the GPU, has none to read.
-
-    ``CUDA_VISIBLE_DEVICES`` may name it by index or by UUID.
-    """
-    try:
-        import pynvml
-    except ImportError:
+    """The energy counter of this process's first GPU; ``None`` where NVML, or the GPU, has none to read."""
+    found = first_gpu(environment)
+    if found is None:
         return None
-    first = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    nvml, device = found
     try:
-        pynvml.nvmlInit()
-        find = pynvml.nvmlDeviceGetHandleByIndex if first.isdigit() else pynvml.nvmlDeviceGetHandleByUUID
-        device = find(int(first) if first.isdigit() else first)
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
-    except pynvml.NVMLError:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(device)
+    except nvml.NVMLError:
         return None
-    return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(device)) * 1e-3  # counted in millijoules
+    return lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(device)) * 1e-3  # counted in millijoules
 
 
 def probe() -> float:

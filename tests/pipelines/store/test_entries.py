@@ -76,15 +76,21 @@ def test_a_damaged_record_is_computed_again(act: Callable[[dict[str, Any]], Any]
     assert run().cached == {"a"}
 
 
-@pytest.mark.parametrize("name", ["../../x", "{root}/x", "..", "a/../../../x"])
-def test_a_shared_entry_writes_nowhere_but_into_its_folder(name: str, tmp_path: Path) -> None:
-    """Whoever may write into a bucket does not own the accounts of those who read it."""
+def shared(tmp_path: Path) -> tuple[RemoteStore, str, Path]:
+    """A store that shares another's, the name of the one entry there, and its folder."""
     other, mine = Store(tmp_path / "other"), RemoteStore(tmp_path / "mine", f"file://{tmp_path / 'shared'}")
     entry = stored(tmp_path / "other", "a")
     mine.prepare()
     there = tmp_path / "shared" / "store" / entry
     there.parent.mkdir(parents=True)
     (other.entries / entry).rename(there)
+    return mine, entry, there
+
+
+@pytest.mark.parametrize("name", ["../../x", "{root}/x", "..", "a/../../../x"])
+def test_a_shared_entry_writes_nowhere_but_into_its_folder(name: str, tmp_path: Path) -> None:
+    """Whoever may write into a bucket does not own the accounts of those who read it."""
+    mine, entry, there = shared(tmp_path)
     (there / "files").rename(there / "attempt")
     planted = name.format(root=tmp_path)
     (there / "x").write_text("planted")
@@ -99,12 +105,7 @@ def test_a_shared_entry_writes_nowhere_but_into_its_folder(name: str, tmp_path: 
 
 @pytest.mark.parametrize("attempt", ["../other", "/tmp", "a/b", None, 3])
 def test_the_folder_of_a_shared_entrys_files_is_one_of_its_own(attempt: Any, tmp_path: Path) -> None:
-    other, mine = Store(tmp_path / "other"), RemoteStore(tmp_path / "mine", f"file://{tmp_path / 'shared'}")
-    entry = stored(tmp_path / "other", "a")
-    mine.prepare()
-    there = tmp_path / "shared" / "store" / entry
-    there.parent.mkdir(parents=True)
-    (other.entries / entry).rename(there)
+    mine, _, there = shared(tmp_path)
     change(there, lambda record: record.update(attempt=attempt))
     with pytest.raises(StoreError, match="attempt"):
         mine.find(Key("stub", {"text": "a"}))

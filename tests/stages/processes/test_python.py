@@ -12,7 +12,7 @@ import pytest
 
 from stages.processes import python
 from tests.conftest import ROOT
-from tests.poison import poison, ran
+from tests.poison import enter, poison, ran
 
 TELLS = "tests.stages.processes.tells_its_path"
 
@@ -20,10 +20,7 @@ TELLS = "tests.stages.processes.tells_its_path"
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, and on PYTHONPATH: full of modules that are not meant."""
-    folder = poison(tmp_path / "foreign")
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}")
-    return folder
+    return enter(poison(tmp_path / "foreign"), monkeypatch)
 
 
 @pytest.mark.parametrize("way", ["here", "elsewhere"])
