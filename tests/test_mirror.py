@@ -83,8 +83,8 @@ THROUGH = {
         stages.backends.tensorrt.recipe stages.backends.tensorrt.session stages.lowering.names
     """,
     "stages/backends/test_base": """
-        stages.backends.audit stages.backends.onnxruntime.backend stages.backends.onnxruntime.options
-        stages.backends.onnxruntime.recipe stages.backends.openvino.options stages.backends.paddle_inference.backend
+        stages.backends.onnxruntime.options stages.backends.onnxruntime.recipe
+        stages.backends.onnxruntime.session stages.backends.openvino.options stages.backends.paddle_inference.backend
         stages.backends.paddle_inference.options stages.backends.paddle_inference.recipe stages.backends.recipes
         stages.build.build stages.detection.inference stages.numerics.audit
     """,

@@ -7,6 +7,8 @@ the runtime made of the file, never the file itself.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,12 @@ _INTEGER = (
 )
 # Where the weights stand among the inputs (the quantized kinds interleave scales and zero points).
 _TYPES = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_ENDING = "_kernel_time"
+_COPIES = ("MemcpyToHost", "MemcpyFromHost")
 _WEIGHT_INPUT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "QLinearConvTranspose": 3}
 
 
-def audit_onnx(optimized: Path, profile: Path) -> dict[str, Any]:
+def audit_onnx(optimized: Path, profile: Path, provider: str | None = None) -> dict[str, Any]:
     """The audit of what ONNX Runtime ran.
 
     A convolution's multiply-adds are output elements x weight elements / output channels, in every layout (NCHW, NHWC
@@ -40,19 +44,21 @@ def audit_onnx(optimized: Path, profile: Path) -> dict[str, Any]:
     Args:
         optimized: the graph as ONNX Runtime runs it (``SessionOptions.optimized_model_filepath``).
         profile: one run's profile, which names each kernel that ran, with the shapes of its outputs.
+        provider: ONNX Runtime's name of the execution provider that was asked for; the audit then has ``devices``, as
+            `devices` gives them, with ``share_elsewhere``: what the others have of the multiply-adds.
     """
     import onnx
 
     graph = onnx.load(str(optimized)).graph
     weights = {t.name: list(t.dims) for t in graph.initializer}
     nodes = {node.name: node for node in graph.node}
-    ending = "_kernel_time"
-    layers = []
-    for event in json.loads(profile.read_text()):
-        kind = event.get("args", {}).get("op_name", "")
-        if not event["name"].endswith(ending) or kind not in (*_FLOAT, *_INTEGER):
+    layers, elsewhere = [], 0
+    events = _kernels(profile)
+    for event in events:
+        kind = event["args"]["op_name"]
+        if kind not in (*_FLOAT, *_INTEGER):
             continue
-        name = event["name"].removesuffix(ending)
+        name = event["name"].removesuffix(_ENDING)
         ((dtype, output),) = event["args"]["output_type_shape"][0].items()
         position = _WEIGHT_INPUT.get(kind, 1)
         weight = weights.get(nodes[name].input[position]) if name in nodes else None
@@ -60,7 +66,63 @@ def audit_onnx(optimized: Path, profile: Path) -> dict[str, Any]:
             weight = next(iter(event["args"]["input_type_shape"][position].values()))
         number_format = "int8" if kind in _INTEGER else _TYPES.get(dtype, dtype)
         layers.append(Layer(name, kind, number_format, _multiply_adds(kind, output, weight)))
-    return summarise(layers)
+        if event["args"].get("provider") != provider:
+            elsewhere += layers[-1].multiply_adds
+    audit = summarise(layers)
+    if provider is not None:
+        audit["devices"] = {**_devices(events, provider), "share_elsewhere": elsewhere / audit["multiply_adds"]}
+    return audit
+
+
+def devices(profile: Path, provider: str) -> dict[str, Any]:
+    """Where ONNX Runtime ran each node: what a provider has no kernel for goes to the next one without a word.
+
+    Args:
+        profile: one run's profile.
+        provider: ONNX Runtime's name of the execution provider that was asked for.
+
+    Returns:
+        ``nodes``: how many each provider ran; ``elsewhere``: of those that ``provider`` did not run, how many of each
+        operator, by provider; ``copies``: how many nodes only bring values from one device to another.
+    """
+    return _devices(_kernels(profile), provider)
+
+
+def told(found: Mapping[str, Any], provider: str) -> str | None:
+    """One sentence on the nodes that ran elsewhere than asked; ``None`` if there are none."""
+    if not found["elsewhere"]:
+        return None
+    parts = []
+    for other, kinds in sorted(found["elsewhere"].items()):
+        named = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda x: (-x[1], x[0])))
+        parts.append(f"{sum(kinds.values())} of {sum(found['nodes'].values())} nodes run on {short(other)} ({named})")
+    share = found.get("share_elsewhere")
+    work = "" if share is None else f", with {share:.1%} of the multiply-adds"
+    return f"{' and '.join(parts)}, not on {short(provider)}{work}; {found['copies']} copies between devices"
+
+
+def short(provider: str) -> str:
+    """``CUDA`` for ``CUDAExecutionProvider``."""
+    return provider.removesuffix("ExecutionProvider")
+
+
+def _kernels(profile: Path) -> list[dict[str, Any]]:
+    """The profile's events of kernels: each has a ``name`` with `_ENDING` and ``args`` with ``op_name``."""
+    events = json.loads(profile.read_text())
+    return [e for e in events if e["name"].endswith(_ENDING) and e.get("args", {}).get("op_name")]
+
+
+def _devices(events: Sequence[Mapping[str, Any]], provider: str) -> dict[str, Any]:
+    placed = {event["name"]: event["args"] for event in events if event["args"].get("provider")}
+    elsewhere: dict[str, Counter[str]] = {}
+    for args in placed.values():
+        if args["provider"] != provider:
+            elsewhere.setdefault(args["provider"], Counter())[args["op_name"]] += 1
+    return {
+        "nodes": dict(Counter(args["provider"] for args in placed.values())),
+        "elsewhere": {name: dict(kinds) for name, kinds in elsewhere.items()},
+        "copies": sum(args["op_name"] in _COPIES for args in placed.values()),
+    }
 
 
 def _multiply_adds(kind: str, output: list[int], weight: list[int]) -> int:

@@ -33,7 +33,7 @@ class Build:
     """The stage: lower the model for the backend, build, and audit what was built."""
 
     name: ClassVar[str] = "build"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     packages: ClassVar[tuple[str, ...]] = ("onnx",)
     Options: ClassVar[type] = BuildOptions
     Inputs: ClassVar[type] = BuildInputs
@@ -125,6 +125,11 @@ def _tell(engine: Engine, context: StageContext) -> None:
             f"kernels chosen by timing: {len(tuning['shifted'])} of {tuning['convolutions']} convolutions as matrix "
             f"products, {tuning['before_ms']:.1f} -> {tuning['after_ms']:.1f} ms"
         )
+    if (layout := engine.notes.get("cuda", {}).get("layout_ms")) is not None:
+        told = ", ".join(f"{name} {ms:.2f} ms" for name, ms in layout.items())
+        context.info(f"layout of images chosen by timing: {told}")
+    if (refused := engine.notes.get("cuda", {}).get("nhwc_refused")) is not None:
+        context.info(f"images stay in NCHW: ONNX Runtime cannot run this engine in NHWC ({refused})")
     passes = engine.notes.get("passes", ())
     if passes:
         done = [f"{r['name']} {sum(r['counts'].values())}" for r in passes if any(r["counts"].values())]

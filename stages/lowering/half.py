@@ -1,8 +1,10 @@
 """FP16 written into the graph: strongly typed runtimes (TensorRT 11, TensorRT for RTX) compute in what it says.
 
 Boxes are decoded in FP32: behind the Softmax over a box's edges stand pixels, and FP16 has steps of half a pixel from
-512 on. A layer stays in FP32 too if one of its constants does not fit: beyond 65504 it would be infinite, and a step of
-a quantizer below 2^-14 loses digits, since FP16 has no smaller normal number.
+512 on. A mean or sum over an image is made in FP32 too: ONNX Runtime's CUDA kernel adds in FP16, where the 25,600
+numbers of a feature map pass 65504 (on an H100, numbers of 40 at most made every score infinite). And a layer stays in
+FP32 if one of its constants does not fit: beyond 65504 it would be infinite, and a step of a quantizer below 2^-14
+loses digits, since FP16 has no smaller normal number.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
 OPSET = 19
 """The first with quantizers whose real side is FP16."""
 LARGEST, SMALLEST_STEP = 65504.0, 2.0**-14
+_SUMS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool")
 _FP32_INPUTS = {"Resize": (1, 2)}
 """Operator -> inputs that are FP32 whatever it computes in (regions and scales)."""
 
@@ -33,7 +36,7 @@ def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     graph = Graph(_converted(model))
     types = _types(graph.model)
     floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
-    kept = _decoding(graph) | _unfit(graph, report)
+    kept = _decoding(graph) | _unfit(graph, report) | {id(node) for node in graph.of_type(*_SUMS)}
     made: dict[tuple[str, int], str] = {}
     produced: dict[str, bool] = {}  # tensor -> whether it is FP16 now
     for node in graph.of_type(*{n.op_type for n in graph.nodes}):

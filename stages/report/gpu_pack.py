@@ -31,7 +31,8 @@ class PackRow(TypedDict):
     """One graph on one runtime.
 
     ``status`` is ok, differs, failed, unavailable or never; ``difference`` is a part of the outputs' mean size;
-    ``nodes`` counts by provider, ``elsewhere`` by operator what did not run where it was asked to.
+    ``nodes`` counts by provider, ``elsewhere`` by operator what did not run where it was asked to; ``disturbed``: why
+    the timing is not to be believed.
     """
 
     model: str
@@ -45,7 +46,10 @@ class PackRow(TypedDict):
     elsewhere: NotRequired[dict[str, int]]
     median_ms: NotRequired[float]
     over_fp32: NotRequired[Ratio]
+    plain_ms: NotRequired[float]
+    over_plain: NotRequired[Ratio]
     untimed: NotRequired[str]
+    disturbed: NotRequired[list[str]]
 
 
 class Gpu(TypedDict):
@@ -124,15 +128,23 @@ def render(record: PackRecord) -> str:
         parts.append(f"The wheels of the pack were not used: {escape(missing)}.")
     if ran:
         parts.append(_table(ran).markdown())
+    if disturbed := [row for row in ran if row.get("disturbed")]:
+        lines = [f"{_name(row)}: {'; '.join(row['disturbed'])}" for row in disturbed]
+        parts.append("## Timings that were disturbed\n\n" + "\n".join(f"- {escape(line)}" for line in lines))
     if left:
         lines = [f"{_name(row)}: {row['status']}. {row.get('reason') or ''}" for row in left]
         parts.append("## What did not run\n\n" + "\n".join(f"- {escape(line)}" for line in lines))
-    parts.append("The weights were drawn, so nothing here is an accuracy. Times are host to host.")
+    parts.append(
+        "The weights were drawn, so nothing here is an accuracy. Times are host to host; of ONNX Runtime as detpress "
+        "opens an engine (a CUDA graph where every node runs on the GPU, in the layout that is faster), and plainly "
+        "(kernel by kernel, images as NCHW)."
+    )
     return "\n\n".join(parts) + "\n"
 
 
 def _table(rows: list[PackRow]) -> Table:
-    header = ["Model", "Runtime", "Variant", "Status", "ms", "Over FP32", "Difference", "Bound", "Nodes", "Elsewhere"]
+    header = ["Model", "Runtime", "Variant", "Status", "ms", "Over FP32", "Plain ms"]
+    header += ["Difference", "Bound", "Nodes", "Elsewhere"]
     return Table("", header, [_cells(row) for row in rows])
 
 
@@ -144,8 +156,9 @@ def _cells(row: PackRow) -> list[str]:
         row["runtime"],
         title_of(row["variant"]),
         row["status"],
-        f"{row['median_ms']:.2f}" if "median_ms" in row else NOTHING,
+        f"{row['median_ms']:.2f}{' (disturbed)' if row.get('disturbed') else ''}" if "median_ms" in row else NOTHING,
         _ratio(row["over_fp32"]) if "over_fp32" in row else NOTHING,
+        f"{row['plain_ms']:.2f}" if "plain_ms" in row else NOTHING,
         f"{row['difference']:.1e}" if "difference" in row else NOTHING,
         f"{row['bound']:.0e}" if "bound" in row else NOTHING,
         ", ".join(nodes) or NOTHING,

@@ -28,21 +28,28 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from stages.backends.onnxruntime import cuda
 from stages.backends.onnxruntime.backend import RECIPES
 from stages.backends.tensorrt.recipe import RECIPE as TENSORRT
+from stages.latency import gpu
+from stages.lowering.half import LARGEST
+from stages.lowering.magnitudes import largest
 from stages.lowering.passes import lower
-from tests.benchmarks.pocket import fill, join
+from tests.benchmarks.pocket import fill, join, steps
 from tests.conftest import ROOT
 
 MIB = 1 << 20
-LIMIT, PIECE = 60 * MIB, 52 * MIB
+LIMIT, PIECE = 60 * MIB, 46 * MIB
 SEED = "detpress gpu-pack 1"
 POCKET = Path(fill.__file__).parent
+BORROWED = {"gpu_clocks.py": gpu, "cuda_launch.py": cuda}
+"""Modules of detpress that need Python, numpy and ONNX Runtime at most; NVML's are asked if nvidia-ml-py is there."""
 PROGRAMS = ("check.py", "steps.py", "rtx.py", "fill.py", "join.py", "turns.py", "missing.py")
 LOWERED: dict[str, tuple[str, tuple[str, ...]]] = {
     "fp32": ("fp32", ()),
     "fp16": ("fp32", ("to_half",)),
     "int8": ("int8", tuple(RECIPES["cuda"])),
+    "int8_fp16": ("int8", (*RECIPES["cuda"], "to_half")),
     "rtx_int8": ("int8", TENSORRT),
     "rtx_int8_fp16": ("int8", (*TENSORRT, "to_half")),
 }
@@ -50,12 +57,17 @@ LOWERED: dict[str, tuple[str, tuple[str, ...]]] = {
 WEIGHTED = {"Conv", "ConvTranspose", "MatMul", "Gemm"}
 SMALLEST = 64
 """Elements from which on a weight is drawn; smaller ones (the bins of a box's edges) travel as they are."""
+SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+FAR = 16
 GPU_WHEELS = ("onnxruntime-gpu",)
 RTX_WHEELS = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
 
 
-def emptied(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
-    """A copy without weights, and what `fill.draw` needs for each of them."""
+def emptied(model: onnx.ModelProto, shrink: float = 1.0) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
+    """A copy without weights, and what `fill.draw` needs for each of them.
+
+    ``shrink``: times the mean and deviation of those in float.
+    """
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     _constants_to_initializers(bare)
@@ -76,9 +88,10 @@ def emptied(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[dict[str, Any
         values = numpy_helper.to_array(tensor)
         if tensor.name not in wanted or values.size < SMALLEST or values.dtype.kind not in "fiu":
             continue
-        real = values.astype(np.float64)
+        real = values.astype(np.float64) * (shrink if values.dtype.kind == "f" else 1)
         entry = {
             "name": tensor.name,
+            "of": tensor.name.removesuffix("_half"),  # to_half's names: the same numbers, rounded
             "shape": list(values.shape),
             "dtype": values.dtype.name,
             "mean": float(real.mean()),
@@ -115,18 +128,34 @@ def pack_graphs(models: Mapping[str, Mapping[str, Path]], part: Path) -> None:
         models: name -> ``fp32`` and ``int8`` -> exported ONNX.
     """
     graphs: dict[str, Any] = {}
+    shrinks = {model: fitting(onnx.load(str(files["fp32"]))) for model, files in models.items()}
     part.mkdir(parents=True)
     for name in PROGRAMS:
         shutil.copyfile(POCKET / name, part / name)
+    for name, module in BORROWED.items():
+        shutil.copyfile(str(module.__file__), part / name)
     for model, files in models.items():
         for graph, (source, passes) in LOWERED.items():
             lowered, _ = lower(onnx.load(str(files[source])), passes)
-            bare, entries = emptied(lowered)
+            bare, entries = emptied(lowered, shrinks[model])
             file = f"{model}.{graph}.onnx"
             onnx.save(bare, str(part / file))
-            about = {"model": model, "variant": graph, "passes": list(passes), "file": file}
+            about = {"model": model, "variant": graph, "passes": list(passes), "file": file, "shrink": shrinks[model]}
             graphs[f"{model}.{graph}"] = {**about, "sha256": join.sha256(part / file), "tensors": entries}
     (part / "graphs.json").write_text(json.dumps({"schema_version": 1, "seed": SEED, "graphs": graphs}) + "\n")
+
+
+def fitting(model: onnx.ModelProto) -> float:
+    """How much smaller weights have to be drawn for a float graph to stay far within FP16's range, 1 or less.
+
+    Drawn weights of a deep detector make each layer a little larger than the one before, which its own do not.
+    """
+    for shrink in SHRINKS:
+        bare, entries = emptied(model, shrink)
+        fill.fill(bare, entries, SEED)
+        if max(largest(bare, [steps.feeds(bare)]).values()) < LARGEST / FAR:
+            return shrink
+    return SHRINKS[-1]
 
 
 def pack_wheels(wheels: Sequence[Path], out: Path, piece: int = PIECE) -> None:
@@ -188,7 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="keeps the exported models for the next call")  # fmt: skip
     options = parser.parse_args(arguments)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    models = {model: export(model, options.work, options.images) for model in options.models}
+    # A folder for each: images of the first one's size would be what the next one is calibrated on.
+    models = {model: export(model, options.work / model, options.images) for model in options.models}
     for old in options.out.glob("part-*"):
         shutil.rmtree(old)
     pack_graphs(models, options.out / "part-1")

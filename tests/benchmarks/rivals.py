@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from stages.artifacts import Engine, ExportedModel, ImageList, Precision
+from stages.backends.audit import audit_onnx
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.build.build import engine_of
 from stages.contract import StageContext
 from stages.detection.inference import feeds_for
 from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.numerics.variants import FloatFormat
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class QuantizeStatic:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        from stages.backends.onnxruntime.backend import ENGINE_FILE, _audit
+        from stages.backends.onnxruntime.backend import ENGINE_FILE, inspected
 
         feeds = _feeds(inputs)
 
@@ -88,7 +90,7 @@ class QuantizeStatic:
                 weight_type=QuantType.QInt8,
             )
         options = OnnxRuntimeOptions()
-        audit = _audit(context.out / ENGINE_FILE, options)
+        audit = inspected(context.out / ENGINE_FILE, options, FloatFormat.FP32, audit_onnx)
         return _engine(inputs.model, context.out, "onnxruntime", ENGINE_FILE, options, audit)
 
 

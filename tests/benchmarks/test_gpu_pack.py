@@ -23,6 +23,7 @@ from tests.benchmarks.pocket import fill, join, turns
 from tests.stages.engines import exported
 from tests.stages.qdq import Build
 
+VARIANTS = ("fp32", "fp16", "int8", "int8_fp16")
 BARE = ("numpy", "onnx", "onnxruntime", "google", "ml_dtypes", "typing_extensions", "flatbuffers", "packaging")
 """What may be imported beside the standard library: numpy, onnx, ONNX Runtime, and what they need themselves."""
 
@@ -64,7 +65,7 @@ def test_every_graph_is_there_without_its_weights_and_no_folder_is_too_large(pac
         empty = {t.name for t in model.graph.initializer if not t.raw_data and not t.float_data and not t.int32_data}
         assert drawn and drawn <= empty
     assert gpu_pack.too_large(packed) == []
-    assert {path.name for path in (packed / "part-1").glob("*.py")} == set(gpu_pack.PROGRAMS)
+    assert {path.name for path in (packed / "part-1").glob("*.py")} == {*gpu_pack.PROGRAMS, *gpu_pack.BORROWED}
 
 
 def test_a_folder_over_the_limit_is_named(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +160,7 @@ def test_the_check_runs_on_a_bare_python_and_its_json_is_read(
         pytest.skip("there is a GPU here")
     assert done.returncode == 2, done.stdout + done.stderr
     ran = {row["variant"]: row for row in found["rows"] if row["runtime"] == "onnxruntime cpu"}
-    assert {name: row["status"] for name, row in ran.items()} == dict.fromkeys(("fp32", "fp16", "int8"), "ok")
+    assert {name: row["status"] for name, row in ran.items()} == dict.fromkeys(VARIANTS, "ok")
     for row in ran.values():
         assert set(row["nodes"]) == {"CPUExecutionProvider"} and row["median_ms"] > 0
         assert row["difference"] <= row["bound"]

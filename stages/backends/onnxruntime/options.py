@@ -21,6 +21,14 @@ class OnnxRuntimeOptions(BackendOptions):
     lowering: list[str] | None = option(None, KNOWN_PASSES, LOWERING)
     tune: bool = option(
         True,
-        doc="while building, time both INT8 kernels of each convolution on this CPU and use the faster one (the "
-        "results are the same)",
+        doc="while building, time both INT8 kernels of each convolution on this CPU, or both layouts of images on this "
+        "GPU, and use the faster one (the results are the same)",
+    )
+    tf32: bool = option(
+        False, doc="on a GPU, let FP32 convolutions and matrix products round their factors to TF32 (10 of 23 bits)"
+    )
+    cuda_graph: bool = option(
+        True,
+        doc="with `provider=cuda`, launch all kernels at once as a CUDA graph, with buffers that stay on the GPU; an "
+        "engine with nodes that run elsewhere is launched kernel by kernel, and the build says so",
     )

@@ -1,4 +1,4 @@
-"""The graph passes of ONNX Runtime's INT8 engines on the CPU and in CUDA, in order."""
+"""The graph passes of ONNX Runtime's INT8 engines, in order: on the CPU, and in CUDA."""
 
 from __future__ import annotations
 
@@ -15,3 +15,7 @@ RECIPE = (
     "softmax_last",
     "pad_image_channels",
 )
+
+CUDA = (*COMMON, "free_silu", "fold_bias", "share_quantized")
+"""ONNX Runtime's CUDA provider has no kernels for quantized convolutions, concatenations or sigmoids, and would leave
+them to the CPU without a word: quantizers stay as operators of their own, as few as keep the numbers."""

@@ -26,7 +26,7 @@ import join  # noqa: E402
 import turns  # noqa: E402
 
 LEAST = 3.0  # seconds: no step begins with less
-VARIANTS = ("fp32", "fp16", "int8")
+VARIANTS = ("fp32", "fp16", "int8", "int8_fp16")
 RTX_VARIANTS = {"fp32": "fp32", "fp16": "fp16", "int8": "rtx_int8", "int8_fp16": "rtx_int8_fp16"}
 """Variant -> its graph."""
 
@@ -97,17 +97,22 @@ class Check:
             return
         seconds = max(min(share, self.left() - 30), LEAST)
         graphs = {variant: f"{model}.{variant}" for variant in ran}
-        timed = self.step("in_turns", seconds + 60, folder=str(HERE), graphs=graphs, provider=provider, seconds=seconds)
+        whole = [variant for variant, row in ran.items() if not row["elsewhere"]]
+        arguments = {"graphs": graphs, "provider": provider, "seconds": seconds, "whole": whole}
+        timed = self.step("in_turns", seconds + 90, folder=str(HERE), **arguments)
         for variant, row in ran.items():
-            if timed["status"] == "ok":
+            if timed["status"] == "ok" and variant in timed["rounds"]:
                 self.timed(row, timed["rounds"], variant)
+                row |= {"disturbed": timed["disturbed"], "gpu": timed["gpu"], "launched": timed["launched"][variant]}
             else:
-                row["untimed"] = timed["reason"]
+                row["untimed"] = timed.get("reason") or timed["launched"][variant]["failed"]
         self.save()
 
     def timed(self, row: dict[str, Any], rounds: dict[str, list[float]], variant: str) -> None:
         own = rounds[variant]
         row["rounds_ms"], row["median_ms"] = own, sorted(own)[len(own) // 2]
+        if (plain := rounds.get(f"{variant}/plain")) is not None:
+            row["plain_ms"], row["over_plain"] = sorted(plain)[len(plain) // 2], turns.ratio(plain, own)
         if variant != "fp32" and "fp32" in rounds:
             row["over_fp32"] = turns.ratio(rounds["fp32"], own)
 

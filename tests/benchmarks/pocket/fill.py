@@ -18,11 +18,11 @@ ROOT_OF_THREE = 1.7320508075688772  # a uniform number within +-sqrt(3) has a va
 
 
 def draw(seed: str, entry: dict[str, Any]) -> np.ndarray:
-    """A tensor of the shape, type, mean and deviation that ``entry`` gives.
+    """A tensor of the shape, type, mean and deviation that ``entry`` gives; ``of``, if it is there, is what draws it.
 
     Integers are rounded and stay within ``low`` and ``high``.
     """
-    number = int(hashlib.sha256(f"{seed}:{entry['name']}".encode()).hexdigest()[:16], 16)
+    number = int(hashlib.sha256(f"{seed}:{entry.get('of', entry['name'])}".encode()).hexdigest()[:16], 16)
     count = int(np.prod(entry["shape"], dtype=np.int64))
     raw = np.random.PCG64(number).random_raw(count) >> np.uint64(40)  # 24 bits
     unit = raw.astype(np.float64) / 2.0**23 - 1.0

@@ -12,6 +12,7 @@ import ctypes
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 LIBRARIES = ("cudart", "nvrtc", "nvJitLink", "cublasLt", "cublas", "cufft", "curand", "cudnn")
 BOUNDS = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.1, "int8_fp16": 0.1}
 """Variant -> how large the mean difference to the reference may be, as a part of the reference's mean size."""
+
+
+SHARE, SLOWER = 0.05, 1.15
+"""Others' share of the GPU's time, and the fall of its clock, from which on a timing is disturbed."""
 
 
 def machine() -> dict[str, Any]:
@@ -39,13 +44,20 @@ def machine() -> dict[str, Any]:
     return {**about, "cuda": found.cuda_version(), "gpus": found.gpus()}
 
 
-def ort_session(model: Any, provider: str, profile: Path | None = None, plain: bool = False) -> Any:
+def ort_session(
+    model: Any,
+    provider: str,
+    profile: Path | None = None,
+    plain: bool = False,
+    options: dict[str, str] | None = None,
+) -> Any:
     """A session that runs where it is asked to, or none.
 
     Args:
         model: the filled graph.
         profile: a folder; the session then records which provider ran each node.
         plain: run the graph as it stands, without ONNX Runtime's rewriting.
+        options: more of the provider's options.
     """
     try:
         import onnxruntime as ort
@@ -63,7 +75,8 @@ def ort_session(model: Any, provider: str, profile: Path | None = None, plain: b
     chain: list[Any] = [PROVIDERS["cpu"]]
     if provider == "cuda":
         _load_cuda()
-        chain.insert(0, (PROVIDERS["cuda"], {"use_tf32": "0"}))  # FP32 is FP32: TF32 keeps 10 of 23 bits
+        own = {"use_tf32": "0", **(options or {})}  # FP32 is FP32: TF32 keeps 10 of 23 bits
+        chain.insert(0, (PROVIDERS["cuda"], own))
     session = ort.InferenceSession(model.SerializeToString(), settings, providers=chain)
     if session.get_providers()[0] != PROVIDERS[provider]:
         raise Missing(f"ONNX Runtime fell back to {session.get_providers()[0]}: the libraries of CUDA do not load")
@@ -136,17 +149,74 @@ def ort(folder: str, graph: str, variant: str, provider: str) -> dict[str, Any]:
     return {**row, "nodes": dict(nodes), "elsewhere": dict(elsewhere)}
 
 
-def in_turns(folder: str, graphs: dict[str, str], provider: str, seconds: float) -> dict[str, Any]:
-    """Rounds of several graphs (variant -> graph), host to host."""
+def in_turns(folder: str, graphs: dict[str, str], provider: str, seconds: float, whole: list[str]) -> dict[str, Any]:
+    """Rounds of several graphs (variant -> graph), host to host, and what NVML tells of the GPU meanwhile.
+
+    ``whole`` names those of which every node runs on the GPU: they are launched as CUDA graphs, as detpress does it, in
+    the faster layout (``launched``), and kernel by kernel beside it (rounds under the variant's name and ``/plain``).
+    ``disturbed``: why the timings are not to be believed; ``gpu`` is nothing where NVML cannot be asked.
+    """
     import fill
     import turns
 
-    engines = {}
+    engines: dict[str, Callable[[], object]] = {}
+    launched = {}
     for variant, graph in graphs.items():
         model = fill.load(Path(folder), graph)
-        session, given = ort_session(model, provider), feeds(model)
-        engines[variant] = lambda session=session, given=given: session.run(None, given)
-    return {"status": "ok", "rounds": turns.rounds(engines, seconds)}
+        try:
+            launched[variant], runs = _launched(model, provider, whole=variant in whole)
+        except Exception as error:  # the libraries' own errors share no class; the others are timed all the same
+            launched[variant] = {"failed": (str(error).strip() or type(error).__name__).splitlines()[0]}
+        else:
+            engines |= {f"{variant}{suffix}": run for suffix, run in runs.items()}
+    found, usages = _watched(lambda watch: turns.rounds(engines, seconds, watch), provider)
+    return {"status": "ok", "rounds": found, "launched": launched, **usages}
+
+
+def _launched(model: Any, provider: str, *, whole: bool) -> tuple[Any, dict[str, Callable[[], object]]]:
+    """How a graph is opened, and functions that run it once: so, and plainly."""
+    import cuda_launch
+
+    given = feeds(model)
+
+    def opened(options: dict[str, str]) -> Callable[[], object]:
+        session = ort_session(model, provider, options=options)
+        if "enable_cuda_graph" not in options:
+            return lambda: session.run(None, given)
+        launch = cuda_launch.GraphSession(session, [value.name for value in session.get_outputs()])
+        return lambda: launch.infer(given)
+
+    plain = opened({})
+    if provider != "cuda":
+        return None, {"": plain}
+    graph = {"enable_cuda_graph": "1"} if whole else {}
+    layouts: dict[bool, Callable[[], object]] = {}
+
+    def laid_out(nhwc: bool) -> Callable[[], object]:
+        layouts[nhwc] = opened({**graph, **({"prefer_nhwc": "1"} if nhwc else {})})
+        return layouts[nhwc]
+
+    found = cuda_launch.faster_layout(laid_out)
+    return {"graph": whole, **found}, {"": layouts[found["nhwc"]], "/plain": plain}
+
+
+def _watched(timing: Callable[[Callable[[], None]], Any], provider: str) -> tuple[Any, dict[str, Any]]:
+    """What a timing gave, and what NVML told after each of its rounds, while the clocks were still up."""
+    import gpu_clocks
+
+    probe = gpu_clocks.gpu_probe() if provider == "cuda" else None
+    if probe is None:
+        return timing(lambda: None), {"disturbed": [], "gpu": None}
+    usages: list[Any] = []
+
+    def look() -> None:
+        usages.append(probe.stop())
+        probe.start()
+
+    probe.start()
+    found = timing(look)
+    told = gpu_clocks.evidence(usages)
+    return found, {"disturbed": gpu_clocks.reasons(told, SHARE, SLOWER), "gpu": told}
 
 
 def rtx_accepts() -> dict[str, Any]:

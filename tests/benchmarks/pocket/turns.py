@@ -11,10 +11,12 @@ from typing import Any
 LEAST_ROUNDS, MOST_ROUNDS, RUNS, WARMUP = 7, 40, 10, 5
 
 
-def rounds(engines: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
+def rounds(
+    engines: Mapping[str, Callable[[], object]], seconds: float, watch: Callable[[], None] = lambda: None
+) -> dict[str, list[float]]:
     """Milliseconds of one run of each engine: the median of each round.
 
-    ``seconds``: when to begin no further round; a first one is made in any case.
+    ``seconds``: when to begin no further round; a first one is made in any case. ``watch`` is called after each.
     """
     found: dict[str, list[float]] = {name: [] for name in engines}
     end = time.monotonic() + seconds
@@ -35,6 +37,7 @@ def rounds(engines: Mapping[str, Callable[[], object]], seconds: float) -> dict[
                 if time.monotonic() > end:
                     break
             found[name].append(statistics.median(times))
+        watch()
     return found
 
 

@@ -19,8 +19,9 @@ import pytest
 from stages import backends
 from stages.artifacts import Engine, Precision
 from stages.backends.base import Available, Unavailable, parse_options
-from stages.backends.onnxruntime.backend import chain, saturates
+from stages.backends.onnxruntime.backend import saturates
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
+from stages.backends.onnxruntime.session import chain
 from stages.build.build import Build, BuildInputs
 from stages.detection.inference import feeds_for
 from stages.errors import ConfigError, StageError, UnavailableError
@@ -208,10 +209,12 @@ def test_providers_pass_on_what_they_leave(tmp_path: Path) -> None:
     (tmp_path / "int8").write_bytes(b"QuantizeLinear")
     cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
     assert chain(tmp_path / "int8", "cpu") == [cpu]
-    assert chain(tmp_path / "int8", "cuda") == [cuda, cpu]
+    assert chain(tmp_path / "int8", "cuda") == [(cuda, {"use_tf32": "0"}), cpu], "FP32 is FP32"
+    assert chain(tmp_path / "int8", "cuda", tf32=True) == [(cuda, {"use_tf32": "1"}), cpu]
     for name, int8 in (("int8", True), ("float", False)):
         first, *others = chain(tmp_path / name, "tensorrt")
-        assert first == ("TensorrtExecutionProvider", {"trt_int8_enable": int8}) and others == [cuda, cpu]
+        assert first == ("TensorrtExecutionProvider", {"trt_int8_enable": int8})
+        assert others == [(cuda, {"use_tf32": "0"}), cpu]
 
 
 def test_the_lowering_can_be_chosen(tmp_path: Path) -> None:

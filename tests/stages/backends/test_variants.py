@@ -12,8 +12,8 @@ import pytest
 from stages import backends
 from stages.artifacts import Precision
 from stages.backends.base import parse_options
-from stages.backends.onnxruntime.backend import chain
 from stages.backends.onnxruntime.options import PROVIDERS
+from stages.backends.onnxruntime.session import chain
 from stages.backends.openvino import backend as openvino
 from stages.backends.paddle_inference import backend as paddle_inference
 from stages.backends.tensorrt.backend import opening
@@ -158,8 +158,10 @@ def test_cuda_gets_its_fp16_from_the_graph(
     tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PROVIDERS, "cuda", "CPUExecutionProvider")  # which takes such graphs too, if slowly
-    monkeypatch.setattr("stages.backends.onnxruntime.backend.chain", lambda *given: ["CPUExecutionProvider"])
-    stage = Build(BuildOptions(backend="onnxruntime", options={"provider": "cuda", "variants": ["fp16"]}))
+    monkeypatch.setattr("stages.backends.onnxruntime.session.chain", lambda *given, **more: ["CPUExecutionProvider"])
+    stage = Build(
+        BuildOptions(backend="onnxruntime", options={"provider": "cuda", "variants": ["fp16"], "cuda_graph": False})
+    )
     engine = stage.run(BuildInputs(exported(tmp_path / "model", Precision.FP32)), context)
     graph = onnx.load(str(engine.path(engine.main))).graph
     weights = [t for t in graph.initializer if len(t.dims) == 4]

@@ -35,7 +35,7 @@ def written(folder: Path, content: Any) -> Path:
 def test_the_table_says_what_ran_where(tmp_path: Path) -> None:
     text = gpu_pack.render(gpu_pack.read(written(tmp_path, record())))
     assert "- GPU: GPU 9000 (compute capability 9.0)" in text
-    assert "| m | onnxruntime cuda | FP32 | ok | 2.00 | – | 2.0e-04 | 1e-03 | 200 CUDA, 2 CPU | 2 NonZero |" in text
+    assert "| m | onnxruntime cuda | FP32 | ok | 2.00 | – | – | 2.0e-04 | 1e-03 | 200 CUDA, 2 CPU | 2 NonZero |" in text
     assert "1.80 (1.70 to 1.90)" in text
     assert "- m, tensorrt_rtx, all: failed. refuses \\| the GPU" in text
     assert "stopped before its end" not in text
