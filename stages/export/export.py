@@ -6,6 +6,7 @@ Paddle inference model, ONNX, and the sidecar; and the proof that ONNX and Paddl
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from stages.artifacts import (
     LAYERS_FILE,
+    MAGNITUDES_FILE,
     Artifact,
     Checkpoint,
     ExportedModel,
@@ -46,7 +48,7 @@ class Export:
     """See the module's docstring and ``stages.contract.ExportedModel``."""
 
     name = "export"
-    version = 4  # 4: what lies beside an export counts
+    version = 5  # 5: magnitudes.json
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddledet", "paddle2onnx", "onnx")
     Options = ExportOptions
     Inputs = ExportInputs
@@ -85,6 +87,7 @@ class Export:
         if self.options.precision == Precision.FP32:
             (context.out / LAYERS_FILE).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
         agreement = self._agreement(frozen, sidecar, inputs.images, context)
+        self._note_magnitudes(frozen, sidecar, inputs.images, context)
         return ExportedModel(
             root=context.out,
             files=hash_files(context.out),
@@ -171,6 +174,32 @@ class Export:
             )
         return agreement
 
+    def _note_magnitudes(self, frozen: Frozen, sidecar: Any, images: ImageList, context: StageContext) -> None:
+        """Which tensors hold large numbers on the images of the agreement: FP16 has no room for some."""
+        from stages.detection.unlabeled import listed_paths
+        from stages.lowering.magnitudes import largest, write
+
+        count = 1 if self.options.precision == Precision.INT8 else self.options.agreement_images
+        if not (paths := listed_paths(images)[:count]):
+            return
+        import onnx
+
+        found = largest(onnx.load(str(context.out / "model.onnx")), feeds_of(frozen, sidecar, paths), context.threads)
+        write(found, context.out / MAGNITUDES_FILE)
+
+
+def feeds_of(frozen: Frozen, sidecar: Any, paths: list[Path]) -> Iterator[dict[str, Array]]:
+    """The graph's inputs for ``paths``, a batch at a time; the last batch is filled up with the first images."""
+    from stages.detection.images import read_image
+    from stages.detection.inference import feeds_for
+    from stages.detection.preprocess import Preprocessor
+
+    preprocess = Preprocessor(sidecar)
+    for start in range(0, len(paths), frozen.batch):
+        chosen = [paths[(start + i) % len(paths)] for i in range(frozen.batch)]
+        image, scale = preprocess.batch([read_image(path) for path in chosen])
+        yield feeds_for(frozen, image, scale)
+
 
 def compare(
     folder: Path, frozen: Frozen, sidecar: Any, paths: list[Path], threads: int
@@ -178,9 +207,6 @@ def compare(
     """Output name -> (ONNX Runtime's, Paddle Inference's) on ``paths``, images stacked along the first axis."""
     import onnxruntime
 
-    from stages.detection.images import read_image
-    from stages.detection.inference import feeds_for
-    from stages.detection.preprocess import Preprocessor
     from stages.paddle.runtime.infer import Predictor
 
     if not paths:
@@ -191,13 +217,9 @@ def compare(
         str(folder / "model.onnx"), session_options, providers=["CPUExecutionProvider"]
     )
     predictor = Predictor(folder / "model.pdmodel", folder / "model.pdiparams", threads=threads)
-    preprocess = Preprocessor(sidecar)
     ours: list[list[Array]] = []
     reference: list[list[Array]] = []
-    for start in range(0, len(paths), frozen.batch):
-        chosen = [paths[(start + i) % len(paths)] for i in range(frozen.batch)]  # the last batch is filled up
-        image, scale = preprocess.batch([read_image(path) for path in chosen])
-        feeds = feeds_for(frozen, image, scale)
+    for feeds in feeds_of(frozen, sidecar, paths):
         ours.append(session.run(None, feeds))
         reference.append(predictor.run(feeds))
     return {

@@ -4,10 +4,13 @@ Boxes are decoded in FP32: behind the Softmax over a box's edges stand pixels, a
 512 on. A mean or sum over an image is made in FP32 too: ONNX Runtime's CUDA kernel adds in FP16, where the 25,600
 numbers of a feature map pass 65504 (on an H100, numbers of 40 at most made every score infinite). And a layer stays in
 FP32 if one of its constants does not fit: beyond 65504 it would be infinite, and a step of a quantizer below 2^-14
-loses digits, since FP16 has no smaller normal number.
+loses digits, since FP16 has no smaller normal number. So does a layer that takes or
+makes numbers beyond half of what FP16 holds, on real images.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -19,15 +22,24 @@ from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
 OPSET = 19
 """The first with quantizers whose real side is FP16."""
 LARGEST, SMALLEST_STEP = 65504.0, 2.0**-14
+HEADROOM = 0.5
+"""Part of FP16's range that the numbers of a few real images may fill: others reach further."""
 _SUMS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "GlobalAveragePool")
 _FP32_INPUTS = {"Resize": (1, 2)}
 """Operator -> inputs that are FP32 whatever it computes in (regions and scales)."""
 
 
-def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+def to_half(
+    model: onnx.ModelProto, magnitudes: Mapping[str, float] | None = None
+) -> tuple[onnx.ModelProto, PassReport]:
     """The same graph with FP16 for what is float; inputs and outputs stay FP32.
 
-    Counts ``half`` and ``kept`` (nodes); a remark names each layer that is kept because a constant does not fit.
+    Counts ``half`` and ``kept`` (nodes). A remark names each layer that is kept because a constant or its numbers do
+    not fit.
+
+    Args:
+        magnitudes: tensor -> the largest number it holds on real images, as far as they are large (see
+            `stages.lowering.magnitudes`).
 
     Raises:
         StageError: ONNX cannot bring the graph to opset 19.
@@ -37,6 +49,7 @@ def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     types = _types(graph.model)
     floats = {name for name, kind in types.items() if kind == TensorProto.FLOAT}
     kept = _decoding(graph) | _unfit(graph, report) | {id(node) for node in graph.of_type(*_SUMS)}
+    kept |= _overflowing(graph, floats, magnitudes or {}, report)
     made: dict[tuple[str, int], str] = {}
     produced: dict[str, bool] = {}  # tensor -> whether it is FP16 now
     for node in graph.of_type(*{n.op_type for n in graph.nodes}):
@@ -100,6 +113,20 @@ def _unfit(graph: Graph, report: PassReport) -> set[int]:
             if (why := _misfit(node, i, value)) is not None:
                 report.remarks.append(f"{node.name or node.output[0]}: stays in FP32, {why}")
                 found.add(id(node))
+    return found
+
+
+def _overflowing(graph: Graph, floats: set[str], magnitudes: Mapping[str, float], report: PassReport) -> set[int]:
+    """Nodes that take or make numbers for which FP16 has no room."""
+    found: set[int] = set()
+    for node in graph.of_type(*{n.op_type for n in graph.nodes}):
+        held = {name: magnitudes.get(name, 0.0) for name in (*node.input, *node.output) if name in floats}
+        if held and max(held.values()) > LARGEST * HEADROOM:
+            worst = max(held, key=lambda name: held[name])
+            report.remarks.append(
+                f"{node.name or node.output[0]}: stays in FP32, {worst} reaches {held[worst]:.3g} on real images"
+            )
+            found.add(id(node))
     return found
 
 

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+NOTED = 2.0**11
+"""Magnitudes from which on a tensor is worth a note: far below what FP16 holds, and few have them."""
 
-def largest(model: onnx.ModelProto, feeds: Iterable[Mapping[str, npt.NDArray[np.float32]]]) -> dict[str, float]:
+
+def write(found: Mapping[str, float], file: Path) -> None:
+    """Keep the tensors that reach `NOTED` (what is not finite: as text)."""
+    kept = {name: value if np.isfinite(value) else "inf" for name, value in found.items() if not value < NOTED}
+    file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read(file: Path) -> dict[str, float]:
+    """Tensor -> magnitude, of those that `write` kept; empty if there is no such file (no image was at hand)."""
+    if not file.is_file():
+        return {}
+    return {name: float(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+
+
+def largest(
+    model: onnx.ModelProto, feeds: Iterable[Mapping[str, npt.NDArray[np.float32]]], threads: int = 1
+) -> dict[str, float]:
     """The largest magnitude of each float tensor that a node makes, over some runs of ONNX Runtime on the CPU.
 
     Every node runs as it stands. What a tensor holds is reduced to two numbers in the graph itself, so that the memory
@@ -36,7 +56,7 @@ def largest(model: onnx.ModelProto, feeds: Iterable[Mapping[str, npt.NDArray[np.
             watched.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, []))
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    settings.log_severity_level = 3
+    settings.log_severity_level, settings.intra_op_num_threads = 3, threads
     session = ort.InferenceSession(watched.SerializeToString(), settings, providers=["CPUExecutionProvider"])
     worst = np.zeros(len(names))
     for given in feeds:

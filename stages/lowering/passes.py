@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -45,8 +45,13 @@ PASSES: dict[str, Pass] = {
 }
 
 
-def lower(model: onnx.ModelProto, passes: Sequence[str]) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
+def lower(
+    model: onnx.ModelProto, passes: Sequence[str], magnitudes: Mapping[str, float] | None = None
+) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
     """Run the named passes in order; give the lowered model and each pass's report as plain data.
+
+    Args:
+        magnitudes: for `to_half`.
 
     Raises:
         ConfigError: a name that is not a pass.
@@ -57,6 +62,6 @@ def lower(model: onnx.ModelProto, passes: Sequence[str]) -> tuple[onnx.ModelProt
         raise ConfigError([f"lowering pass {name!r} is not known; there are {', '.join(PASSES)}" for name in unknown])
     reports = []
     for name in passes:
-        model, report = PASSES[name](model)
+        model, report = to_half(model, magnitudes) if name == to_half.__name__ else PASSES[name](model)
         reports.append(dataclasses.asdict(report))
     return model, reports

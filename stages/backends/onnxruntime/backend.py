@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stages.artifacts import Engine, ExportedModel, Precision
+from stages.artifacts import MAGNITUDES_FILE, Engine, ExportedModel, Precision
 from stages.backends.audit import audit_onnx, devices, told
 from stages.backends.base import (
     Available,
@@ -84,7 +84,7 @@ class OnnxRuntime:
 
     def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
         chosen, engine = own_options(self.name, OnnxRuntimeOptions, options), out / ENGINE_FILE
-        notes = _written(model.path("model.onnx"), engine, precision, chosen)
+        notes = _written(model, engine, precision, chosen)
         floats = float_format(precision, chosen)
         if chosen.provider == "tensorrt":
             # ONNX Runtime cannot write a graph that holds TensorRT's compiled parts, nor does its profile show them.
@@ -114,7 +114,7 @@ class OnnxRuntime:
         yield opened(session, [engine.boxes_output, engine.scores_output], graph=graph)
 
 
-def _written(source: Path, engine: Path, precision: Precision, options: OnnxRuntimeOptions) -> dict[str, Any]:
+def _written(model: ExportedModel, engine: Path, precision: Precision, options: OnnxRuntimeOptions) -> dict[str, Any]:
     """Write the graph that ONNX Runtime is to open; give what the report says about it."""
     provider = options.provider
     passes: tuple[str, ...] = ()
@@ -125,13 +125,15 @@ def _written(source: Path, engine: Path, precision: Precision, options: OnnxRunt
         passes = (*passes, "to_half")
     notes: dict[str, Any] = {}
     if not passes and precision is not Precision.INT8:
-        shutil.copyfile(source, engine)
+        shutil.copyfile(model.path("model.onnx"), engine)
         return notes
     import onnx
 
+    from stages.lowering.magnitudes import read
     from stages.lowering.passes import lower
 
-    lowered, notes["passes"] = lower(onnx.load(str(source)), passes)
+    graph = onnx.load(str(model.path("model.onnx")))
+    lowered, notes["passes"] = lower(graph, passes, read(model.root / MAGNITUDES_FILE))
     if precision is Precision.INT8 and provider == "cpu":
         if options.tune:
             lowered, notes["tuning"] = _tuned(lowered, options)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from stages.artifacts import Engine, ExportedModel, Precision, digest_of
+from stages.artifacts import MAGNITUDES_FILE, Engine, ExportedModel, Precision, digest_of
 from stages.backends.base import (
     Available,
     Built,
@@ -93,11 +93,13 @@ class TensorRt:
         if precision is Precision.INT8 or half:
             import onnx
 
+            from stages.lowering.magnitudes import read
             from stages.lowering.passes import lower
 
             names = RECIPE if chosen.lowering is None else tuple(chosen.lowering)
             names = names if precision is Precision.INT8 else ()
-            lowered, notes["passes"] = lower(onnx.load(str(source)), (*names, *(("to_half",) if half else ())))
+            passes = (*names, *(("to_half",) if half else ()))
+            lowered, notes["passes"] = lower(onnx.load(str(source)), passes, read(model.root / MAGNITUDES_FILE))
             content = lowered.SerializeToString()
         cache = None
         if chosen.timing_cache is not None:

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from stages.lowering.half import OPSET, to_half
+from stages.lowering.magnitudes import largest
 from stages.lowering.passes import lower
 from tests.stages.engines import CLASSES, SIZE
 from tests.stages.qdq import Array, Build, detector
@@ -90,3 +91,36 @@ def test_a_layer_whose_constants_do_not_fit_stays_in_fp32_and_is_named(
     assert any(why in remark for remark in report.remarks)
     x = np.float32([[1e-4, 2e-4, -4e-4, 3e-4]])
     assert np.allclose(run(half, x=x)[0], run(small(scale, weight), x=x)[0], rtol=1e-3)
+
+
+def test_a_layer_whose_numbers_are_too_large_on_real_images_stays_in_fp32_with_its_neighbours() -> None:
+    """x times 1000 -> plus one -> times 1e-3 -> negated: between stands what is too large for FP16, not at the ends."""
+    graph = Build(("x", [1, 4]))
+    up = graph.node("Mul", "x", graph.const([1000.0]), out="up")
+    plus = graph.node("Add", up, graph.const([1.0]), out="plus")
+    down = graph.node("Mul", plus, graph.const([1e-3]), out="down")
+    graph.node("Neg", down, out="y")
+    model = graph.model(y=[1, 4])
+    x = np.float32([[90, -80, 70, 0.5]])
+    blind = to_half(model)[0]  # ONNX Runtime on a CPU computes it in FP32 all the same, so only the types tell
+    assert {types(blind)[n.output[0]] for n in blind.graph.node if n.op_type == "Add"} == {TensorProto.FLOAT16}
+    half, report = to_half(model, largest(model, [{"x": x}]))
+    found = types(half)
+    kinds = [found.get(node.output[0]) for node in half.graph.node if node.op_type in ("Mul", "Add")]
+    assert kinds == [TensorProto.FLOAT] * 3
+    assert report.counts["half"] == 1 and len(report.remarks) == 3
+    assert any("plus reaches 9e+04 on real images" in remark for remark in report.remarks)
+    assert np.allclose(run(half, x=x)[0], run(model, x=x)[0], rtol=1e-3)
+
+
+def test_means_and_sums_are_made_in_fp32() -> None:
+    """25,600 numbers of 3 sum to more than FP16 holds, and a GPU adds them so."""
+    graph = Build(("x", [1, 2, 160, 160]))
+    relu = graph.node("Relu", "x")
+    mean = graph.node("ReduceMean", relu, axes=[2, 3], keepdims=1)
+    graph.node("Mul", mean, graph.const([2.0]), out="y")
+    half, _ = to_half(graph.model(y=[1, 2, 1, 1]))
+    found = types(half)
+    by_kind = {node.op_type: found.get(node.output[0]) for node in half.graph.node}
+    assert by_kind["ReduceMean"] == TensorProto.FLOAT and by_kind["Relu"] == by_kind["Mul"] == TensorProto.FLOAT16
+    assert run(half, x=np.full((1, 2, 160, 160), 3, np.float32))[0] == pytest.approx(6)

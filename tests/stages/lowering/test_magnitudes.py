@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
-from stages.lowering.magnitudes import largest
+from stages.lowering.magnitudes import NOTED, largest, read, write
 from tests.stages.qdq import Build
 
 
@@ -31,3 +33,9 @@ def test_the_largest_magnitude_over_all_runs_is_told() -> None:
 def test_what_is_not_finite_is_infinite() -> None:
     found = largest(graph(), [{"x": np.float32([[1e30, 0, 0]])}])
     assert found["square"] == np.inf and found["times"] == pytest.approx(3e32)
+
+
+def test_large_ones_are_kept_in_a_file(tmp_path: Path) -> None:
+    write({"small": NOTED - 1, "large": 5000.0, "broken": np.inf}, tmp_path / "magnitudes.json")
+    assert read(tmp_path / "magnitudes.json") == {"large": 5000.0, "broken": np.inf}
+    assert read(tmp_path / "none.json") == {}
