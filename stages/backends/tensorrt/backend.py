@@ -107,7 +107,23 @@ class TensorRt:
             cache = Path(chosen.timing_cache) / f"{self.name}-{key}.cache"
         engine, notes["audit"] = building.build(trt, content, variant, chosen, cache)
         (out / ENGINE_FILE).write_bytes(engine)
+        if nvidia_driver() is not None:
+            self._inspect(trt, engine, notes)
         return Built(main=ENGINE_FILE, notes=notes)
+
+    def _inspect(self, trt: Any, engine: bytes, notes: dict[str, Any]) -> None:
+        """Note what the engine itself says, in place of the audit of its network as far as it tells enough."""
+        from stages.backends.tensorrt.building import Messages
+        from stages.backends.tensorrt.inspector import inspect
+
+        messages = Messages(trt)
+        loaded = trt.Runtime(messages.logger).deserialize_cuda_engine(engine)
+        if loaded is None:
+            said = f"{self.module} cannot load the engine on this GPU: {messages.first()}"
+            notes.setdefault("warnings", []).append(f"{said}; the audit is that of its network")
+            return
+        notes["inspected"] = inspect(trt, loaded)
+        notes["audit"] = notes["inspected"].pop("audit", notes["audit"])
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
