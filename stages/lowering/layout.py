@@ -46,6 +46,28 @@ def softmax_last(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     return graph.finish(), report
 
 
+def projection_to_sum(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Take the expectation over box edges by a product and a sum instead of a convolution.
+
+    OpenVINO's BF16 covers convolutions and all in front of them, and leaves what follows the last one in FP32. With the
+    projection as a convolution, the shares that a Softmax gives lose digits, and boxes move (0.12 pixels instead of
+    0.08 on blood cells). The same numbers up to the order of summation.
+    """
+    graph, report = Graph(model), PassReport("projection_to_sum")
+    for softmax in graph.of_type("Softmax"):
+        for reader in graph.readers(softmax.output[0]):
+            if (weight := _projection(graph, reader)) is None or reader.output[0] in graph.outputs:
+                continue
+            name = softmax.output[0]
+            steps = graph.add_constant(weight.reshape(1, -1, 1, 1), f"{name}.steps")
+            product = graph.add_node("Mul", [name, steps], f"{name}.products")
+            axis = graph.add_constant(np.array([1], np.int64), f"{name}.axis")
+            graph.redirect(reader.output[0], graph.add_node("ReduceSum", [product, axis], f"{name}.sum", keepdims=1))
+            graph.remove(reader)
+            report.count("projections")
+    return graph.finish(), report
+
+
 def pad_image_channels(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     """Give the quantized image channels of zeros until a dot product takes them all, and the first convolution too.
 

@@ -13,7 +13,7 @@ from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
 from stages.lowering.graph import PassReport
 from stages.lowering.half import to_half
-from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
+from stages.lowering.layout import fold_image, pad_image_channels, projection_to_sum, softmax_last
 from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
 from stages.lowering.propagation import keep_quantized, quantize_concat, share_quantized
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
@@ -38,6 +38,7 @@ PASSES: dict[str, Pass] = {
         keep_quantized,
         quantize_sigmoid,
         softmax_last,
+        projection_to_sum,
         pad_image_channels,
         fold_image,
         to_half,

@@ -24,7 +24,7 @@ from stages.backends.base import (
     version_of,
 )
 from stages.backends.openvino.options import OpenVinoOptions
-from stages.backends.openvino.recipe import recipe_for
+from stages.backends.openvino.recipe import BF16, recipe_for
 from stages.backends.variants import PLAIN, float_format, no_openings
 from stages.errors import StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
@@ -76,12 +76,15 @@ class OpenVino:
         ov = _import()
         source, notes, floats = model.path("model.onnx"), dict[str, Any](), float_format(precision, chosen)
         require_format(ov.Core(), floats)
+        names: tuple[str, ...] = BF16 if floats is FloatFormat.BF16 else ()
         if precision is Precision.INT8:
+            recipe = recipe_for(cpu_name()) if chosen.lowering is None else tuple(chosen.lowering)
+            names = (*recipe, *names)
+        if precision is Precision.INT8 or names:
             import onnx
 
             from stages.lowering.passes import lower
 
-            names = recipe_for(cpu_name()) if chosen.lowering is None else tuple(chosen.lowering)
             lowered, notes["passes"] = lower(onnx.load(str(source)), names)
             graph = _convert(ov, lowered.SerializeToString())
         else:

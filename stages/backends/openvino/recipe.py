@@ -8,6 +8,9 @@ _REST = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "f
 INT8_ACTIVATIONS = (*COMMON, "mean_to_pool", *_REST)
 UINT8_ACTIVATIONS = (*COMMON, "mean_to_pool", "activations_to_uint8", *_REST)
 
+BF16 = ("projection_to_sum",)
+"""What else is done where floats are BF16: boxes are decoded in FP32."""
+
 
 def recipe_for(cpu: str) -> tuple[str, ...]:
     """The recipe that suits a CPU (as `stages.backends.base.cpu_name` describes it).

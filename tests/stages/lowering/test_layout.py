@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from stages.lowering.graph import Graph
-from stages.lowering.layout import fold_image, pad_image_channels, softmax_last
+from stages.lowering.layout import fold_image, pad_image_channels, projection_to_sum, softmax_last
 from stages.lowering.passes import lower
 from stages.lowering.weights import fold_weights
 from tests.stages.qdq import Build, count, run, two_convs
@@ -47,6 +47,17 @@ def test_a_projection_that_is_more_than_a_product_stays() -> None:
     for other in ({"strides": [2, 1]}, {"pads": [0, 1, 0, 1]}):
         _, report = softmax_last(distances(kernel_shape=[1, 1], **other))
         assert report.counts == {}
+
+
+def test_the_expectation_can_be_a_sum_that_no_convolution_follows() -> None:
+    model = distances()
+    moved, report = projection_to_sum(model)
+    assert report.counts == {"projections": 1}
+    assert count(moved, "Conv") == 0 and count(moved, "ReduceSum") == 1
+    (before,), (after,) = run(model), run(moved)
+    np.testing.assert_allclose(after, before, rtol=1e-5)
+    _, report = projection_to_sum(distances(kernel_shape=[1, 1], pads=[0, 1, 0, 1]))
+    assert report.counts == {}
 
 
 def test_a_softmax_that_others_read_stays() -> None:
