@@ -31,7 +31,7 @@ THROUGH = {
     """,
     "pipelines/execution/test_interpreter": "stages.backends.probe",
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
-    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
+    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node",
     "pipelines/graph/test_blocks": """
         pipelines.config.auto pipelines.graph.engines pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
@@ -140,6 +140,7 @@ THROUGH = {
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
+    "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_report": """
