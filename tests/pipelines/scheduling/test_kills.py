@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             ui._await(process, "127.0.0.1", port, log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            ui._stop(process)
+            process.end(ui.STOP_SECONDS)
 
 
 @pytest.fixture
