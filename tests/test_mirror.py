@@ -166,6 +166,7 @@ OTHERS = {
     "pipelines/graph/test_origins": "the config keys that the options of all stages come from",
     "pipelines/test_interruptions": "runs that are killed, stopped, denied the disk; on stub stages",
     "pipelines/test_layouts": "one data set in every layout, from the config to the report",
+    "pipelines/test_random_kills": "runs, gc, promote, the scheduler and ui, killed at random instants",
     "pipelines/test_real_interruptions": "the real pipeline, killed",
     "pipelines/test_third_party": "a backend of another distribution",
     "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",
