@@ -220,6 +220,7 @@ def champions(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for shift, code in ((0.0, 0), (3.0, 3)):
             small.weights(root, shift, str(shift))
             config = small.small_config(root)
+            config.run.locks = str(root / "locks")  # a measurement of another test is none of ours
             assert retrain.run_retrain(config, command=["detpress", "retrain"])[0] == code
     return root
 
