@@ -252,7 +252,7 @@ def test_promotions(champions: Path) -> None:
         return was
 
     killed(5, seconds, attempt)
-    versions = {version.version for version in registry.client.search_model_versions(f"name='{registry.name}'")}
+    versions = {str(version.version) for version in registry.client.search_model_versions(f"name='{registry.name}'")}
     assert versions == {"1", "2"}
 
 
