@@ -69,16 +69,16 @@ class Ground:
         assert code == 0, self.log.read_text()[-3000:]
         return time.monotonic() - begun
 
-    def killed(self, seconds: float, *command: str) -> bool:
-        """Kill it after so many seconds; false if it had ended by then."""
-        process = self.start(*command)
+    def killed(self, seconds: float, *command: str) -> float | None:
+        """Kill it after so many seconds. If it had ended by then: the seconds that it took."""
+        begun, process = time.monotonic(), self.start(*command)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
         assert code in (0, -signal.SIGKILL), self.log.read_text()[-3000:]
-        return code == -signal.SIGKILL
+        return None if code == -signal.SIGKILL else time.monotonic() - begun
 
     def running(self) -> list[psutil.Process]:
         """Who carries the mark."""
@@ -103,14 +103,18 @@ class Ground:
             connection.close()
 
 
-def killed(count: int, seconds: float, attempt: Callable[[int, float], bool]) -> None:
-    """Have ``count`` kills, each in its own part of ``seconds``; one that comes too late is tried again, sooner."""
-    chance, late = random.Random(count), 0
+def killed(count: int, seconds: float, attempt: Callable[[int, float], float | None]) -> None:
+    """Have ``count`` kills, each in its own part of ``seconds``; one that comes too late is tried again, sooner.
+
+    Args:
+        attempt: gets the kill's number and its instant; returns how long the command took, if that came too late.
+    """
+    chance, late, limit = random.Random(count), 0, seconds
     for number in range(count):
         part = (number + chance.random()) / count
-        while not attempt(number, part * seconds * 0.9**late):
-            late += 1
-            assert late < 20, "it ends before it can be killed"
+        while (took := attempt(number, part * limit)) is not None:
+            late, limit = late + 1, 0.95 * min(limit, took)
+            assert late < 2 * count, "it ends before it can be killed"
     print(f"{count} killed within {seconds:.1f} s, {late} more had ended before their kill")
 
 
@@ -138,18 +142,18 @@ def test_first_runs_and_those_that_go_on_from_them(tmp_path: Path) -> None:
     measured.check()
     grounds: dict[int, Ground] = {}
 
-    def attempt(number: int, when: float) -> bool:
+    def attempt(number: int, when: float) -> float | None:
         """Even numbers are first runs; the odd ones go on in the folder of the one before."""
         if number not in grounds:
             new = Ground(tmp_path / f"{number:02}-{len(grounds)}") if number % 2 == 0 else grounds[number - 1]
             grounds[number] = new
         ground = grounds[number]
-        if ground.killed(when, *tracked(ground.folder)):
-            ground.check()
-            return True
-        shutil.rmtree(ground.folder)  # it is no first run any more
-        ground.folder.mkdir()
-        return False
+        took = ground.killed(when, *tracked(ground.folder))
+        ground.check()
+        if took is not None:
+            shutil.rmtree(ground.folder)  # it is no first run any more
+            ground.folder.mkdir()
+        return took
 
     killed(20, seconds, attempt)
     for ground in {id(ground): ground for ground in grounds.values()}.values():
@@ -168,10 +172,10 @@ def test_runs_that_find_everything(tmp_path: Path) -> None:
     ground.check()
     seconds = ground.whole(*tracked(ground.folder))
 
-    def attempt(number: int, when: float) -> bool:
-        was = ground.killed(when, *tracked(ground.folder))
+    def attempt(number: int, when: float) -> float | None:
+        took = ground.killed(when, *tracked(ground.folder))
         ground.check()
-        return was
+        return took
 
     killed(6, seconds, attempt)
     ground.whole(*tracked(ground.folder))
@@ -194,15 +198,15 @@ def test_garbage_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     seconds = copied("measured").whole(*command)
     tries: list[Ground] = []
 
-    def attempt(number: int, when: float) -> bool:
+    def attempt(number: int, when: float) -> float | None:
         tries.append(ground := copied(f"try-{len(tries)}"))
-        was = ground.killed(max(when, 0.3 * seconds), *command)
+        took = ground.killed(max(when, 0.3 * seconds), *command)
         ground.check()
         ground.whole(*command)
         again = stub_pipeline.run(ground.folder)  # what the kept run refers to is all there
         assert (again["texts"], again["cached"]) == (WHOLE, ["a", "b", "time"])
         assert len(list((ground.folder / "store" / "stub").iterdir())) == 4  # and nothing else is
-        return was
+        return took
 
     killed(8, seconds, attempt)
 
@@ -240,16 +244,16 @@ def test_promotions(champions: Path) -> None:
 
     seconds = ground.whole(*command("2"))
 
-    def attempt(number: int, when: float) -> bool:
+    def attempt(number: int, when: float) -> float | None:
         before = champion()
         other = "1" if before == "2" else "2"
-        was = ground.killed(when, *command(other))
+        took = ground.killed(when, *command(other))
         ground.check()
         if champion() == before:
             ground.whole(*command(other))
         assert champion() == other
         ground.check()
-        return was
+        return took
 
     killed(5, seconds, attempt)
     versions = {str(version.version) for version in registry.client.search_model_versions(f"name='{registry.name}'")}
@@ -260,7 +264,7 @@ def test_schedulers(tmp_path: Path) -> None:
     """The run of one that is killed goes on, and its successor takes it over: it ends once."""
     grounds: list[Ground] = []
 
-    def attempt(number: int, when: float) -> bool:
+    def attempt(number: int, when: float) -> float | None:
         grounds.append(ground := Ground(tmp_path / f"{number}-{len(grounds)}"))
         folder = ground.folder
         uri = f"sqlite:///{folder}/mlflow/mlflow.db"
@@ -269,7 +273,7 @@ def test_schedulers(tmp_path: Path) -> None:
         plan(folder, outcomes=["promoted"], seconds=0.3)
         schedule(folder, spec, datetime.now(timezone.utc))
         serve = ("pipelines.cli", "schedule", "serve", "--artifacts", ".")
-        assert ground.killed(when, *serve)
+        assert ground.killed(when, *serve) is None
         second = ground.start(*serve)
         wait_for(lambda: "promoted" in outcomes(folder), "the end of the run", 180)
         second.send_signal(signal.SIGTERM)
@@ -279,7 +283,7 @@ def test_schedulers(tmp_path: Path) -> None:
         assert len([span for span in spans(folder) if span["what"] == "end"]) == 1
         (file,) = folder.glob("made-*.json")
         assert json.loads(file.read_text())["texts"] == WHOLE
-        return True
+        return None
 
     killed(5, 8.0, attempt)
 
@@ -289,12 +293,12 @@ def test_starts_of_the_ui(tmp_path: Path) -> None:
     ground.whole(*tracked(ground.folder))
     ground.check()
 
-    def attempt(number: int, when: float) -> bool:
+    def attempt(number: int, when: float) -> float | None:
         # With a password it makes a database of users first.
         ground.more = {"DETPRESS_UI_PASSWORD": "longer than twelve"} if number % 2 else {}
-        was = ground.killed(when, *ui(closed_port()))
+        took = ground.killed(when, *ui(closed_port()))
         ground.check()
-        return was
+        return took
 
     killed(6, 12.0, attempt)
     process = ground.start(*ui(closed_port()))
