@@ -17,12 +17,12 @@ import importlib
 import signal
 import textwrap
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import NamedTuple
 
 from pipelines.system import telemetry
 from pipelines.system.failures import tell
 from pipelines.system.output import lossy
+from pipelines.system.signals import stopped_by
 from pipelines.system.user import named
 from stages.errors import ExitCode, InputError
 
@@ -116,11 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     debug = "--debug" in words
-    before = signal.signal(signal.SIGTERM, _on_sigterm)
+    # Words that are to be completed are no flags of ours.
+    quoted = words[:2] == ["completion", "words"]
     try:
-        # Words that are to be completed are no flags of ours.
-        quoted = words[:2] == ["completion", "words"]
-        return _dispatch([word for word in words if quoted or word != "--debug"], debug)
+        with stopped_by():
+            return _dispatch([word for word in words if quoted or word != "--debug"], debug)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
     except SystemExit as stop:
@@ -129,8 +129,6 @@ def _main(words: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except Exception as error:
         return tell(error, debug=debug)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(arguments: list[str], debug: bool) -> int:
@@ -150,10 +148,6 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
         raise InputError(f"{name}: there is no such command{meant} (there are {', '.join(COMMANDS)})")
     command: Callable[[list[str], bool], int] = importlib.import_module(COMMANDS[name].module).main
     return command(rest, debug)
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _stopped(number: signal.Signals) -> int:

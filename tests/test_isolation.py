@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -195,4 +196,62 @@ def test_every_program_that_is_started_gets_an_environment_that_was_thought_abou
         if name in ("subprocess.run", "subprocess.Popen", "subprocess.check_output", "subprocess.call")
         and "env" not in [k.arg for k in call.keywords]
     }
-    assert silent == {"pipelines/system/provenance.py"}  # git
+    assert silent == set()
+
+
+OUTLIVE_US = {
+    "stages/processes/children.py": "the place that starts all others",
+    "pipelines/scheduling/child.py": "a retraining, which the next scheduler takes over",
+    "pipelines/tracking/delivery.py": "the delivery to MLflow, which nobody waits for",
+    "pipelines/execution/ray_sweep.py": "a job, from Ray's worker, where our modules are not found; it asks the kernel",
+}
+"""Files that start processes -> which."""
+STARTS = {
+    *("Popen", "run", "call", "check_call", "check_output", "getoutput", "getstatusoutput"),  # of subprocess
+    *("fork", "forkpty", "posix_spawn", "posix_spawnp", "create_subprocess_exec", "create_subprocess_shell"),
+    *("Process", "Pool", "ProcessPoolExecutor", "get_context"),  # of multiprocessing and concurrent.futures
+}
+BY_NAME = {name for name in STARTS if name not in ("run", "call", "Process")}
+"""Those that nothing else is called."""
+
+
+def starts(path: Path) -> list[int]:
+    """Lines on which a file starts a process, or makes a kind of `Popen`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            of, _, name = ast.unparse(node.func).rpartition(".")
+            ours = name in STARTS and of in ("subprocess", "os", "multiprocessing", "asyncio")
+            if ours or name in BY_NAME or (of == "os" and name.startswith("spawn")):
+                found.append(node.lineno)
+        elif isinstance(node, ast.ClassDef):
+            found += [node.lineno for base in node.bases if "Popen" in ast.unparse(base)]
+        elif isinstance(node, ast.ImportFrom) and node.module in ("subprocess", "multiprocessing"):
+            found += [node.lineno for alias in node.names if alias.name in STARTS]
+    return found
+
+
+def test_what_must_not_outlive_us_is_started_in_one_place() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in SOURCES if starts(path)}
+    assert found == set(OUTLIVE_US), "start it with stages.processes.children"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "subprocess.run(['x'])",
+        "subprocess.Popen(['x'])",
+        "class A(subprocess.Popen[str]): pass",
+        "from subprocess import run",
+        "from multiprocessing import Process",
+        "os.fork()",
+        "os.spawnv(0, 'x', [])",
+        "concurrent.futures.ProcessPoolExecutor(2)",
+        "multiprocessing.get_context('spawn')",
+    ],
+)
+def test_the_rule_sees_what_starts_a_process(line: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(f"{line}\n")
+    assert starts(tmp_path / "bad.py") == [1]
+    (tmp_path / "bad.py").write_text("children.run(['x'], env={})\npsutil.Process(1)\nrunner.run()\n")
+    assert starts(tmp_path / "bad.py") == []

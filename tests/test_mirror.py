@@ -31,7 +31,7 @@ THROUGH = {
     """,
     "pipelines/execution/test_interpreter": "stages.backends.probe",
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
-    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node pipelines.execution.worker",
+    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node",
     "pipelines/graph/test_blocks": """
         pipelines.config.auto pipelines.graph.engines pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
@@ -140,6 +140,7 @@ THROUGH = {
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
+    "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_report": """
@@ -165,6 +166,7 @@ OTHERS = {
     "pipelines/graph/test_origins": "the config keys that the options of all stages come from",
     "pipelines/test_interruptions": "runs that are killed, stopped, denied the disk; on stub stages",
     "pipelines/test_layouts": "one data set in every layout, from the config to the report",
+    "pipelines/test_random_kills": "runs, gc, promote, the scheduler and ui, killed at random instants",
     "pipelines/test_real_interruptions": "the real pipeline, killed",
     "pipelines/test_third_party": "a backend of another distribution",
     "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",

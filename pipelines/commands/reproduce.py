@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -21,8 +20,10 @@ from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.catalog import StageEntry, stage_entry
 from stages.errors import ConfigError, ExitCode, StoreError
-from stages.processes import python
+from stages.processes import children, python
 
+_GRACE_SECONDS = 10.0
+"""For a run that is stopped: it ends within five."""
 _SHOWN = 8
 """Changed packages that are named before the rest is counted."""
 
@@ -56,9 +57,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if not (options.execute or options.fresh):
         return ExitCode.DONE
     sys.stdout.flush()
-    done = subprocess.run(
-        python.command("pipelines.cli", *words[1:]), cwd=state.get("folder"), env=python.environment(), check=False
-    )
+    command = python.command("pipelines.cli", *words[1:])
+    done = children.run(command, cwd=state.get("folder"), env=python.environment(), shown=True, grace=_GRACE_SECONDS)
     if done.returncode == 0 and options.fresh:
         return _compare(state, folder.resolve().parents[1], Path(options.fresh).resolve())
     return done.returncode

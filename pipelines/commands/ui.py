@@ -8,7 +8,6 @@ import ipaddress
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -16,24 +15,28 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
+
+import psutil
 
 from pipelines.commands.ui_auth import PASSWORD, USER, Login, login, prepare
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
+from pipelines.system.signals import stopped_by
 from pipelines.system.slug import matching
 from pipelines.tracking.client import artifact_location, connect, half_database, store_uri
 from pipelines.tracking.writer import VIEW, VIEW_TAG
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.processes import python
+from stages.processes.children import Child
 
 START_SECONDS = 120.0  # it takes about 8 on an idle machine
 STOP_SECONDS = 20.0  # and more than 4 to stop
+ORPHAN_SECONDS = 5.0  # where nobody waits for it any more
 MODE = "workflowType=machine_learning"  # else the pages open on traces of language models
 
 
@@ -70,7 +73,7 @@ def _port(text: str) -> int:
 
 
 def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, *, names: str | None = None) -> int:
-    """Serve the runs until Ctrl-C or SIGTERM; returns the exit code.
+    """Serve the runs until Ctrl-C, SIGTERM or the end of the terminal; returns the exit code.
 
     Where ``tracking.uri`` names a server there is nothing to start: its address is shown.
 
@@ -92,17 +95,17 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
         )
     _require_free(host, port)
     _require_database(options)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, _interruptible():
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, stopped_by():
         process = _start(options, host, port, log, who=who, names=names)
         try:
             _await(process, host, port, log)
             _print(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n")
             code = process.wait()
             raise DetpressError(f"the MLflow server ended by itself with exit code {code}:\n{_tail(log)}")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             return ExitCode.DONE
         finally:
-            _stop(process)
+            process.end(STOP_SECONDS)
 
 
 def link(host: str, port: int, who: Login | None = None) -> str:
@@ -129,11 +132,12 @@ def _start(
     *,
     who: Login | None = None,
     names: str | None = None,
-) -> subprocess.Popen[str]:
+) -> Child:
     location = artifact_location(options)
     assert location is not None, "only a server's own store has no location"
     Path(options.folder).mkdir(parents=True, exist_ok=True)
-    command = python.command("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1")
+    server = ("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1")
+    command = python.command("stages.processes.with_parent", *server)
     command += ["--default-artifact-root", location, "--uvicorn-opts", "--log-level warning"]
     env = telemetry.off(python.environment())
     if names is not None:
@@ -143,15 +147,14 @@ def _start(
         env |= prepare(Path(options.folder), who)
     env["MLFLOW_BACKEND_STORE_URI"] = _absolute(store_uri(options))  # not an argument: `ps` would show a password
     env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # language model jobs: eight processes nobody needs here
-    return subprocess.Popen(
+    return Child(
         command,
         cwd=options.folder,  # MLflow's web server searches the current folder for modules
-        stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=env,
-        text=True,
-        start_new_session=True,  # Ctrl-C is ours to pass on, once, to the whole group
+        knows=True,
+        grace=ORPHAN_SECONDS,
     )
 
 
@@ -162,44 +165,33 @@ def _absolute(uri: str) -> str:
     return f"{scheme}{separator}{Path(path).resolve()}" if is_file else uri
 
 
-def _await(process: subprocess.Popen[str], host: str, port: int, log: IO[str]) -> None:
+def _await(process: Child, host: str, port: int, log: IO[str]) -> None:
+    """Return when the server answers: this one, since another program may have taken the port while it started."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            _require_free(host, port)
             raise DetpressError(f"the MLflow server did not start (exit code {process.returncode}):\n{_tail(log)}")
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://{_browser_host(host)}:{port}/health", timeout=2) as answer,
         ):
-            if answer.status == 200:
+            if answer.status == 200 and _listens(process, port):
                 return
         time.sleep(0.2)
     raise DetpressError(f"the MLflow server did not answer within {START_SECONDS:g} s; its last lines:\n{_tail(log)}")
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End the server and the workers it started."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # whoever of its group is left
-    process.wait()
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the server as Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _listens(process: Child, port: int) -> bool:
+    """Whether the server, or a process that it started, listens on the port."""
+    with contextlib.suppress(psutil.Error):
+        server = psutil.Process(process.pid)
+        for one in [server, *server.children(recursive=True)]:
+            # psutil 6 has the new name, and warns about the old one.
+            found = getattr(one, "net_connections", None) or one.connections
+            if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found("tcp")):
+                return True
+    return False
 
 
 def _require_database(options: TrackingOptions) -> None:

@@ -10,7 +10,6 @@ import base64
 import os
 import secrets
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from pipelines.system.database import ensure, set_aside, sqlite_url
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
-from stages.processes import python
+from stages.processes import children, python
 
 USER, PASSWORD = "DETPRESS_UI_USER", "DETPRESS_UI_PASSWORD"
 MIN_LENGTH = 12  # MLflow's own bound
@@ -79,13 +78,10 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_PASSWORD": who.password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
     }
-    done = subprocess.run(
+    done = children.run(
         python.command("pipelines.commands.ui_auth", str(database.resolve())),
         env=python.environment(**more),
-        capture_output=True,
-        text=True,
         timeout=_SECONDS,
-        check=False,
     )
     if done.returncode:
         last = redact_text((done.stderr.strip().splitlines() or ["no message"])[-1]).replace(who.password, "***")

@@ -16,7 +16,7 @@ from pipelines.system import provenance, telemetry
 from stages import backends
 from stages.backends.base import Available, Unavailable
 from stages.errors import InputError
-from stages.processes import python
+from stages.processes import children, python
 
 _SECONDS = 60.0
 _LOOK = """
@@ -99,10 +99,7 @@ def _backends_of(path: str) -> dict[str, Any]:
 def _run(path: str, command: list[str], problem: str) -> str:
     env = telemetry.off(python.environment(interpreter=path))
     try:
-        done = subprocess.run(
-            command, env=env, capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL, check=False,
-            cwd=os.sep,
-        )  # fmt: skip
+        done = children.run(command, env=env, timeout=_SECONDS, cwd=os.sep)
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "strerror", None) or f"it did not answer within {_SECONDS:g} s"
         raise InputError(f"{path} cannot be started: {reason}") from error

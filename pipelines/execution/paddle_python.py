@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipelines.execution.interpreter import OWN, Interpreter, ask
 from stages.errors import ConfigError, InputError
-from stages.processes import python
+from stages.processes import children, python
 
 NEEDED = ("paddlepaddle", "paddledet", "paddleslim", "paddle2onnx")
 VERSIONS = ("3.11", "3.12", "3.10")
@@ -108,8 +108,7 @@ def _candidates() -> Iterator[str]:
             command = [uv, "python", "find", "--no-python-downloads", version]
             env = python.outer_environment()
             with contextlib.suppress(OSError, subprocess.SubprocessError):
-                done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=True)
-                yield done.stdout.strip()
+                yield children.run(command, env=env, timeout=20).stdout.strip()
 
 
 def _has_paddle(workers: Interpreter) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +17,7 @@ from stages.artifacts import Artifact
 from stages.codec import artifact_from_json
 from stages.errors import StageCrashed, StageError
 from stages.processes import python
+from stages.processes.children import Child
 from stages.processes.pipes import error_from_json, receive
 
 _GRACE_SECONDS = 3.5  # to write a checkpoint in; a stopped run ends within five seconds as a whole
@@ -54,22 +53,20 @@ def run_worker(
     path.write_text(json.dumps(request, indent=1))
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stderr:
-        process = subprocess.Popen(
+        process = Child(
             python.command("stages.processes.worker", str(path), interpreter=interpreter),
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=writable_home(_environment(int(request["threads"]), interpreter), folder / _HOME),
-            start_new_session=True,  # Ctrl-C reaches the orchestrator alone, which then ends its workers in order
-            text=True,
-            encoding="utf-8",
+            knows=True,
+            grace=_GRACE_SECONDS,
         )
         assert process.stdout is not None
         late = threading.Event()
 
         def expire() -> None:
             late.set()
-            _end(process)
+            process.end(_GRACE_SECONDS)
 
         watchdog = threading.Timer(timeout or 0, expire)
         if timeout is not None:
@@ -79,7 +76,7 @@ def run_worker(
             code = process.wait()
         finally:
             watchdog.cancel()
-            _end(process)
+            process.end(_GRACE_SECONDS)
             process.stdout.close()
     shutil.rmtree(folder / _HOME, ignore_errors=True)  # no part of the result
     if last.get("event") == "result" and code == 0:
@@ -99,7 +96,7 @@ def _environment(threads: int, interpreter: str | None) -> dict[str, str]:
     return telemetry.off(python.environment(interpreter=interpreter, **own))
 
 
-def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+def _listen(process: Child, on_event: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Pass progress on until the worker closes its end; the result or error event is returned (or ``{}``)."""
     last: dict[str, Any] = {}
     assert process.stdout is not None
@@ -109,18 +106,6 @@ def _listen(process: subprocess.Popen[str], on_event: Callable[[Mapping[str, Any
         else:
             on_event(event)
     return last
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a worker that is still alive: politely, so that it writes a checkpoint, then for good."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _obituary(stage: str, code: int, log: Path) -> str:

@@ -7,12 +7,10 @@ import errno
 import json
 import secrets
 import shlex
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import yaml
@@ -33,6 +31,7 @@ from pipelines.system import provenance
 from pipelines.system.files import write_text
 from pipelines.system.redact import redact
 from pipelines.system.run_lock import alive
+from pipelines.system.signals import stopped_by
 from pipelines.system.slug import slug
 from stages.artifacts import Artifact, digest_of
 from stages.codec import to_json
@@ -174,7 +173,7 @@ def open_run(
     run.observer.add(_StateWriter(run))
     run.observer.add(ProgressWriter(folder))
     warned: list[str] = []
-    with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
+    with _told_of_a_full_disk(artifacts), stopped_by(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)
@@ -223,24 +222,6 @@ class _StateWriter(NullObserver):
 
     def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
         self._run.save_state("RUNNING")
-
-
-@contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C does, so that workers are ended and temporary folders removed."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    try:
-        before: Any = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: whoever runs us there handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell_warnings(run: Run, before: Sequence[str] = ()) -> list[str]:

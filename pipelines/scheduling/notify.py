@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 import urllib.error
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pipelines.config.options.schedule import NotifyOptions, expand
 from pipelines.system.redact import redact, redact_text
-from stages.processes import python
+from stages.processes import children, python
 
 _TRIES, _PAUSE_SECONDS = 3, 1.0
 
@@ -121,14 +120,7 @@ def _send(options: NotifyOptions, body: bytes) -> None:
 
 def _start(options: NotifyOptions, body: bytes) -> None:
     command = [expand(part) for part in options.command]
-    done = subprocess.run(
-        command,
-        input=body,
-        capture_output=True,
-        timeout=options.timeout,
-        check=False,
-        env=python.outer_environment(),
-    )
+    done = children.run(command, given=body.decode(), timeout=options.timeout, env=python.outer_environment())
     if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
+        last = done.stderr.strip().splitlines()[-1:] or ["it wrote nothing"]
         raise ValueError(f"exit code {done.returncode}: {last[0]}")

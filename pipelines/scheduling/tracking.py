@@ -19,7 +19,7 @@ from pipelines.system.redact import redact_text
 from pipelines.system.times import local, moment
 from pipelines.tracking.writer import VIEW_TAG
 from stages.errors import ExitCode
-from stages.processes import python
+from stages.processes import children, python
 from stages.report.markdown_text import escape
 
 if TYPE_CHECKING:
@@ -50,13 +50,10 @@ def _child(request: Mapping[str, Any], folder: Path) -> str:
     if not request["tracking"].get("enabled") and "tick" in request:
         return ""
     try:
-        done = subprocess.run(
+        done = children.run(
             python.command("pipelines.scheduling.tracking"),
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
+            given=json.dumps(request),
             timeout=_SECONDS,
-            check=False,
             cwd=folder,
             env=python.environment(),
         )

@@ -8,6 +8,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from stages.processes import children, python
+
 
 def hardware() -> str:
     """The processor's name, e.g. ``Intel(R) Xeon(R) ... (2 cores)``."""
@@ -46,12 +48,10 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        out = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
-        )
+        out = children.run(["git", "-C", str(root), "rev-parse", "HEAD"], env=python.outer_environment(), timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None  # no git here: the run is not worse for it
-    return out.stdout.strip()
+    return out.stdout.strip() if out.returncode == 0 else None
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import numpy as np
 from stages.artifacts import ConvertedSet, DrawnSet, ImageList, LabeledSet, digest_of, hash_files
 from stages.contract import StageContext
 from stages.data.damage import damaged_images
+from stages.data.looking import look_at, threads
 from stages.data.named_images import fill_missing_sizes, missing_files, with_native_separators
 from stages.detection.coco import read_coco, some
 from stages.detection.images import decode_image, list_images, read_bytes
@@ -252,7 +253,7 @@ def _paths(images: Sequence[dict[str, Any]], root: Path) -> list[Path]:
 
 def _check(paths: Sequence[Path], context: StageContext, done: int = 0, total: int = 0) -> Iterator[list[Checked]]:
     """Check images on ``context.threads`` threads (decoding releases the interpreter lock), a chunk at a time."""
-    with ThreadPoolExecutor(max(1, context.threads)) as pool:
+    with threads(context.threads) as pool:
         for start in range(0, len(paths), CHUNK):
             part, chunk = paths[start : start + CHUNK], list[Checked]()
             if damaged := damaged_images(part, partial(_check_into, chunk, part, pool)):
@@ -264,8 +265,8 @@ def _check(paths: Sequence[Path], context: StageContext, done: int = 0, total: i
             yield chunk
 
 
-def _check_into(chunk: list[Checked], paths: Sequence[Path], pool: ThreadPoolExecutor) -> None:
-    chunk.extend(pool.map(check_image, paths))
+def _check_into(chunk: list[Checked], paths: Sequence[Path], pool: Executor) -> None:
+    chunk.extend(look_at(check_image, paths, pool))
 
 
 def _stop_on_broken(broken: Sequence[Checked], looked_at: int, limit: float) -> None:

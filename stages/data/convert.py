@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +18,7 @@ from stages.contract import StageContext
 from stages.data.formats.detect import describe, open_source
 from stages.data.formats.source import TRAIN, VAL, Source, mark_outsiders, refuse_outsiders
 from stages.data.hold_out import Look, held_out, look_of
+from stages.data.looking import look_at, threads
 from stages.data.named_images import with_native_separators
 from stages.detection.coco import CocoSet, some
 from stages.detection.images import decode_image, read_bytes
@@ -133,10 +133,10 @@ def _look_at(paths: Sequence[Path], context: StageContext, *, compare: bool) -> 
 
 
 def _looked_at(paths: Sequence[Path], context: StageContext, compare: bool) -> Iterator[dict[Path, _Seen]]:
-    with ThreadPoolExecutor(max(1, context.threads)) as pool:
+    with threads(context.threads) as pool:
         for start in range(0, len(paths), CHUNK):
             part = paths[start : start + CHUNK]
-            yield dict(zip(part, pool.map(lambda path: _see(path, compare), part), strict=True))
+            yield dict(zip(part, look_at(lambda path: _see(path, compare), part, pool), strict=True))
 
 
 def _see(path: Path, compare: bool) -> _Seen:

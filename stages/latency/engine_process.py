@@ -27,6 +27,7 @@ from stages.latency.timed_engine import Setup, open_timed_engine
 from stages.latency.timing import ProgressCallback, Round, Warmup
 from stages.options.accuracy import NmsOptions
 from stages.processes import python
+from stages.processes.children import Child
 from stages.processes.pipes import (
     claim_stdout,
     die_with_parent,
@@ -47,13 +48,12 @@ class EngineProcess:
         path = folder / f"{setup.engine.precision}.json"
         path.write_text(json.dumps(to_json(setup)))
         self._name = f"{setup.engine.backend} {setup.engine.precision}"
-        self._process = subprocess.Popen(
+        self._process = Child(
             python.command("stages.latency.engine_process", str(path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=python.environment(OMP_NUM_THREADS=str(setup.threads)),
-            text=True,
-            encoding="utf-8",
+            knows=True,
         )
         self.cold_start: dict[str, float] = {}
         self._closed = False
@@ -87,11 +87,10 @@ class EngineProcess:
                     pipe.close()
                 except BrokenPipeError:
                     continue
-        try:
-            self._process.wait(_CLOSE_SECONDS if self._process.poll() is None else 0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_CLOSE_SECONDS)
+        self._process.end()
 
     def _answer(self, tell: ProgressCallback = lambda n: None) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from stages.errors import StageError
 from stages.processes import python
+from stages.processes.children import Child
 from stages.processes.pipes import receive, send
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class ProcessGroup:
         self.count = len(requests) + 1
         """How many processes there are with this one."""
         self._pool = ThreadPoolExecutor(1, "peers")
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[Child] = []
         self._answers: dict[int, dict[str, Any]] = {}
         """Rank -> its last answer; empty if it ended instead."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,13 +58,12 @@ class ProcessGroup:
             file = folder / f"request-{rank}.json"
             file.write_text(json.dumps(request), encoding="utf-8")
             self._processes.append(
-                subprocess.Popen(
+                Child(
                     python.command(module, str(file)),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env=python.environment(**own),
-                    text=True,
-                    encoding="utf-8",
+                    knows=True,
                 )
             )
 
@@ -132,7 +132,7 @@ class ProcessGroup:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.wait()
+            process.end()
             for pipe in (process.stdin, process.stdout):
                 assert pipe is not None
                 with contextlib.suppress(OSError):  # a command that it no longer read

@@ -19,6 +19,12 @@ from typing import IO, Any, NoReturn
 from stages import errors
 from stages.errors import DetpressError, ExitCode, StageError
 
+PARENT = "DETPRESS_PARENT"
+"""Variable with the id of the process that ends the life of one that calls `die_with_parent`; negative where the kernel
+is not to be asked, since the thread that started it may end before that process does."""
+AT_EXIT: list[Callable[[], object]] = []
+"""What `exit_at_once` calls, in the place of ``atexit``."""
+
 
 def claim_stdout() -> IO[str]:
     """Keep the real standard output for messages, and send everybody else's to standard error."""
@@ -28,12 +34,19 @@ def claim_stdout() -> IO[str]:
 
 
 def die_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
-    """Ask Linux for a signal when the parent dies, so that no orphan keeps computing beside its successor."""
-    if sys.platform != "linux":
-        return
+    """Ask Linux for a signal when the parent dies, so that no orphan keeps computing beside its successor.
+
+    Other systems have no such signal; there and where it is not heard, ``stages.processes.reaper`` ends the orphan.
+    """
     parent = os.getppid()
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
+    started_by = int(os.environ.pop(PARENT, parent))
+    if sys.platform == "linux" and started_by > 0:
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
+    try:
+        os.kill(abs(started_by), 0)  # it may have died before we came here; a program in between may be our parent
+    except ProcessLookupError:
+        raise SystemExit(128 + how) from None
     if os.getppid() != parent:  # it died in between
         raise SystemExit(128 + how)
 
@@ -51,6 +64,9 @@ def exit_at_once(main: Callable[[], int]) -> NoReturn:
     except Exception:
         traceback.print_exc()
     finally:
+        for call in AT_EXIT:
+            with contextlib.suppress(Exception):
+                call()
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os._exit(code)

@@ -37,6 +37,11 @@ def elsewhere(module: str, *arguments: str) -> list[str]:
     return ["-c", _WITHOUT_STARTER, module, *arguments]
 
 
+def alone(file: str) -> list[str]:
+    """What starts a file that needs nothing but the standard library, without looking for anything else."""
+    return [sys.executable, "-I", "-S", file]
+
+
 def portable(module: str, *arguments: str) -> list[str]:
     """The same in words that can be kept: no path of this installation but its interpreter's (see `revived`)."""
     return [sys.executable, "-m", module, *arguments]

@@ -85,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _terminate(number: int, frame: object) -> None:
-    # SystemExit unwinds through the stage's `finally` blocks, where checkpoints are written.
+    # SystemExit unwinds through the stage's `finally` blocks, where checkpoints are written: another one would cut
+    # that short. Whoever sends SIGTERM sends SIGKILL a little later.
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

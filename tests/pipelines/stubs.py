@@ -17,7 +17,8 @@ from stages.errors import DataError
 class StubOptions:
     text: str = "hello"
     behave: str = "well"
-    """well, fail, raise, crash, print, second (fails the first time), or count (how often it was started)."""
+    """well, fail, raise, crash, print, second (fails the first time), count (how often it was started), deaf (in a
+    read, hears no SIGTERM), or saves (which takes it a moment, when it is stopped)."""
     seconds: float = 0.0
 
 
@@ -61,7 +62,16 @@ class Stub:
         if behave == "second" and starts.read_text() == "1":
             raise ZeroDivisionError("a bug, this time")
         context.progress(1, 2)
-        time.sleep(self.options.seconds)
+        if behave == "deaf":  # as in native code, where no handler of Python's runs
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            os.mkfifo(context.work / "pipe")
+            (context.work / "pipe").read_bytes()
+        try:
+            time.sleep(self.options.seconds)
+        finally:
+            if behave == "saves":
+                time.sleep(0.5)
+                (context.work / "saved").write_text("whole")
         parts = [self.options.text]
         for artifact in [inputs.first, *inputs.others]:
             if artifact is not None:

@@ -74,7 +74,7 @@ def test_reproduce_runs_it_and_compares_the_weights(
         assert fields["cwd"] == str(ROOT)
         return type("Done", (), {"returncode": 0})()
 
-    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(reproduce.children, "run", run)
     monkeypatch.setattr(provenance, "commit", lambda: None)
     for distill, code in (("1", 0), ("9", 4)):
         other = {**stages, "distill": {"files": distill}, "latency.onnxruntime": {"files": "4"}}
@@ -88,7 +88,7 @@ def test_reproduce_runs_it_and_compares_the_weights(
 def test_reproduce_compares_the_model_with_float_blocks_but_not_what_was_timed_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduce.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 0})())
+    monkeypatch.setattr(reproduce.children, "run", lambda *a, **k: type("Done", (), {"returncode": 0})())
     monkeypatch.setattr(provenance, "commit", lambda: None)
     mixtures = {"a": mixture(tmp_path / "a", "m", "7.1 ms"), "b": mixture(tmp_path / "b", "m", "7.3 ms"),
                 "c": mixture(tmp_path / "c", "another", "7.1 ms")}  # fmt: skip

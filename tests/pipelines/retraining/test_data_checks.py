@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,13 @@ def test_label_files_that_are_no_coco_are_left_to_the_stage_that_says_so(tmp_pat
     )
     told = snapshot.label_summary(path)
     assert (told["classes"], told["images"], told["boxes"], told["boxed"]) == (["a"], 1, 2, 1)
+
+
+def test_what_is_no_file_among_watched_images_is_left_to_the_stage_that_says_so(tmp_path: Path) -> None:
+    """Nobody waits for a pipe that nobody writes to."""
+    (tmp_path / "a.png").write_bytes(b"x")
+    os.mkfifo(tmp_path / "b.png")
+    (tmp_path / "c.png").symlink_to("/dev/zero")
+    found = snapshot._images_of("unlabeled", str(tmp_path), None)
+    assert [path.name for path in found] == ["a.png", "b.png", "c.png"]
+    assert list(snapshot._files(tmp_path, found, {})) == ["a.png"]

@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             ui._await(process, "127.0.0.1", port, log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            ui._stop(process)
+            process.end(ui.STOP_SECONDS)
 
 
 @pytest.fixture
@@ -232,6 +232,18 @@ def test_a_stopped_scheduler_stops_its_run_and_goes_on_later(
     assert len(spans(artifacts)) == before + 2
     second.stop()
     assert outcomes(artifacts) == ["interrupted", "promoted", "promoted"]
+
+
+def test_a_scheduler_whose_terminal_is_closed_stops_its_run(artifacts: Path) -> None:
+    plan(artifacts, outcomes=["promoted"], seconds=60.0)
+    schedule(artifacts, spec_for(artifacts))
+    first = Scheduler(artifacts)
+    wait_for(lambda: spans(artifacts), "the run's begin")
+    for _ in range(2):  # by the kernel, and by the shell
+        first.process.send_signal(signal.SIGHUP)
+    assert first.process.wait(180) == 143
+    (tick,) = records.open_ticks(artifacts)
+    assert tick.state == records.STOPPED and not psutil.pid_exists(tick.pid)
 
 
 def test_a_paused_schedule_runs_on_request_is_stopped_in_order_and_continued(

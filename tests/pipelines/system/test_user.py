@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -151,3 +152,56 @@ def test_tracking_and_schedules_work_under_a_number(foreign: Path, home: str | N
     assert "warning" not in done.stderr
     assert not (folder / "~").exists()
     assert not any(folder.glob("artifacts/store/*/*/home"))
+
+
+SMALL_DEMO = [
+    *("experiment=demo", "data.shapes.train=1", "data.shapes.unlabeled=8", "data.shapes.val=4", "accuracy.draws=0"),
+    *("compression.steps=4", "compression.eval_every=2", "compression.batch=2", "compression.calibration_images=2"),
+    *("latency=quick", "latency.runs=10", "latency.warmup=1", "latency.rounds=2", "gate=none"),
+]
+IN_A_CONTAINER = """
+set -e
+mount -t tmpfs -o size=64m tmpfs /dev/shm
+chmod 1777 /dev/shm
+mount -t tmpfs -o ro,size=64k tmpfs "$1"
+shift
+exec "$@"
+"""
+"""What a container engine gives by default: a /dev/shm of 64 MB; and a home folder that is read-only."""
+
+
+@pytest.mark.slow
+@pytest.mark.paddle
+@pytest.mark.parametrize("home", ["unset", "read-only"])
+def test_the_demo_runs_under_a_number_without_a_home_and_with_little_shared_memory(foreign: Path, home: str) -> None:
+    """With everything small, except for what is looked at."""
+    start, folder = unprivileged(), foreign
+    readonly = folder / "home"
+    readonly.mkdir()
+    enter = ["unshare", "--mount", "sh", "-c", IN_A_CONTAINER, "sh", str(readonly)]
+    if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("mounting takes root and unshare")
+    environment = {k: v for k, v in os.environ.items() if k not in NAMES}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
+    environment |= {} if home == "unset" else {"HOME": str(readonly)}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*enter, *start, sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True,
+            timeout=1500,
+        )  # fmt: skip
+
+    sees = "import os; s = os.statvfs('/dev/shm')\n"
+    sees += "print(os.getuid(), s.f_frsize * s.f_blocks >> 20, os.environ.get('HOME'))"
+    assert run("-c", sees).stdout == f"{NUMBER} 64 {None if home == 'unset' else readonly}\n"
+    done = run("-m", "pipelines.cli", "compress", *SMALL_DEMO)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tracking" not in done.stderr and "Read-only" not in done.stderr, done.stderr
+    report = json.loads((folder / "artifacts" / "runs" / "latest" / "report.json").read_text())
+    assert report["status"] == "ok" and {row["status"] for row in report["rows"]} <= {"ok", "unavailable"}
+    shown = run("-m", "pipelines.cli", "runs")
+    assert shown.returncode == 0 and " done " in shown.stdout, shown.stderr
+    with sqlite3.connect(folder / "artifacts" / "mlflow" / "mlflow.db") as database:
+        assert set(database.execute("SELECT status FROM runs")) == {("FINISHED",)}
+    database.close()
+    assert {path.name for path in folder.iterdir()} <= {"artifacts", "home", "detpress-locks"}
