@@ -52,7 +52,7 @@ THROUGH = {
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
         pipelines.commands.compress pipelines.commands.finetune pipelines.commands.sensitivity pipelines.compress
-        pipelines.finetune pipelines.system.failures
+        pipelines.finetune
     """,
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """

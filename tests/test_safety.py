@@ -260,6 +260,32 @@ def test_the_name_of_a_data_set_leads_to_no_other_folder(tmp_path: Path) -> None
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b"]
 
 
+MESSAGES = {
+    "pipelines/cli.py": "the name of a signal",
+    "pipelines/system/output.py": "`say` itself, and why the system does not take any more",
+    "pipelines/system/failures.py": "a traceback, for --debug",
+}
+"""Files of `pipelines/` that print to standard error themselves -> what."""
+
+
+def test_messages_are_printed_by_the_functions_that_keep_them_on_one_line() -> None:
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, call in calls(path)
+        if path.is_relative_to(ROOT / "pipelines")
+        and (name == "sys.stderr.write" or any(ast.unparse(k.value) == "sys.stderr" for k in call.keywords))
+    }
+    assert printing == set(MESSAGES), "use pipelines.system.output.say"
+    parsers = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, _ in calls(path)
+        if path.is_relative_to(ROOT / "pipelines") and name.rpartition(".")[2] == "ArgumentParser"
+    }
+    assert parsers == set(), "use pipelines.system.arguments.Parser"
+
+
 SECRETS = [
     "tracking.uri=http://anna:hunter2@h.test",
     "'schedule.store=postgresql+psycopg://me:hunter2@db/x'",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.system.arguments import Parser
 from stages.errors import ExitCode
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Detections of images: JSON on stdout, pictures in a folder."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress predict",
         description="Run a bundle's engine on images: one line of JSON each on stdout, the boxes drawn in --out.",
     )

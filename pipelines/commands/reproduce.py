@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -19,6 +18,8 @@ from pipelines.runs.history import find_run
 from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.system import provenance
+from pipelines.system.arguments import Parser
+from pipelines.system.output import say
 from stages.catalog import StageEntry, stage_entry
 from stages.errors import ConfigError, ExitCode, StoreError
 from stages.processes import python
@@ -29,7 +30,7 @@ _SHOWN = 8
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the command on stdout and the differences on stderr; with ``--run`` or ``--fresh``, run it."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress reproduce",
         description="Print the exact command of a run, and on stderr what differs from then (code, packages, machine).",
     )
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         words += [f"run.artifacts={Path(options.fresh).resolve()}", "run.store=null"]
     print(f"cd {shlex.quote(state['folder'])} && {shlex.join(words)}" if "folder" in state else shlex.join(words))
     for line in differences(state):
-        print(f"differs: {line}", file=sys.stderr)
+        say(f"differs: {line}")
     if not (options.execute or options.fresh):
         return ExitCode.DONE
     sys.stdout.flush()
@@ -113,7 +114,7 @@ def _compare(before: history.RunState, artifacts: Path, fresh: Path) -> int:
         except StoreError as error:
             equal, outcome = False, f"it cannot be compared: {error}"
         same &= equal
-        print(f"{name}: {outcome}", file=sys.stderr)
+        say(f"{name}: {outcome}")
     print(json.dumps({"run": before["run_id"], "again": folder.name, "same": same}))
     return ExitCode.DONE if same else ExitCode.STAGE_FAILED
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.system.arguments import Parser
 from pipelines.system.devices import DeviceLocks, device_of
+from pipelines.system.output import say
 from stages import backends
 from stages.errors import ExitCode
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Check a bundle here; ``GATE_FAILED`` if it finds other boxes, ``WRONG_INPUT`` if it was changed."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress verify",
         description="Check a bundle on this machine: every file's digest, agreement on the golden images, quick mAP "
         "and latency. Exit codes: 0 as promised, 2 changed or not runnable here, 3 it finds other boxes.",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         opened = unpack(options.bundle, Path(folder), digest=options.sha256)
         engine = opened.engine
         device = device_of(engine.options, backends.get(engine.backend).fingerprint())
-        with DeviceLocks().timing(device, lambda message: print(message, file=sys.stderr)):
+        with DeviceLocks().timing(device, say):
             result = verify(opened)
         result["ok"] = result["agreement"] >= options.min_agreement
         if options.json:

@@ -91,7 +91,7 @@ def run_worker(
             f"the {request['stage']} stage took longer than run.stage_timeout={timeout:g} s and was stopped; "
             "its checkpoint is kept: run again with a larger limit"
         )
-    raise StageCrashed(_obituary(str(request["stage"]), code, log))
+    raise _crashed(str(request["stage"]), code, log)
 
 
 def _environment(threads: int, interpreter: str | None) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _end(process: subprocess.Popen[str]) -> None:
             process.wait()
 
 
-def _obituary(stage: str, code: int, log: Path) -> str:
+def _crashed(stage: str, code: int, log: Path) -> StageCrashed:
     if code < 0:
         name = signal.Signals(-code).name
         cause = f"was killed by {name}"
@@ -132,5 +132,5 @@ def _obituary(stage: str, code: int, log: Path) -> str:
     else:
         cause = f"ended with exit code {code} and no result"
     lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
-    tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
-    return f"the {stage} process {cause}; its last lines, from {log}:\n{tail}"
+    tail = [f"    {line}" for line in lines] or ["    (it printed nothing)"]
+    return StageCrashed(f"the {stage} process {cause}; its last lines, from {log}:", tail)
