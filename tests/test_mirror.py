@@ -90,7 +90,7 @@ THROUGH = {
     """,
     "stages/bundle/test_bundle": """
         pipelines.commands.bundle pipelines.commands.predict pipelines.commands.verify pipelines.runs.bundles
-        stages.bundle.contents stages.bundle.predict stages.bundle.verify stages.options.bundle
+        stages.bundle.contents stages.bundle.engine stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/champion/test_judge": "stages.options.champion",
     "stages/data/formats/test_readers": """

@@ -42,6 +42,16 @@ def test_nothing_that_is_read_is_run() -> None:
     assert found == []
 
 
+def test_yaml_is_read_in_the_one_place_that_bounds_it() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for name, _ in calls(path)
+        if re.search(r"yaml\.(\w*load\w*|compose\w*|parse|scan)$", name) and not name.startswith("yaml_text.")
+    }
+    assert found == set(), "use stages.outside.yaml_text.parse"
+
+
 def test_archives_are_unpacked_in_the_one_place_that_checks_them() -> None:
     found = {
         str(path.relative_to(ROOT))

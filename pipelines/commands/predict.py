@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.system.arguments import Parser
+from pipelines.system.arguments import Parser, share
 from stages.errors import ExitCode
 
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument(
-        "--threshold", type=float, metavar="X", help="least score (default: the bundle's draw_threshold)"
+        "--threshold", type=share, metavar="X", help="least score (default: the bundle's draw_threshold)"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--no-pictures", action="store_true", help="JSON only")

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.system.arguments import Parser
+from pipelines.system.arguments import Parser, share
 from pipelines.system.devices import DeviceLocks, device_of
 from pipelines.system.output import say
 from stages import backends
 from stages.errors import ExitCode
+from stages.outside.text import line
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--sha256", metavar="HEX", help="digest that the zip file has to have, as `bundle` printed it")
     parser.add_argument(
         "--min-agreement",
-        type=float,
+        type=share,
         default=0.95,
         metavar="X",
         help="least share of equal boxes (default: %(default)s)",
@@ -51,13 +52,14 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 
 
 def _print(record: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    print(f"{record['model']}, {record['precision']} for {record['backend']}, from run {record['run_id']}")
+    print(line(f"{record['model']}, {record['precision']} for {record['backend']}, from run {record['run_id']}"))
     print("digests         every file is as it was made")
     share, count = result["agreement"], result["expected"]
     mark = "as promised" if result["ok"] else "NOT as promised"
     print(f"golden images   {100 * share:.1f} % of {count} boxes agree, {mark}")
     if result["map"] is not None:
-        print(f"quick mAP       {result['map']:.1f}, promised {result['promised_map']:.1f} (golden images only)")
+        wanted = "nothing" if result["promised_map"] is None else f"{result['promised_map']:.1f}"
+        print(f"quick mAP       {result['map']:.1f}, promised {wanted} (golden images only)")
     promised = result["promised_ms"]
     reference = "" if promised is None else f", promised {promised:.2f} ms on {result['promised_on']}"
-    print(f"latency         {result['median_ms']:.2f} ms{reference}")
+    print(line(f"latency         {result['median_ms']:.2f} ms{reference}"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict
 
-import yaml
-
 from pipelines.config.digest import NOT_RESULTS
 from pipelines.execution import ids
 from pipelines.execution.node import Node
@@ -19,7 +17,7 @@ from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
-from stages.outside import files, records
+from stages.outside import files, records, yaml_text
 
 
 class _Model(TypedDict):
@@ -90,10 +88,10 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
 def _config(path: Path) -> dict[str, Any]:
     """The run's config, as far as a bundle needs it. Raises InputError if it cannot be read."""
     try:
-        config: Any = yaml.safe_load(files.read_text(path, most=records.MOST_BYTES))
+        config: Any = yaml_text.parse(files.read_text(path, most=records.MOST_BYTES))
         records.conform(config, _Config)
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).replace("\n", " ")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}; run the run's command again") from error
     return dict(config)
 

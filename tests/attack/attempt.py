@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import signal
@@ -86,20 +87,31 @@ def prepared(case: Case, beside: Path) -> Path:
 
 
 def judge(case: Case, code: int, out: str, err: str) -> None:
-    """One error in its documented form if it ended badly, and none if not."""
+    """One error in its documented form if it ended badly, and none if not. What failed a gate (3) is a result."""
     assert "Traceback" not in out + err and "unexpected error" not in err, err
     assert code in case.codes, f"ended with {code}:\n{err}"
     strange = re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028-\u202e\u2066-\u2069]", out + err)
     assert strange is None, f"a control character is printed: {strange!r}"
     assert max(map(len, err.splitlines()), default=0) <= LONGEST + 100, "a line without end"
+    _require_json(case, code, out)
     heads = [line for line in err.splitlines() if re.match(r"(detpress [\w -]+: )?error: ", line)]
     if code == 2 and not heads:
         assert re.search(r"^missing: ", out, re.MULTILINE), f"it does not say what is wrong:\n{out}\n{err}"
-    elif code:
+    elif code not in (0, 3):
         assert len(heads) == 1, err
         _require_form(err.rstrip("\n").splitlines(), heads[0])
     else:
         assert heads == [], err
+
+
+def _require_json(case: Case, code: int, out: str) -> None:
+    """Where a program reads what is printed, nothing else is."""
+    if "--json" in case.words:
+        documents = [out] if code in (0, 3) or out else []
+    else:
+        documents = out.splitlines() if case.words[0] == "predict" and "--help" not in case.words else []
+    for text in documents:
+        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def _require_form(lines: list[str], head: str) -> None:
