@@ -11,7 +11,7 @@ from pipelines.execution.node import Node
 from pipelines.execution.paddle_python import workers_python
 from pipelines.runs.remembered import PromisedReport, require_report, require_state
 from pipelines.store.local import Store
-from stages.artifacts import Artifact, Engine
+from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet
 from stages.backends.variants import opened_as
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
@@ -52,16 +52,15 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
             f"it has {', '.join(built) or 'none'}"
         )
     config = _config(folder / "config.yaml")
-    engine = store.load(stages[ids.build(backend, precision)])
-    assert isinstance(engine, Engine)
+    engine = store.load_as(stages[ids.build(backend, precision)], Engine)
     engine = opened_as(engine, precision)
     labeled = ids.LABELS_VAL in stages
     fingerprint = workers_python(state.get("paddle_python")).fingerprint(backend)
     inputs: dict[str, Artifact | None] = {
         "engine": engine,
-        "exported": store.load(stages[ids.export(precision)]),
-        "labeled": store.load(stages[ids.LABELS_VAL]) if labeled else None,
-        "images": None if labeled else store.load(stages[ids.IMAGES]),
+        "exported": store.load_as(stages[ids.export(precision)], ExportedModel),
+        "labeled": store.load_as(stages[ids.LABELS_VAL], LabeledSet) if labeled else None,
+        "images": None if labeled else store.load_as(stages[ids.IMAGES], ImageList),
     }
     options = BundleOptions(
         run_id=state["run_id"],

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.store.entries import SCHEMA, Entry, Key, Record, check, checked, parse
 from pipelines.system.locks import exclusive, try_exclusive
@@ -28,6 +28,7 @@ from stages.codec import to_json
 from stages.errors import StoreError
 from stages.outside import names, records
 
+A = TypeVar("A", bound=Artifact)
 _TEMPORARY = re.compile(r"[a-z].*-[^-]+")
 """``STAGE-KEY-`` and what ``mkdtemp`` adds."""
 
@@ -110,6 +111,14 @@ class Store:
             raise StoreError(f"{self.entries / name} is not in the store any more; run the command of the run again")
         check(entry)
         return entry.artifact
+
+    def load_as(self, name: str, kind: type[A]) -> A:
+        """`load`, of an artifact that has to be of a ``kind``. Raises StoreError, also for another kind."""
+        artifact = self.load(name)
+        if not isinstance(artifact, kind):
+            raise StoreError(f"{self.entries / name} holds a result of the kind {type(artifact).__name__}, not "
+                             f"{kind.__name__}: its record was changed; remove the folder, and run again")  # fmt: skip
+        return artifact
 
     def _read(self, name: str) -> Entry | None:
         folder = names.inside(self.entries, names.entry(name, self.entries, "the entry"), self.entries, "the entry")
