@@ -29,9 +29,15 @@ def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold:
 
     Raises:
         DataError: an image cannot be read.
-        InputError: the engine cannot be loaded, is another one than the record says, or finds boxes without numbers.
+        InputError: ``out`` cannot be made, or the engine cannot be loaded, is another one than the record says, or
+            finds boxes without numbers.
         UnavailableError: the backend cannot run here.
     """
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {out} cannot be made ({error.strerror}); name another folder") from error
     with open_engine(bundle) as detector:
         for path, seen in zip(images, detector.runner.over(images, together=1), strict=True):
             boxes = seen.detections(detector.nms)
@@ -66,7 +72,6 @@ def draw(image: Image, detections: Sequence[Mapping[str, Any]]) -> Image:
 def _save(picture: Image, out: Path, source: Path) -> Path:
     import cv2
 
-    out.mkdir(parents=True, exist_ok=True)
     target = out / f"{source.stem}.png"
     number = 1
     while target.exists():  # images of one name from two folders, or an earlier call's
@@ -75,5 +80,8 @@ def _save(picture: Image, out: Path, source: Path) -> Path:
     done, data = cv2.imencode(".png", picture)
     if not done:
         raise DataError(f"the picture of {source} could not be written as PNG; name a smaller image")
-    target.write_bytes(data.tobytes())
+    try:
+        target.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"{target} cannot be written ({error.strerror}); name another folder with --out") from error
     return target
