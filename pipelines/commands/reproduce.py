@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from pipelines.system import provenance
 from pipelines.system.arguments import Parser
 from pipelines.system.output import say
 from stages.catalog import StageEntry, stage_entry
-from stages.errors import ConfigError, ExitCode, StoreError
+from stages.errors import ConfigError, ExitCode, InputError, StoreError
+from stages.outside.text import plain
 from stages.processes import python
 
 _SHOWN = 8
@@ -47,15 +49,23 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     options = parser.parse_args(arguments)
     folder = find_run(options.run, Path(options.artifacts))
     state = require_state(folder, "command", "stages", "run_id")
-    words = shlex.split(state["command"])
+    try:
+        words = shlex.split(state["command"])
+    except ValueError as error:
+        raise InputError(f"{folder}: the command in its run.json is none ({error}); see its config.yaml") from error
     if options.fresh:
         # Nothing may come from where it was stored, here or for all machines.
         words += [f"run.artifacts={Path(options.fresh).resolve()}", "run.store=null"]
-    print(f"cd {shlex.quote(state['folder'])} && {shlex.join(words)}" if "folder" in state else shlex.join(words))
+    here = f"cd {shlex.quote(state['folder'])} && " if "folder" in state else ""
+    print(plain(here + shlex.join(words)))
     for line in differences(state):
         say(f"differs: {line}")
     if not (options.execute or options.fresh):
         return ExitCode.DONE
+    if "folder" in state and not os.path.isdir(state["folder"]):  # noqa: PTH112  # whatever is in the text
+        raise InputError(
+            f"{state['folder']!r}, where the run was started, is no folder here; run its command where its data lies"
+        )
     sys.stdout.flush()
     done = subprocess.run(
         python.command("pipelines.cli", *words[1:]), cwd=state.get("folder"), env=python.environment(), check=False
