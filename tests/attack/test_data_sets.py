@@ -146,7 +146,10 @@ def test_a_data_set_is_read_or_refused(kind: str, files: dict[str, str | bytes],
     assert after == before
 
 
-@pytest.mark.parametrize("content", [c for _, c in changed(COCO, 60, seed=24)])
+LABELS = list(changed(COCO, 60, seed=24))
+
+
+@pytest.mark.parametrize("content", [c for _, c in LABELS], ids=[name for name, _ in LABELS])
 def test_labels_with_images_are_collected_or_refused(content: Any, tmp_path: Path) -> None:
     write({"labels.json": json.dumps(content), "images/0.png": picture()}, tmp_path)
     options = CollectOptions(annotations=str(tmp_path / "labels.json"), images=str(tmp_path / "images"))
