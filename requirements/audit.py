@@ -77,7 +77,7 @@ def main() -> int:
         if verdict.unasked:
             names = ", ".join(verdict.unasked[:3])
             print(f"{lock}: {len(verdict.unasked)} of {verdict.packages} packages not audited: the service knows "
-                  f"nothing of them ({names}, ...); it may be a mirror, which cannot tell", file=sys.stderr)  # fmt: skip
+                  f"nothing of them ({names}, ...); a mirror, perhaps", file=sys.stderr)  # fmt: skip
             code = max(code, 2)
         print(f"{lock}: {len(verdict.known)} known vulnerabilities, {verdict.packages - len(verdict.unasked)} of "
               f"{verdict.packages} packages asked about")  # fmt: skip
