@@ -68,7 +68,7 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
         if key not in used and folder.stat().st_ctime < begun:
             unused.entries[key] = count
     oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
-    for folder in sorted(path for path in store.works.glob("*") if path.is_dir() and not path.name.startswith(".")):
+    for folder in store.unfinished():
         if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
             unused.work[folder.name] = folder_size(folder)
     for folder in store.temporary():

@@ -31,6 +31,7 @@ from stages.outside import names, records
 A = TypeVar("A", bound=Artifact)
 _TEMPORARY = re.compile(r"[a-z].*-[^-]+")
 """``STAGE-KEY-`` and what ``mkdtemp`` adds."""
+_WORK = re.compile(r"[A-Za-z].*-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True)
@@ -214,9 +215,14 @@ class Store:
         folder = self.entries / ".tmp"
         return sorted(p for p in _folders(folder) if _TEMPORARY.fullmatch(p.name) and not p.is_symlink())
 
+    def unfinished(self) -> list[Path]:
+        """The folders of ``works`` that interrupted stages left for their resumption; others' are none of them."""
+        return sorted(p for p in _folders(self.works) if _WORK.fullmatch(p.name) and not p.is_symlink())
+
     def names(self) -> list[str]:
-        """``STAGE/DIGEST`` of every entry."""
-        return sorted(f"{stage.name}/{entry.name}" for stage in _folders(self.entries) for entry in _folders(stage))
+        """``STAGE/DIGEST`` of every entry. What a link leads to is none: it is not served, and not ours to remove."""
+        stages = [stage for stage in _folders(self.entries) if not stage.is_symlink()]
+        return sorted(f"{stage.name}/{entry.name}" for stage in stages for entry in _folders(stage))
 
     def remove(self, key: str) -> bool:
         """Remove the entry ``STAGE/DIGEST``; ``False`` if a process holds its lock."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cli import main
 from pipelines.store.entries import Key
 from pipelines.store.local import Store
 from stages.artifacts import Engine, Precision, hash_files
@@ -195,6 +196,25 @@ def test_what_was_exchanged_is_named(
     store = Store(tmp_path / "changed" / "work" / "artifacts")
     with pytest.raises(Exception, match=ENGINES["int8"].digest):
         store.load(str(ENGINES["int8"]))
+
+
+@pytest.mark.parametrize(
+    "place", ["store/build", "store/stub", "store/stub/1", "store/.tmp", "work", "runs/9", "bundles"]
+)
+def test_gc_removes_nothing_that_a_link_leads_to(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write into a shared folder of results cannot have others remove what they own elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    stored(tmp_path)
+    precious = tmp_path / "home" / "project" / "precious"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("x")
+    link = tmp_path / "artifacts" / place
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "home")
+    assert main(["gc", "--keep-last", "0", "--runs"]) in (0, 2)
+    assert precious.read_text() == "x"
 
 
 def _sub(folder: Path, name: str) -> Path:
