@@ -54,6 +54,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"
-    write_text(out, trend.page(points, title, trend.draw(points)))
+    page = trend.page(points, title, trend.draw(points))
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
     print(out)
     return ExitCode.DONE

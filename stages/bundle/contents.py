@@ -252,8 +252,9 @@ def _check_names(bundle: Path, names: list[str]) -> None:
         path = Path(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             raise InputError(f"{bundle} has a file {name!r}, which would land outside of its folder: refused")
-    if len(set(names)) < len(names):
+    plain = [Path(name) for name in names if not name.endswith("/")]
+    if len(set(plain)) < len(plain):
         raise InputError(f"{bundle} has two files of one name: refused")
-    folders = {parent.as_posix() for name in names for parent in Path(name).parents}
-    if clash := sorted(folders & set(names)):
+    folders = {Path(name) for name in names if name.endswith("/")} | {p for name in names for p in Path(name).parents}
+    if clash := sorted(path.as_posix() for path in folders & set(plain)):
         raise InputError(f"{bundle} has {shown(clash[0])} as a file and as a folder: refused")

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -63,6 +64,8 @@ def attempt(case: Case, beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a case in ``beside/work`` and check how it ended, what it said and what it wrote."""
     work = prepared(case, beside)
     monkeypatch.setenv("HOME", str(beside / "home"))
+    # Matplotlib lists its fonts once for a home.
+    monkeypatch.setenv("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"detpress-attack-{os.getuid()}"))
     monkeypatch.chdir(work)
     before, environment = snapshot(beside), dict(os.environ)
     out, err = io.StringIO(), io.StringIO()

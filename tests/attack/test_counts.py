@@ -10,6 +10,7 @@ from tests.attack import (
     test_command_lines,
     test_configs,
     test_data_sets,
+    test_databases,
     test_engines,
     test_files,
     test_records,
@@ -19,6 +20,7 @@ from tests.conftest import ROOT
 
 CASES = (
     *(test_bundles.CASES, test_command_lines.CASES, test_configs.CASES, test_data_sets.CASES, test_engines.CASES),
+    test_databases.CASES,
     *(test_files.CASES, test_records.CASES, test_store.CASES),
 )
 READ = (test_bundles.LABEL_FILES, test_data_sets.SETS, test_data_sets.LABELS, test_files.PICKLES)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from pipelines.cli import main
 from pipelines.execution.ray_sweep import run_job
 from pipelines.execution.worker import run_worker
 from stages.processes import python
+from tests.conftest import ROOT
 from tests.pipelines.stored_runs import remembered
 from tests.poison import NAMES, enter, poison, ran
 
@@ -72,3 +76,26 @@ def test_a_worker_loads_our_stages_beside_others_of_their_name(
                "seed": 0, "threads": 1}  # fmt: skip
     made = run_worker(request, folder=own, log=own / "log.txt", on_event=lambda event: None)
     assert len(made.files) == 5 and ran(planted) == ""
+
+
+@pytest.mark.parametrize("words", ["runs", "verify x.zip", "doctor", "plan data=shapes", "import-config x.yml"])
+def test_a_folder_that_was_removed_meanwhile_is_told(words: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = _in_a_shell(f"rmdir {gone} && exec {sys.executable} -m pipelines.cli {words}", gone)
+    assert done.returncode == 2 and done.stderr.startswith("error: the current folder is not there any more")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_that_are_closed_end_no_command_and_are_no_file_of_ours(closed: str, tmp_path: Path) -> None:
+    done = _in_a_shell(f"exec {sys.executable} -m pipelines.cli runs {closed}", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    opened = "import os, detpress; detpress._open_streams(); raise SystemExit(os.open('f', os.O_CREAT | os.O_RDWR))"
+    done = _in_a_shell(f'exec {sys.executable} -c "{opened}" {closed}', tmp_path)
+    assert done.returncode > 2
+
+
+def _in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(["sh", "-c", command], cwd=folder, env=env, capture_output=True, text=True, timeout=120)

@@ -20,7 +20,7 @@ from pipelines.cli import main
 from pipelines.commands import bundle as bundle_command
 from pipelines.commands import predict as predict_command
 from pipelines.commands import verify as verify_command
-from pipelines.runs.bundles import write_zip
+from pipelines.runs.bundles import pack, write_zip
 from pipelines.store.entries import Key
 from pipelines.store.local import Store
 from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
@@ -356,6 +356,18 @@ def test_a_bundle_whose_sums_are_right_and_whose_names_lead_elsewhere_is_refused
     assert main(["verify", str(tmp_path / "b.zip")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and said in lines[0], lines
+
+
+@pytest.mark.parametrize("out", ["/dev/null/x.zip", "folder", "x" * 300, "bundle.json/x"])
+def test_a_place_where_no_bundle_can_be_written_is_named(
+    out: str, made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bundle.json").write_text("x")
+    with pytest.raises(InputError, match=r"cannot be written .*; name another file with out=FILE"):
+        pack(made, tmp_path / "artifacts", "r", Path(out))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bundle.json", "folder"]
 
 
 @pytest.mark.parametrize(
