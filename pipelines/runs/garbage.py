@@ -104,7 +104,10 @@ def _named(artifacts: Path) -> Iterator[str]:
 
 def _bundled(artifacts: Path) -> Iterator[str]:
     for path in (artifacts / "bundles").glob("*.json"):
-        record: BundleRecord = records.read(path, BundleRecord)
+        try:
+            record: BundleRecord = records.read(path, BundleRecord)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} leads nowhere, so nothing is removed: repair it, or remove it") from error
         yield record["run_id"]
 
 

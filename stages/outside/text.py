@@ -10,6 +10,8 @@ import re
 from urllib.parse import urlsplit
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>|\\^`{}]+")
+_REQUEST = re.compile(r"(\bwith url: /[^\s?#]*)[?#]\S*")
+"""How requests tells the rest of an address, after host and port."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _BREAKS = re.compile(f"[\t\n\ud800-\udfff]|{_CONTROL.pattern}")
 LONGEST = 4000
@@ -29,7 +31,7 @@ def url(address: str) -> str:
 
 def urls(text: str) -> str:
     """A text in which every URL is told as by `url`."""
-    return _URL.sub(lambda found: _told(found[0]), text)
+    return _REQUEST.sub(r"\1", _URL.sub(lambda found: _told(found[0]), text))
 
 
 def _told(address: str) -> str:

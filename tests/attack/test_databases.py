@@ -43,6 +43,20 @@ def cases() -> Iterator[Case]:
         given = (*add, "schedule.interval=3600") if key != "schedule.interval" else add
         yield Case(f"schedule add {key}={number}", (*given, f"{key}={number}"), codes=(2,))
 
+    for store in ("nothing", "file:///nowhere", "a\nb", "/dev/null", "x://y", "\x1b[2J://x", "http://["):
+        words = ("gc", "--keep-last", "0", "--dry-run", "--store", store)
+        yield Case(f"gc --store {store!a}", words, lambda work: runs_of(work) and None, (2, 4))
+    for uri in ("http://[", "x://", "\n", "http://[::1", "sqlite:////dev/zero"):
+        words = ("champion", "--uri", uri)
+        yield Case(f"champion --uri {uri!a}", words, lambda work: runs_of(work) and None, (2, 4))
+    yield Case("gc: a bundle's record leads nowhere", ("gc", "--keep-last", "0"), _bundled, (2,))
+
+
+def _bundled(work: Path) -> None:
+    runs_of(work)
+    (work / "artifacts" / "bundles").mkdir()
+    (work / "artifacts" / "bundles" / "b.json").symlink_to("gone")
+
 
 CASES = list(cases())
 

@@ -28,6 +28,9 @@ def test_a_url_is_told_without_its_secrets(address: str, shown: str) -> None:
 def test_urls_inside_a_text_are_told_so_too() -> None:
     said = "GET https://anna:hunter2@h.test/x?sig=hunter2: 403, see (http://h/y?t=hunter2), 'ftp://u:hunter2@h/z'."
     assert text.urls(said) == "GET https://h.test/x: 403, see (http://h/y), 'ftp://h/z'."
+    assert text.urls("Max retries exceeded with url: /x/y?sig=hunter2 (Caused by z)") == (
+        "Max retries exceeded with url: /x/y (Caused by z)"
+    )
     assert text.urls("a://") == "a://" and text.urls("no url: a@b?c") == "no url: a@b?c"
 
 
