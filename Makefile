@@ -23,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
+.PHONY: audit help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ types: $(READY) ## Check types, strictly
 	@$(RUN)/mypy
 
 check: lint types test ## Everything that CI runs
+
+audit: $(READY) ## Ask the service of pip-audit whether vulnerabilities of the locked packages are known (needs pip-audit and a network)
+	@$(RUN)/python requirements/audit.py
 
 accept-versions: $(READY) ## List the code that each stage runs, after raising the versions of those whose results change
 	@$(RUN)/python -m tests.stages.versions --accept

@@ -19,6 +19,7 @@ def main(first: str = sys.path[0]) -> int:
     Args:
         first: the first folder of the path as the interpreter set it.
     """
+    _open_streams()
     _own_packages_first()
     from stages.processes import python
 
@@ -45,6 +46,15 @@ def start() -> None:
             raise
         sys.stderr.write(f"error: {reason}\n")
         sys.exit(2)
+
+
+def _open_streams() -> None:
+    """Open those of the three standard streams that are closed (``>&-``): else a file of ours would be one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _own_packages_first() -> None:

@@ -136,6 +136,10 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if name in ("", "-h", "--help", "help"):
         print(help_text(), end="")
         return ExitCode.DONE if name else ExitCode.WRONG_INPUT
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:  # whatever a command asks of it would fail, each in its own words
+        raise InputError("the current folder is not there any more; change to one that is (cd FOLDER)") from None
     if name == "--version" or ("--version" in rest and name != "completion"):
         from importlib import metadata  # takes as long to load as all the rest
 

@@ -17,9 +17,10 @@ from pipelines.registry import register
 from pipelines.registry.registry import Registry, Version
 from pipelines.retraining import journal
 from pipelines.retraining.challenge import Verdict, challenge
-from pipelines.retraining.journal import Outcome, run_and_record, to_stderr
+from pipelines.retraining.journal import Outcome, run_and_record
 from pipelines.retraining.reasons import look, no_reason, reasons
 from pipelines.retraining.snapshot import describe
+from pipelines.system.output import say
 from pipelines.tracking.delivery import send_earlier
 from stages.champion import promotion
 from stages.errors import ConfigError, ExitCode
@@ -62,10 +63,10 @@ def _retrain(
     changes = reasons(config, state, current, champion)
     if not changes:
         for problem in send_earlier(Path(config.run.artifacts).resolve() / "runs", config.tracking):
-            to_stderr(f"warning: {problem}")
+            say(f"warning: {problem}")
         outcome.end(journal.UNCHANGED, no_reason(state), ExitCode.UNCHANGED)
         return
-    to_stderr(f"retraining: {describe(changes)}")
+    say(f"retraining: {describe(changes)}")
     outcome.more["changes"] = changes
     verdict = challenge(config, registry, champion, state, current, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)

@@ -11,6 +11,7 @@ from typing import Any
 from stages import artifacts
 from stages.artifacts import Artifact
 from stages.errors import StoreError
+from stages.numerics.variants import VARIANTS
 from stages.outside.names import relative, shown
 
 _TYPE = "$type"
@@ -50,6 +51,8 @@ def artifact_from_json(data: Mapping[str, Any]) -> Artifact:
     artifact: Artifact = dataclass_from_json(cls, {k: v for k, v in data.items() if k != _TYPE})
     for file in artifact.files:
         relative(file, name, "files")
+    if isinstance(precision := getattr(artifact, "precision", "fp32"), str) and precision not in VARIANTS:
+        raise StoreError(f"{name}.precision is {shown(precision)}, which is no variant; another version wrote it")
     for field in _FILE_FIELDS:
         if artifact.files and (file := getattr(artifact, field, "")) and file not in artifact.files:
             raise StoreError(f"{name}.{field} is {shown(file)}, which is not among its files")

@@ -46,11 +46,29 @@ class ExitCode(IntEnum):
 
 
 class DetpressError(Exception):
-    """Base of the tree: the command line prints it as one line and ends with ``exit_code``."""
+    """Base of the tree: the command line prints it as one line and ends with ``exit_code``.
+
+    ``details`` are the lines that belong under that one, such as the last ones of a log. A message that was made with
+    texts of others has no other line breaks than these: where it is printed, one inside of it is not obeyed.
+    """
 
     exit_code: int = ExitCode.STAGE_FAILED
+    details: tuple[str, ...] = ()
     trace: str = ""
     """Traceback of the worker process that raised it, for ``--debug``."""
+
+    def __init__(self, message: str = "", details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        """The message and its details, a line each."""
+        return "\n".join((self.message, *self.details))
+
+    @property
+    def message(self) -> str:
+        """What is told on one line."""
+        return str(self.args[0]) if self.args else ""
 
 
 class InputError(DetpressError):
@@ -66,7 +84,7 @@ class ConfigError(InputError):
         self.problems = tuple(problems)
         count = len(self.problems)
         head = "the config has a problem" if count == 1 else f"the config has {count} problems"
-        super().__init__(head + ":\n" + "\n".join(f"  - {p}" for p in self.problems))
+        super().__init__(f"{head}:", [f"  - {p}" for p in self.problems])
 
 
 class DataError(InputError):

@@ -52,7 +52,7 @@ THROUGH = {
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
     "pipelines/test_cli": """
         pipelines.commands.compress pipelines.commands.finetune pipelines.commands.sensitivity pipelines.compress
-        pipelines.finetune pipelines.system.failures
+        pipelines.finetune
     """,
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
@@ -90,7 +90,7 @@ THROUGH = {
     """,
     "stages/bundle/test_bundle": """
         pipelines.commands.bundle pipelines.commands.predict pipelines.commands.verify pipelines.runs.bundles
-        stages.bundle.contents stages.bundle.predict stages.bundle.verify stages.options.bundle
+        stages.bundle.contents stages.bundle.engine stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/champion/test_judge": "stages.options.champion",
     "stages/data/formats/test_readers": """

@@ -42,6 +42,16 @@ def test_nothing_that_is_read_is_run() -> None:
     assert found == []
 
 
+def test_yaml_is_read_in_the_one_place_that_bounds_it() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for name, _ in calls(path)
+        if re.search(r"yaml\.(\w*load\w*|compose\w*|parse|scan)$", name) and not name.startswith("yaml_text.")
+    }
+    assert found == set(), "use stages.outside.yaml_text.parse"
+
+
 def test_archives_are_unpacked_in_the_one_place_that_checks_them() -> None:
     found = {
         str(path.relative_to(ROOT))
@@ -258,6 +268,32 @@ def test_the_name_of_a_data_set_leads_to_no_other_folder(tmp_path: Path) -> None
             run.save_state("FINISHED")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b"]
+
+
+MESSAGES = {
+    "pipelines/cli.py": "the name of a signal",
+    "pipelines/system/output.py": "`say` itself, and why the system does not take any more",
+    "pipelines/system/failures.py": "a traceback, for --debug",
+}
+"""Files of `pipelines/` that print to standard error themselves -> what."""
+
+
+def test_messages_are_printed_by_the_functions_that_keep_them_on_one_line() -> None:
+    printing = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, call in calls(path)
+        if path.is_relative_to(ROOT / "pipelines")
+        and (name == "sys.stderr.write" or any(ast.unparse(k.value) == "sys.stderr" for k in call.keywords))
+    }
+    assert printing == set(MESSAGES), "use pipelines.system.output.say"
+    parsers = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        for name, _ in calls(path)
+        if path.is_relative_to(ROOT / "pipelines") and name.rpartition(".")[2] == "ArgumentParser"
+    }
+    assert parsers == set(), "use pipelines.system.arguments.Parser"
 
 
 SECRETS = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,8 @@ from pipelines.runs.history import find_run
 from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.store.remote import open_store
+from pipelines.system.arguments import Parser
+from pipelines.system.output import say
 from pipelines.system.units import size
 from stages.artifacts import Bundle
 from stages.errors import ExitCode, InputError
@@ -27,7 +27,7 @@ _KEYS = {"backend": "onnxruntime", "precision": "int8", "golden": "8", "out": ""
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Make a bundle; its path is the last line on stdout."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress bundle",
         usage="detpress bundle [RUN] [backend=onnxruntime] [precision=int8] [golden=8] [out=FILE] [--artifacts DIR]",
         description="Pack one engine of a run into a zip file, with all that it needs on another machine and what "
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     folder = find_run(names[0], artifacts).resolve()
     bundle = _make(folder, artifacts, values)
     target, digest = pack(bundle, artifacts, folder.name, Path(values["out"]) if values["out"] else None)
-    print(f"{size(target.stat().st_size)}, sha256 {digest}", file=sys.stderr)
+    say(f"{size(target.stat().st_size)}, sha256 {digest}")
     print(target)
     return ExitCode.DONE
 

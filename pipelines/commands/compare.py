@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,14 @@ from rich.text import Text
 from pipelines.runs.history import find_run
 from pipelines.runs.remembered import require_report
 from pipelines.runs.tables import print_table, stdout_console
+from pipelines.system.arguments import Parser
 from stages.errors import ExitCode, InputError
 from stages.outside.text import plain
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the differences of two runs and return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress compare",
         description="What changed from one run to another: latency (second / first), speed-up and mAP, each with a "
         "95 % interval. A star marks timings that are not valid.",

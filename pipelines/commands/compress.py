@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from pipelines.commands import hydra_command
 from pipelines.config.schema import PipelineConfig
+from pipelines.system.output import say
 from stages.errors import ExitCode
 
 _FLAG = "--exit-if-unchanged"
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
                 from pipelines.tracking.delivery import send_earlier
 
                 for problem in send_earlier(report.parents[1], config.tracking):
-                    print(f"warning: {problem}", file=sys.stderr)
-                print(f"nothing changed since {report.parent.name}", file=sys.stderr)
+                    say(f"warning: {problem}")
+                say(f"nothing changed since {report.parent.name}")
                 return hydra_command.finish(ExitCode.UNCHANGED, report)
         from pipelines.compress import run_compress
 

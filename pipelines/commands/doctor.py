@@ -6,7 +6,6 @@ less than two seconds and a broken package cannot crash it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import shlex
@@ -24,6 +23,7 @@ from rich.text import Text
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.paddle_python import missing, paddle_python
 from pipelines.system import gpu_stack, provenance
+from pipelines.system.arguments import Parser
 from pipelines.system.install import checkout, fitted
 from stages import backends
 from stages.backends.base import Available, version_of
@@ -76,7 +76,7 @@ class Check:
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the table; ``WRONG_INPUT`` if ``detpress compress`` cannot run here."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress doctor",
         description="What this machine can run. Exit code 0 if `detpress compress` can, else 2.",
     )

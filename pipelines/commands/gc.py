@@ -6,18 +6,18 @@ your own: ``ln -s RUN_ID artifacts/runs/best``), and those that a bundle under `
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.runs.garbage import collect, garbage, show
+from pipelines.system.arguments import Parser
 from pipelines.system.units import size
 from stages.errors import ExitCode, InputError
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """List what no kept run refers to, and remove it unless ``--dry-run`` is given."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress gc",
         description="Remove stored results that none of the kept runs refers to. Running runs, runs that a link "
         "under runs/ names (latest among them) and runs that a bundle was made from are kept beside the last N.",

@@ -25,6 +25,7 @@ from pipelines.config.literal import as_typed
 from pipelines.config.load import load
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
+from pipelines.system.arguments import Parser
 from pipelines.system.failures import tell
 from pipelines.system.redact import redact_text
 from stages.errors import ExitCode, InputError
@@ -35,7 +36,7 @@ Task = Callable[[PipelineConfig, list[str]], int]
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 

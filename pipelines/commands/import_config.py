@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config.recipe.overrides import command_line, experiment
 from pipelines.config.recipe.translate import METHODS, translate
+from pipelines.system.arguments import Parser
+from pipelines.system.output import say
 from pipelines.system.slug import slug
 from stages.errors import ExitCode, InputError
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the command line on stdout, what was not taken and what is missing on stderr; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress import-config",
         description="Turn a recipe of `fastdeploy compress` or of PaddleSlim's auto compression into a command line "
         "(stdout). On stderr: each key that was not taken, and why, and what still has to be given.",
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if options.write is not None:
         name = slug(options.file.stem)
         _write(options.write / "experiment" / f"{name}.yaml", experiment(found, options.file.name, name))
-        print(f"written: detpress compress --config-dir {options.write} experiment={name}", file=sys.stderr)
+        say(f"written: detpress compress --config-dir {options.write} experiment={name}")
     for text in found.left:
-        print(f"not taken: {text}", file=sys.stderr)
+        say(f"not taken: {text}")
     for text in found.missing:
-        print(f"still to be given: {text}", file=sys.stderr)
+        say(f"still to be given: {text}")
     print(command)
     return ExitCode.DONE
 

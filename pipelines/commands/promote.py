@@ -17,7 +17,6 @@ from pipelines.registry.champion import add_existing_result, fetch_champion
 from pipelines.registry.registry import Registry, Version
 from pipelines.retraining.challenge import judge
 from pipelines.retraining.head_to_head import require_frozen
-from pipelines.retraining.journal import to_stderr
 from pipelines.runs import history
 from pipelines.runs.history import find_run
 from pipelines.runs.observers import default_observers
@@ -26,6 +25,7 @@ from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
 from pipelines.store.local import Store
 from pipelines.system.locks import signed
+from pipelines.system.output import say
 from stages.artifacts import Artifact, LabeledSet
 from stages.catalog import stage_entry
 from stages.champion import promotion
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         extra = named[1] if len(named) > 1 else wrong[0]
         raise InputError(f"{extra}: not understood; name one run or version, and gate.KEY=VALUE")
     artifacts = Path(options.artifacts).resolve()
-    with signed(artifacts / "retrain" / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+    with signed(artifacts / "retrain" / "lock", lambda who: say(f"{who} is retraining here; waiting for it")):
         return _promote(options, named[0], settings, artifacts)
 
 
@@ -99,9 +99,9 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         return _force(registry, version)
     if evidence["passed"]:
         registry.promote(version, over=champion.number if champion else None)
-    to_stderr(promotion.verdict(evidence))
+    say(promotion.verdict(evidence))
     becomes = "is the champion" if evidence["passed"] else "stays the challenger"
-    to_stderr(f"{registry.name}: version {version.number} {becomes}")
+    say(f"{registry.name}: version {version.number} {becomes}")
     print(run.info.run_dir / "promotion.json")
     return ExitCode.DONE if evidence["passed"] else ExitCode.GATE_FAILED
 
@@ -109,7 +109,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
 def _force(registry: Registry, version: Version) -> int:
     champion = registry.champion()
     registry.promote(version, over=champion.number if champion else None, forced=True)
-    to_stderr(f"{registry.name}: version {version.number} is the champion, not judged (--force)")
+    say(f"{registry.name}: version {version.number} is the champion, not judged (--force)")
     print(f"{registry.name}/{version.number}")
     return ExitCode.DONE
 

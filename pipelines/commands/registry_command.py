@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.registry.registry import Registry, names
+from pipelines.system.arguments import Parser
 from pipelines.system.slug import slug
 from stages.errors import InputError
 
 
-def registry_parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"detpress {name}", description=description)
+def registry_parser(name: str, description: str) -> Parser:
+    parser = Parser(prog=f"detpress {name}", description=description)
     parser.add_argument("--name", help="the registered model, where there are several")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     parser.add_argument("--uri", help="another MLflow store, as in tracking.uri (default: that under --artifacts)")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pipelines.runs.history import find_run
 from pipelines.runs.markdown import print_markdown
+from pipelines.system.arguments import Parser
 from stages.errors import ExitCode, InputError
 from stages.outside import files, records
 from stages.outside.text import plain
@@ -22,7 +23,7 @@ KINDS = ("report", "promotion", "sensitivity")
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print a run's report and return the exit code."""
-    parser = argparse.ArgumentParser(prog="detpress report", description="Show the report of a run again.")
+    parser = Parser(prog="detpress report", description="Show the report of a run again.")
     parser.add_argument(
         "run",
         nargs="?",

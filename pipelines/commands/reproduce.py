@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,8 +18,11 @@ from pipelines.runs.history import find_run
 from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.system import provenance
+from pipelines.system.arguments import Parser
+from pipelines.system.output import say
 from stages.catalog import StageEntry, stage_entry
-from stages.errors import ConfigError, ExitCode, StoreError
+from stages.errors import ConfigError, ExitCode, InputError, StoreError
+from stages.outside.text import plain
 from stages.processes import children, python
 
 _GRACE_SECONDS = 10.0
@@ -30,7 +33,7 @@ _SHOWN = 8
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the command on stdout and the differences on stderr; with ``--run`` or ``--fresh``, run it."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress reproduce",
         description="Print the exact command of a run, and on stderr what differs from then (code, packages, machine).",
     )
@@ -47,15 +50,23 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     options = parser.parse_args(arguments)
     folder = find_run(options.run, Path(options.artifacts))
     state = require_state(folder, "command", "stages", "run_id")
-    words = shlex.split(state["command"])
+    try:
+        words = shlex.split(state["command"])
+    except ValueError as error:
+        raise InputError(f"{folder}: the command in its run.json is none ({error}); see its config.yaml") from error
     if options.fresh:
         # Nothing may come from where it was stored, here or for all machines.
         words += [f"run.artifacts={Path(options.fresh).resolve()}", "run.store=null"]
-    print(f"cd {shlex.quote(state['folder'])} && {shlex.join(words)}" if "folder" in state else shlex.join(words))
+    here = f"cd {shlex.quote(state['folder'])} && " if "folder" in state else ""
+    print(plain(here + shlex.join(words)))
     for line in differences(state):
-        print(f"differs: {line}", file=sys.stderr)
+        say(f"differs: {line}")
     if not (options.execute or options.fresh):
         return ExitCode.DONE
+    if "folder" in state and not os.path.isdir(state["folder"]):  # noqa: PTH112  # whatever is in the text
+        raise InputError(
+            f"{state['folder']!r}, where the run was started, is no folder here; run its command where its data lies"
+        )
     sys.stdout.flush()
     command = python.command("pipelines.cli", *words[1:])
     done = children.run(command, cwd=state.get("folder"), env=python.environment(), shown=True, grace=_GRACE_SECONDS)
@@ -113,7 +124,7 @@ def _compare(before: history.RunState, artifacts: Path, fresh: Path) -> int:
         except StoreError as error:
             equal, outcome = False, f"it cannot be compared: {error}"
         same &= equal
-        print(f"{name}: {outcome}", file=sys.stderr)
+        say(f"{name}: {outcome}")
     print(json.dumps({"run": before["run_id"], "again": folder.name, "same": same}))
     return ExitCode.DONE if same else ExitCode.STAGE_FAILED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.commands.registry_command import named_registry, registry_parser
-from pipelines.retraining.journal import to_stderr
+from pipelines.system.output import say
 from stages.errors import ExitCode
 
 
@@ -17,6 +17,6 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     options = parser.parse_args(arguments)
     registry = named_registry(options)
     move = registry.rollback()
-    to_stderr(f"{registry.name}: version {move.after} is the champion again, in place of version {move.before}")
+    say(f"{registry.name}: version {move.after} is the champion again, in place of version {move.before}")
     print(f"{registry.name}/{move.after}")
     return ExitCode.DONE

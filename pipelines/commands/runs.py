@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
 from pipelines.runs.remembered import ListedReport
 from pipelines.runs.tables import stdout_console
+from pipelines.system.arguments import Parser
 from pipelines.system.run_lock import is_alive
 from pipelines.system.times import age
 from pipelines.system.units import size
@@ -32,7 +32,7 @@ _GAP = 2
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the table, newest first."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress runs",
         description="The runs of this folder, newest first. The end of an id that the table shows names the run in "
         "every command.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from pipelines.config.keys import close_to, suggestion
 from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.config.schema import PipelineConfig
 from pipelines.scheduling import records
+from pipelines.system.arguments import Parser
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
 from pipelines.system.times import local
@@ -30,7 +30,7 @@ _OWN = re.compile(r"[+~]*schedule([.=@]|$)")
 """Overrides that are the scheduler's own; the rest is what `detpress retrain` gets."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see detpress schedule --help")
 

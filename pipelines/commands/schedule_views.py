@@ -19,6 +19,7 @@ from pipelines.scheduling import records
 from pipelines.scheduling.records import Tick
 from pipelines.scheduling.serving import serving
 from pipelines.scheduling.status import Status, collapsed, last_real, status, when
+from pipelines.system.output import say
 from pipelines.system.redact import redact_text
 from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
@@ -136,7 +137,7 @@ def logs(artifacts: Path, name: str, *, follow: bool) -> int:
             "(schedule.keep_logs)"
         )
     if log is not None:
-        print(f"{log}:", file=sys.stderr, flush=True)
+        say(f"{log}:")
     if not (follow and ticks):
         sys.stdout.write(log.read_text(encoding="utf-8", errors="replace") if log is not None else "")
         return ExitCode.DONE
@@ -146,7 +147,7 @@ def logs(artifacts: Path, name: str, *, follow: bool) -> int:
         return ExitCode.DONE
     ended, _ = last_real(records.read(artifacts, name))
     if ended is not None:
-        print(f"{name}: {ended.get('outcome')}: {ended.get('reason') or ''}", file=sys.stderr)
+        say(f"{name}: {ended.get('outcome')}: {ended.get('reason') or ''}")
     return ExitCode.DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pipelines.retraining.trend import LAST, collect, in_local_time
 from pipelines.runs.history import find_run
 from pipelines.runs.remembered import TrendReport, require_report
 from pipelines.runs.tables import print_table, stdout_console
+from pipelines.system.arguments import Parser
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
 from stages.numerics.variants import title_of
@@ -18,7 +18,7 @@ from stages.numerics.variants import title_of
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the trend and write it as a page; its path is the last line on stdout."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="detpress trend",
         description="How one engine's mAP, latency and size went from run to run, with 95 % intervals. Of the model, "
         "the data and the first backend of the run that is named.",
@@ -54,6 +54,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     console = stdout_console()
     print_table(trend.table(points), console)
     out = options.out or artifacts / "trend.html"
-    write_text(out, trend.page(points, title, trend.draw(points)))
+    page = trend.page(points, title, trend.draw(points))
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
     print(out)
     return ExitCode.DONE

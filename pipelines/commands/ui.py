@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ipaddress
 import json
@@ -10,7 +9,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -24,7 +22,9 @@ import psutil
 from pipelines.commands.ui_auth import PASSWORD, USER, Login, login, prepare
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
+from pipelines.system.arguments import Parser
 from pipelines.system.database import sqlite_file
+from pipelines.system.output import say
 from pipelines.system.redact import redact_text
 from pipelines.system.signals import stopped_by
 from pipelines.system.slug import matching
@@ -42,9 +42,7 @@ MODE = "workflowType=machine_learning"  # else the pages open on traces of langu
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Serve the runs of an artifacts folder, or of the store that ``--uri`` names, and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="detpress ui", description="Open the experiment tracking UI on the runs of this folder."
-    )
+    parser = Parser(prog="detpress ui", description="Open the experiment tracking UI on the runs of this folder.")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     parser.add_argument("--uri", help="another store, as in tracking.uri (default: the database under --artifacts)")
     parser.add_argument(
@@ -101,7 +99,7 @@ def run_ui(options: TrackingOptions, host: str = "127.0.0.1", port: int = 5000, 
             _await(process, host, port, log)
             _print(f"MLflow shows the runs of {Path(options.folder)}. Ctrl-C ends it.\n\n  {link(host, port, who)}\n")
             code = process.wait()
-            raise DetpressError(f"the MLflow server ended by itself with exit code {code}:\n{_tail(log)}")
+            raise DetpressError(f"the MLflow server ended by itself with exit code {code}:", _tail(log))
         except (KeyboardInterrupt, SystemExit):
             return ExitCode.DONE
         finally:
@@ -171,7 +169,7 @@ def _await(process: Child, host: str, port: int, log: IO[str]) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             _require_free(host, port)
-            raise DetpressError(f"the MLflow server did not start (exit code {process.returncode}):\n{_tail(log)}")
+            raise DetpressError(f"the MLflow server did not start (exit code {process.returncode}):", _tail(log))
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://{_browser_host(host)}:{port}/health", timeout=2) as answer,
@@ -179,7 +177,7 @@ def _await(process: Child, host: str, port: int, log: IO[str]) -> None:
             if answer.status == 200 and _listens(process, port):
                 return
         time.sleep(0.2)
-    raise DetpressError(f"the MLflow server did not answer within {START_SECONDS:g} s; its last lines:\n{_tail(log)}")
+    raise DetpressError(f"the MLflow server did not answer within {START_SECONDS:g} s; its last lines:", _tail(log))
 
 
 def _listens(process: Child, port: int) -> bool:
@@ -197,7 +195,7 @@ def _listens(process: Child, port: int) -> bool:
 def _require_database(options: TrackingOptions) -> None:
     """MLflow's server would make a missing database in its place, and leave half of it if it is stopped meanwhile."""
     if text := half_database(options):
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        say(f"note: {text}")
     path = sqlite_file(store_uri(options))
     if path is not None and not path.exists():
         connect(options)
@@ -236,9 +234,9 @@ def _post(base: str, what: str, body: dict[str, Any], who: Login | None = None) 
     return content
 
 
-def _tail(log: IO[str]) -> str:
+def _tail(log: IO[str]) -> list[str]:
     log.seek(0)
-    return "\n".join(f"    {line}" for line in redact_text(log.read()).splitlines()[-12:])
+    return [f"    {line}" for line in redact_text(log.read()).splitlines()[-12:]]
 
 
 def _print(text: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.system.database import ensure, set_aside, sqlite_url
+from pipelines.system.output import say
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.processes import children, python
@@ -63,7 +64,7 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     database = folder / "users.db"
     if text := set_aside(database, _whole):
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        say(f"note: {text}")
     uri = sqlite_url(database.resolve()).replace("%", "%%")  # as such files have it
     settings = folder / "users.ini"  # no secret in it
     settings.write_text(

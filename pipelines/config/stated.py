@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from pipelines.config.keys import Problem
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.values import check_values
+from pipelines.system.output import say
 from stages.detection.published import choice, of_the_other_family, same
 from stages.detection.sidecar import Sidecar
 from stages.errors import ConfigError
@@ -159,4 +159,4 @@ def _shown(value: Any) -> str:
 
 
 def _tell(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    say(f"note: {text}")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.system import telemetry
+from pipelines.system.output import say
 from stages.errors import ExitCode, InputError, StageError, UnavailableError
 from stages.processes import python
 
@@ -103,7 +104,7 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
             words = ("pipelines.execution.ray_sweep", mine.module, *mine.command, *overrides)
             ways = [python.command(*words)[1:], python.elsewhere(*words)]
             pending[task.remote(ways, python.STARTER, str(Path.cwd()), telemetry.off({}))] = i
-        _to_stderr(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
+        say(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
         while pending:
             (done,), _ = ray.wait(list(pending), num_returns=1)
             i = pending.pop(done)
@@ -219,15 +220,11 @@ def _require_room(ray: Any, options: RayOptions) -> None:
 
 
 def _tell(number: int, overrides: Sequence[str], code: int, out: str, err: str) -> None:
-    _to_stderr(f"job {number} ({' '.join(overrides)}): exit code {code}")
+    say(f"job {number} ({' '.join(overrides)}): exit code {code}")
     if code not in (ExitCode.DONE, ExitCode.UNCHANGED):
         for line in err.splitlines()[-_TAIL:]:
-            print(f"    {line}", file=sys.stderr)
+            say(f"    {line}")
     print(out, end="", flush=True)
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

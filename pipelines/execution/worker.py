@@ -88,7 +88,7 @@ def run_worker(
             f"the {request['stage']} stage took longer than run.stage_timeout={timeout:g} s and was stopped; "
             "its checkpoint is kept: run again with a larger limit"
         )
-    raise StageCrashed(_obituary(str(request["stage"]), code, log))
+    raise _crashed(str(request["stage"]), code, log)
 
 
 def _environment(threads: int, interpreter: str | None) -> dict[str, str]:
@@ -108,7 +108,7 @@ def _listen(process: Child, on_event: Callable[[Mapping[str, Any]], None]) -> di
     return last
 
 
-def _obituary(stage: str, code: int, log: Path) -> str:
+def _crashed(stage: str, code: int, log: Path) -> StageCrashed:
     if code < 0:
         name = signal.Signals(-code).name
         cause = f"was killed by {name}"
@@ -117,5 +117,5 @@ def _obituary(stage: str, code: int, log: Path) -> str:
     else:
         cause = f"ended with exit code {code} and no result"
     lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
-    tail = "\n".join(f"    {line}" for line in lines) or "    (it printed nothing)"
-    return f"the {stage} process {cause}; its last lines, from {log}:\n{tail}"
+    tail = [f"    {line}" for line in lines] or ["    (it printed nothing)"]
+    return StageCrashed(f"the {stage} process {cause}; its last lines, from {log}:", tail)

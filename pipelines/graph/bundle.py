@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypedDict
 
-import yaml
-
 from pipelines.config.digest import NOT_RESULTS
 from pipelines.execution import ids
 from pipelines.execution.node import Node
 from pipelines.execution.paddle_python import workers_python
 from pipelines.runs.remembered import PromisedReport, require_report, require_state
 from pipelines.store.local import Store
-from stages.artifacts import Artifact, Engine
+from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet
 from stages.backends.variants import opened_as
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
-from stages.outside import files, records
+from stages.outside import files, records, yaml_text
 
 
 class _Model(TypedDict):
@@ -54,16 +52,15 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
             f"it has {', '.join(built) or 'none'}"
         )
     config = _config(folder / "config.yaml")
-    engine = store.load(stages[ids.build(backend, precision)])
-    assert isinstance(engine, Engine)
+    engine = store.load_as(stages[ids.build(backend, precision)], Engine)
     engine = opened_as(engine, precision)
     labeled = ids.LABELS_VAL in stages
     fingerprint = workers_python(state.get("paddle_python")).fingerprint(backend)
     inputs: dict[str, Artifact | None] = {
         "engine": engine,
-        "exported": store.load(stages[ids.export(precision)]),
-        "labeled": store.load(stages[ids.LABELS_VAL]) if labeled else None,
-        "images": None if labeled else store.load(stages[ids.IMAGES]),
+        "exported": store.load_as(stages[ids.export(precision)], ExportedModel),
+        "labeled": store.load_as(stages[ids.LABELS_VAL], LabeledSet) if labeled else None,
+        "images": None if labeled else store.load_as(stages[ids.IMAGES], ImageList),
     }
     options = BundleOptions(
         run_id=state["run_id"],
@@ -90,10 +87,10 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
 def _config(path: Path) -> dict[str, Any]:
     """The run's config, as far as a bundle needs it. Raises InputError if it cannot be read."""
     try:
-        config: Any = yaml.safe_load(files.read_text(path, most=records.MOST_BYTES))
+        config: Any = yaml_text.parse(files.read_text(path, most=records.MOST_BYTES))
         records.conform(config, _Config)
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).replace("\n", " ")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}; run the run's command again") from error
     return dict(config)
 

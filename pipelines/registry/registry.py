@@ -253,11 +253,13 @@ def names(tracking: TrackingOptions) -> list[str]:
 @contextlib.contextmanager
 def mlflow_errors(uri: str) -> Iterator[None]:
     """What MLflow raises, as an error that says what to do."""
+    from alembic.util import CommandError  # the tables are a newer MLflow's
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError  # the file is no database, or a damaged one
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         first = urls(redact_text(str(error))).strip().partition("\n")[0]
         raise StoreError(
             f"MLflow's registry at {told(uri)} cannot be used: {first}; check tracking.uri and that its server "

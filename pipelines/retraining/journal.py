@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +26,7 @@ from typing import Any
 from pipelines.system.failures import code_of, tell
 from pipelines.system.files import write_text
 from pipelines.system.locks import signed
+from pipelines.system.output import say
 from pipelines.system.redact import redact, redact_text
 from stages.errors import ExitCode, InputError
 from stages.outside import records
@@ -119,7 +119,7 @@ def run_and_record(
 ) -> tuple[int, Path]:
     """Do ``work`` under the lock of the retraining, and record its outcome, whatever that is."""
     log, line = Journal(artifacts), shlex.join(redact(list(command)))
-    with signed(log.folder / "lock", lambda who: to_stderr(f"{who} is retraining here; waiting for it")):
+    with signed(log.folder / "lock", lambda who: say(f"{who} is retraining here; waiting for it")):
         outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=line, started=log.begin(line))
         failed: Exception | None = None
         try:
@@ -135,11 +135,7 @@ def run_and_record(
             raise
         path = log.write(outcome)  # before anything is printed, which may take for ever
         if failed is None:
-            to_stderr(f"{outcome.outcome}: {outcome.reason}")
+            say(f"{outcome.outcome}: {outcome.reason}")
         else:
             tell(failed, debug=debug)
         return outcome.exit_code, path
-
-
-def to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import zipfile
 from pathlib import Path
 
 from pipelines.system.files import write_text
 from stages.artifacts import Bundle, sha256_of
+from stages.errors import InputError, StoreError
 
 _DATED = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same content is the same zip
 
@@ -15,8 +18,15 @@ _DATED = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same con
 def pack(bundle: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
     """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
     name = f"{run_id}-{bundle.backend}-{bundle.precision}"
-    target = target or artifacts / "bundles" / f"{name}.zip"
-    write_zip(bundle, target)
+    own = artifacts / "bundles" / f"{name}.zip"
+    try:
+        write_zip(bundle, target or own)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "make room" if full else "name another file with out=FILE"
+        kind = StoreError if full else InputError
+        raise kind(f"{target or own} cannot be written ({error.strerror}); {hint}") from error
+    target = target or own
     digest = sha256_of(target)
     record = artifacts / "bundles" / f"{name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
@@ -28,12 +38,17 @@ def write_zip(bundle: Bundle, target: Path) -> None:
     """Write a bundle's folder as a zip; the same content is the same zip."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in sorted(bundle.files):
-            entry = zipfile.ZipInfo(name, _DATED)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            with bundle.path(name).open("rb") as source, archive.open(entry, "w") as sink:
-                while chunk := source.read(1 << 20):
-                    sink.write(chunk)
-    temporary.replace(target)
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name in sorted(bundle.files):
+                entry = zipfile.ZipInfo(name, _DATED)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                with bundle.path(name).open("rb") as source, archive.open(entry, "w") as sink:
+                    while chunk := source.read(1 << 20):
+                        sink.write(chunk)
+        temporary.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

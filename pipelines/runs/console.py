@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pipelines.execution.events import NullObserver, RunInfo, StageInfo
 from pipelines.runs.progress import Pace
+from pipelines.system.failures import shown
 from stages.artifacts import Artifact
 from stages.outside.text import plain, told
 
@@ -73,7 +74,7 @@ class ConsoleObserver(NullObserver):
     def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
         self._stop()
         self.console.print(f"  [red]✗[/] {stage.id:<28} {seconds:.1f} s")
-        self.console.print(f"    [red]{escape(told(str(error)))}[/]", soft_wrap=True)
+        self.console.print(f"    [red]{escape(shown(error))}[/]", soft_wrap=True)
 
     def run_finished(self, status: str, summary: Mapping[str, Any], report_dir: Path | None) -> None:
         self._stop()

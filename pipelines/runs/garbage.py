@@ -68,7 +68,7 @@ def garbage(artifacts: Path, keep_last: int, *, runs: bool = False) -> Garbage:
         if key not in used and folder.stat().st_ctime < begun:
             unused.entries[key] = count
     oldest = min((_begin(folder) for folder in folders if folder.name in kept), default=float("inf"))
-    for folder in sorted(path for path in store.works.glob("*") if path.is_dir() and not path.name.startswith(".")):
+    for folder in store.unfinished():
         if max(p.stat().st_mtime for p in [folder, *folder.rglob("*")]) < oldest:
             unused.work[folder.name] = folder_size(folder)
     for folder in store.temporary():
@@ -104,7 +104,10 @@ def _named(artifacts: Path) -> Iterator[str]:
 
 def _bundled(artifacts: Path) -> Iterator[str]:
     for path in (artifacts / "bundles").glob("*.json"):
-        record: BundleRecord = records.read(path, BundleRecord)
+        try:
+            record: BundleRecord = records.read(path, BundleRecord)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} leads nowhere, so nothing is removed: repair it, or remove it") from error
         yield record["run_id"]
 
 

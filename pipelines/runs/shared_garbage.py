@@ -13,7 +13,7 @@ from pipelines.runs.garbage import Garbage, pinned, show
 from pipelines.store.remote import RemoteStore
 from pipelines.system.run_lock import is_alive
 from pipelines.system.units import size
-from stages.errors import ExitCode
+from stages.errors import ExitCode, InputError
 
 YOUNG_SECONDS = 86400.0
 
@@ -21,7 +21,10 @@ YOUNG_SECONDS = 86400.0
 def main(artifacts: Path, uri: str, keep_last: int, *, dry_run: bool, runs: bool) -> int:
     """Show, and unless ``dry_run`` remove, what none of the kept runs refers to."""
     store = RemoteStore(artifacts, uri)
-    unused = garbage(store, keep_last, runs=runs)
+    try:
+        unused = garbage(store, keep_last, runs=runs)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no store at {store.said}; check --store") from error
     show(unused)
     if not dry_run:
         for name in unused.entries:

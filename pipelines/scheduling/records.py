@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.options.schedule import FAILED, INTERRUPTED, KEPT, PROMOTED, REFUSED, UNCHANGED
-from pipelines.retraining.journal import now, to_stderr
+from pipelines.retraining.journal import now
 from pipelines.scheduling.child import is_running
 from pipelines.system.files import write_text
+from pipelines.system.output import say
 from pipelines.system.process_identity import is_gone, this_process
 from pipelines.system.redact import redact
 from stages.errors import ExitCode, InputError
@@ -144,7 +145,7 @@ def open_ticks(artifacts: Path) -> list[Tick]:
             continue  # it has just ended
         except InputError as error:
             aside = path.with_suffix(".damaged")
-            to_stderr(f"warning: {error}; its tick is not continued, the record is kept as {aside}")
+            say(f"warning: {error}; its tick is not continued, the record is kept as {aside}")
             with contextlib.suppress(OSError):
                 path.rename(aside)
     return ticks

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.store.entries import SCHEMA, Entry, Key, Record, check, checked, parse
 from pipelines.system.locks import exclusive, try_exclusive
@@ -28,8 +28,10 @@ from stages.codec import to_json
 from stages.errors import StoreError
 from stages.outside import names, records
 
+A = TypeVar("A", bound=Artifact)
 _TEMPORARY = re.compile(r"[a-z].*-[^-]+")
 """``STAGE-KEY-`` and what ``mkdtemp`` adds."""
+_WORK = re.compile(r"[A-Za-z].*-[0-9a-f]{20}")
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,14 @@ class Store:
             raise StoreError(f"{self.entries / name} is not in the store any more; run the command of the run again")
         check(entry)
         return entry.artifact
+
+    def load_as(self, name: str, kind: type[A]) -> A:
+        """`load`, of an artifact that has to be of a ``kind``. Raises StoreError, also for another kind."""
+        artifact = self.load(name)
+        if not isinstance(artifact, kind):
+            raise StoreError(f"{self.entries / name} holds a result of the kind {type(artifact).__name__}, not "
+                             f"{kind.__name__}: its record was changed; remove the folder, and run again")  # fmt: skip
+        return artifact
 
     def _read(self, name: str) -> Entry | None:
         folder = names.inside(self.entries, names.entry(name, self.entries, "the entry"), self.entries, "the entry")
@@ -205,9 +215,14 @@ class Store:
         folder = self.entries / ".tmp"
         return sorted(p for p in _folders(folder) if _TEMPORARY.fullmatch(p.name) and not p.is_symlink())
 
+    def unfinished(self) -> list[Path]:
+        """The folders of ``works`` that interrupted stages left for their resumption; others' are none of them."""
+        return sorted(p for p in _folders(self.works) if _WORK.fullmatch(p.name) and not p.is_symlink())
+
     def names(self) -> list[str]:
-        """``STAGE/DIGEST`` of every entry."""
-        return sorted(f"{stage.name}/{entry.name}" for stage in _folders(self.entries) for entry in _folders(stage))
+        """``STAGE/DIGEST`` of every entry. What a link leads to is none: it is not served, and not ours to remove."""
+        stages = [stage for stage in _folders(self.entries) if not stage.is_symlink()]
+        return sorted(f"{stage.name}/{entry.name}" for stage in stages for entry in _folders(stage))
 
     def remove(self, key: str) -> bool:
         """Remove the entry ``STAGE/DIGEST``; ``False`` if a process holds its lock."""

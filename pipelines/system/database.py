@@ -10,13 +10,13 @@ import contextlib
 import errno
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pipelines.system.locks import exclusive, try_exclusive
+from pipelines.system.output import say
 from stages.errors import InputError
 
 Whole = Callable[[sqlite3.Connection, set[str]], bool]
@@ -70,7 +70,7 @@ def ensure(path: Path, make: Callable[[Path], object], whole: Whole, *, mode: in
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
             if text := _set_aside(path, whole):
-                print(f"note: {text}", file=sys.stderr, flush=True)
+                say(f"note: {text}")
             if not _size(path):
                 _make(path, make, mode)
     except OSError as error:

@@ -8,7 +8,7 @@ import traceback
 
 from pipelines.system.install import fitted
 from stages.errors import DetpressError, ExitCode
-from stages.outside.text import told
+from stages.outside.text import line
 from stages.processes import python
 
 
@@ -31,10 +31,10 @@ def tell(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, DetpressError):
         if debug and error.trace:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
-        _print("error", fitted(str(error)))
+        _print("error", shown(error))
         return code_of(error)
     if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
-        _print("error", reason)
+        _print("error", line(reason))
         return ExitCode.WRONG_INPUT
     if _impossible(error):
         length = len(str(getattr(error, "filename", "")))
@@ -44,8 +44,16 @@ def tell(error: BaseException, *, debug: bool) -> int:
         return code_of(error)
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
-    _print("unexpected error", f"{type(error).__name__}: {first}{hint}")
+    _print("unexpected error", f"{type(error).__name__}: {line(first)}{hint}")
     return code_of(error)
+
+
+def shown(error: BaseException) -> str:
+    """An error for a terminal, whatever texts of others are in it: its message on one line, the details under it."""
+    lines = [str(error)]
+    if isinstance(error, DetpressError):
+        lines = [error.message, *(text if text.startswith("  ") else f"  {text}" for text in error.details)]
+    return "\n".join(map(line, map(fitted, lines)))
 
 
 def _print(head: str, message: str) -> None:
@@ -53,4 +61,4 @@ def _print(head: str, message: str) -> None:
     from rich.text import Text  # loaded only where something went wrong: `detpress completion` is to be quick
 
     console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble((f"{head}: ", "bold red"), told(message)), soft_wrap=True)
+    console.print(Text.assemble((f"{head}: ", "bold red"), message), soft_wrap=True)

@@ -26,11 +26,18 @@ def fitted(text: str) -> str:
     """
     root = checkout()
     if root is not None:
-        folder = "." if root == Path.cwd() else str(root)
+        folder = "." if root == _here() else str(root)
         text = _EXTRA.sub(lambda match: f'-e "{folder}[{match[2]}]"', text)
     if _PIP.search(text) and not _activated():
         text = _PIP.sub(lambda _: f"{shlex.quote(sys.executable)} -m pip install", text)
     return text
+
+
+def _here() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was removed
+        return None
 
 
 def _activated() -> bool:

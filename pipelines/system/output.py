@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from stages.errors import ExitCode
+from stages.outside.text import line
 
 READER_LEFT = 128 + signal.SIGPIPE
 """Exit code, as a shell has it for a program that such a pipe ends."""
@@ -55,6 +56,11 @@ class Lossy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def say(text: str) -> None:
+    """Print a message on one line of standard error, whatever texts of others are in it. Errors: `failures.tell`."""
+    print(line(text), file=sys.stderr, flush=True)
 
 
 @dataclass

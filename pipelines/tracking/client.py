@@ -7,6 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.system import telemetry
@@ -15,13 +16,18 @@ from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
 from pipelines.system.slug import matching
 from pipelines.system.user import named
+from stages.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
 def store_uri(options: TrackingOptions) -> str:
-    """The tracking URI: the one that was given, or SQLite in the local folder."""
+    """The tracking URI: the one that was given, or SQLite in the local folder. Raises InputError if it is none."""
+    try:
+        urlsplit(options.uri or "")
+    except ValueError as error:
+        raise InputError(f"{options.uri!r} is no address of MLflow ({error}); correct tracking.uri") from error
     return options.uri or sqlite_url(Path(options.folder).resolve() / "mlflow.db")
 
 

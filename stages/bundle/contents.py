@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,21 +23,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from stages import backends
 from stages.artifacts import Artifact, Engine, hash_files, sha256_of
 from stages.codec import artifact_from_json, dataclass_from_json
 from stages.detection.coco import check_coco, load_coco
 from stages.detection.sidecar import FILE_NAME
-from stages.errors import InputError, StoreError
+from stages.errors import DataError, InputError, StoreError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
+from stages.options.check import check_options
 from stages.outside import files, records
 from stages.outside.names import inside, relative, shown
 
 SCHEMA_VERSION = 1
 RECORD, SUMS = "bundle.json", "SHA256SUMS"
 ENGINE, GOLDEN, PADDLE = "engine", "golden", "paddle"
-_LARGEST = 64 << 30
-"""Bytes that a bundle may unpack to: beyond it, a zip is no detector but a bomb."""
+_LARGEST, _MOST_FILES = 64 << 30, 10_000
+"""Bytes and files that a bundle may unpack to: beyond it, a zip is no detector but a bomb."""
+_UNSUSPICIOUS, _TIGHTEST = 1 << 30, 100
+"""Beyond so many bytes, a zip may not have shrunk them by more than this."""
+_MOST_VALUES = 1 << 28  # of an engine's input
 _NO_ZIP = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError),
     *(zlib.error, lzma.LZMAError),  # of the decompressors, before the sum of a file is compared
@@ -75,6 +81,8 @@ class Golden(TypedDict):
 class Opened:
     """A bundle whose files are what they were when it was made."""
 
+    name: Path
+    """What messages call it."""
     root: Path
     record: BundleRecord
     engine: Engine
@@ -88,6 +96,8 @@ class Opened:
         """
         path, said = self.root / GOLDEN / "expected.json", f"{GOLDEN}/expected.json"
         content: list[Golden] = _read(path, said, list[Golden])
+        if not content:
+            raise InputError(f"{said} has no image; make the bundle again")
         for golden in content:
             if not inside(path.parent, golden["file"], said, "file", InputError).is_file():
                 raise InputError(f"{said}: file {shown(golden['file'])} is not in the bundle: refused")
@@ -103,10 +113,18 @@ class Opened:
         """The COCO labels of the golden images, if they are labelled.
 
         Raises:
-            DataError: they are damaged.
+            InputError: they are damaged, or of other images.
         """
         path = self.root / GOLDEN / "annotations.json"
-        return check_coco(load_coco(path), path).as_dict() if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            content = check_coco(load_coco(path), path).as_dict()
+        except DataError as error:
+            raise InputError(f"{self.name}: {error.message.replace(f'{self.root}/', '')}") from error
+        if {image["file_name"] for image in content["images"]} != {golden["file"] for golden in self.golden()}:
+            raise InputError(f"{self.name}: {GOLDEN}/{path.name} labels other images than expected.json: refused")
+        return content
 
 
 def write_sums(root: Path) -> None:
@@ -132,8 +150,7 @@ def unpack(bundle: Path, folder: Path, *, digest: str | None = None) -> Opened:
         with zipfile.ZipFile(bundle) as archive:
             entries = archive.infolist()
             _check_names(bundle, [entry.filename for entry in entries])
-            if sum(entry.file_size for entry in entries) > _LARGEST:
-                raise InputError(f"{bundle} would unpack to more than {_LARGEST >> 30} GiB: refused")
+            _check_size(bundle, entries)
             archive.extractall(folder)
     except _NO_ZIP as error:
         raise InputError(f"{bundle} is no whole zip file ({error}); copy it again") from error
@@ -178,7 +195,9 @@ def open_bundle(root: Path, name: Path) -> Opened:
         raise InputError(f"{said}: {error}: refused; fetch it again from where it was made") from error
     _check_engine(engine, promised, said)
     assert isinstance(engine, Engine)
-    opened = Opened(root, record, engine, nms)
+    if problems := check_options(nms, "nms"):
+        raise InputError(f"{said}: {problems[0]}: refused; fetch it again from where it was made")
+    opened = Opened(name, root, record, engine, nms)
     opened.golden()
     return opened
 
@@ -189,6 +208,12 @@ def _check_engine(engine: Artifact, sums: Mapping[str, str], said: str) -> None:
         raise InputError(f"{said}: engine is no engine but {type(engine).__name__}: refused")
     if engine.precision not in VARIANTS:
         raise InputError(f"{said}: engine.precision {shown(engine.precision)} is no variant: refused")
+    if len(engine.input_size) != 2 or not 0 < engine.batch * math.prod(engine.input_size) * 3 <= _MOST_VALUES:
+        size = shown([engine.batch, *engine.input_size])
+        raise InputError(f"{said}: engine.batch and engine.input_size {size} are those of no network: refused")
+    if engine.backend not in backends.names():
+        raise InputError(f"{said}: engine.backend {shown(engine.backend)} is no backend that this machine has "
+                         f"({', '.join(backends.names())}): refused")  # fmt: skip
     if FILE_NAME not in engine.files:
         raise InputError(f"{said}: engine.files has no {FILE_NAME}, which says how images go into it: refused")
     for field, file in (("main", engine.main), *(("files", file) for file in engine.files)):
@@ -200,7 +225,7 @@ def _check_engine(engine: Artifact, sums: Mapping[str, str], said: str) -> None:
 def _read(path: Path, said: str, shape: Any) -> Any:
     """A JSON file of the bundle, which messages call ``said``."""
     try:
-        return records.parse(files.read_bytes(path), said, shape)
+        return records.parse(files.read_bytes(path), said, shape, finite=True)
     except OSError as error:
         raise InputError(f"{said} cannot be read: {error.strerror}; fetch it again from where it was made") from error
 
@@ -214,13 +239,22 @@ def _text(path: Path, name: Path) -> str:
         ) from error
 
 
+def _check_size(bundle: Path, entries: list[zipfile.ZipInfo]) -> None:
+    size = sum(entry.file_size for entry in entries)
+    if size > _LARGEST or len(entries) > _MOST_FILES:
+        raise InputError(f"{bundle} would unpack to more than {_LARGEST >> 30} GiB or {_MOST_FILES} files: refused")
+    if size > max(_UNSUSPICIOUS, _TIGHTEST * bundle.stat().st_size):
+        raise InputError(f"{bundle} would unpack to {size >> 20} MiB, which is no model but a zip bomb: refused")
+
+
 def _check_names(bundle: Path, names: list[str]) -> None:
     for name in names:
         path = Path(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             raise InputError(f"{bundle} has a file {name!r}, which would land outside of its folder: refused")
-    if len(set(names)) < len(names):
+    plain = [Path(name) for name in names if not name.endswith("/")]
+    if len(set(plain)) < len(plain):
         raise InputError(f"{bundle} has two files of one name: refused")
-    folders = {parent.as_posix() for name in names for parent in Path(name).parents}
-    if clash := sorted(folders & set(names)):
+    folders = {Path(name) for name in names if name.endswith("/")} | {p for name in names for p in Path(name).parents}
+    if clash := sorted(path.as_posix() for path in folders & set(plain)):
         raise InputError(f"{bundle} has {shown(clash[0])} as a file and as a folder: refused")

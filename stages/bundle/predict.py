@@ -6,13 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.backends.detector import open_detector
+import numpy as np
+
 from stages.bundle.contents import Opened
+from stages.bundle.engine import open_engine
 from stages.detection.images import Image
-from stages.errors import DataError
+from stages.errors import DataError, InputError
+from stages.outside.text import line
 
 _COLORS = ((60, 180, 75), (230, 100, 20), (40, 60, 230), (200, 60, 180), (20, 170, 230), (160, 130, 20))
 """BGR, by class."""
+_FAR, _LONGEST_LABEL = 1 << 14, 60
+"""Pixels, beyond which a box is not drawn, and characters of a label."""
 
 
 def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
@@ -24,11 +29,23 @@ def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold:
 
     Raises:
         DataError: an image cannot be read.
+        InputError: ``out`` cannot be made, or the engine cannot be loaded, is another one than the record says, or
+            finds boxes without numbers.
         UnavailableError: the backend cannot run here.
     """
-    with open_detector(bundle.engine, bundle.nms) as detector:
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {out} cannot be made ({error.strerror}); name another folder") from error
+    with open_engine(bundle) as detector:
         for path, seen in zip(images, detector.runner.over(images, together=1), strict=True):
-            found = detector.as_json(seen.detections(detector.nms), threshold)
+            boxes = seen.detections(detector.nms)
+            if not np.isfinite(boxes).all():
+                raise InputError(
+                    f"{bundle.name}: its engine finds boxes in {path} that are no numbers; see `detpress verify`"
+                )
+            found = detector.as_json(boxes, threshold)
             drawn = None if out is None else str(_save(draw(seen.image, found), out, path))
             yield {"image": str(path), "detections": found, "drawn": drawn}
 
@@ -41,9 +58,9 @@ def draw(image: Image, detections: Sequence[Mapping[str, Any]]) -> Image:
     unit = max(1, round(min(image.shape[:2]) / 300))  # line width in pixels
     for one in reversed(detections):  # the best on top
         color = _COLORS[one["class"] % len(_COLORS)]
-        x1, y1, x2, y2 = (round(v) for v in one["box"])
+        x1, y1, x2, y2 = (round(min(max(v, -_FAR), _FAR)) for v in one["box"])
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, unit)
-        text = f"{one['label']} {one['score']:.2f}"
+        text = f"{line(one['label'])[:_LONGEST_LABEL]} {one['score']:.2f}"
         (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit, unit)
         top = max(y1, height + base)
         cv2.rectangle(picture, (x1, top - height - base), (x1 + width, top), color, cv2.FILLED)
@@ -55,7 +72,6 @@ def draw(image: Image, detections: Sequence[Mapping[str, Any]]) -> Image:
 def _save(picture: Image, out: Path, source: Path) -> Path:
     import cv2
 
-    out.mkdir(parents=True, exist_ok=True)
     target = out / f"{source.stem}.png"
     number = 1
     while target.exists():  # images of one name from two folders, or an earlier call's
@@ -64,5 +80,8 @@ def _save(picture: Image, out: Path, source: Path) -> Path:
     done, data = cv2.imencode(".png", picture)
     if not done:
         raise DataError(f"the picture of {source} could not be written as PNG; name a smaller image")
-    target.write_bytes(data.tobytes())
+    try:
+        target.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"{target} cannot be written ({error.strerror}); name another folder with --out") from error
     return target

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.backends.base import Feeds
-from stages.backends.detector import open_detector
 from stages.bundle.contents import Opened
+from stages.bundle.engine import open_engine
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,6 +32,7 @@ def verify(bundle: Opened) -> dict[str, Any]:
         ``promised_ms`` with the ``promised_on`` hardware.
 
     Raises:
+        InputError: the engine cannot be loaded, or is another one than the record says.
         UnavailableError: the backend cannot run here.
     """
     pairs = lost = 0
@@ -39,7 +40,7 @@ def verify(bundle: Opened) -> dict[str, Any]:
     found: list[tuple[int, Floats]] = []
     coco = bundle.annotations()
     ids = {image["file_name"]: image["id"] for image in coco["images"]} if coco else {}
-    with open_detector(bundle.engine, bundle.nms) as detector:
+    with open_engine(bundle) as detector:
         feeds: Feeds = {}
         paths = [bundle.image(golden) for golden in bundle.golden()]
         for golden, seen in zip(bundle.golden(), detector.runner.over(paths, together=1), strict=True):

@@ -131,7 +131,7 @@ class ImageRunner:
 
     def _run(self, images: Sequence[Image], feeds: Mapping[str, Array], scales: Floats) -> list[RawOutputs]:
         boxes, scores = (np.asarray(out, np.float32) for out in self._infer(feeds))
-        return [
-            RawOutputs(image, boxes[i] if self.model.scale_factor else boxes[i] / scales[i][[1, 0, 1, 0]], scores[i])
-            for i, image in enumerate(images)
-        ]
+        if not self.model.scale_factor:
+            with np.errstate(over="ignore", invalid="ignore"):  # `RawOutputs.finite` tells
+                boxes = boxes[: len(images)] / scales[: len(images), None, [1, 0, 1, 0]]
+        return [RawOutputs(image, boxes[i], scores[i]) for i, image in enumerate(images)]

@@ -25,6 +25,7 @@ BLOCK = 256  # candidates compared with each other at once
 SORTED_AT_ONCE = 2048  # sorting more is put off until they are needed
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of an engine whose boxes are no numbers
 def multiclass_nms(boxes: Floats, scores: Floats, options: NmsOptions) -> Floats:
     """Detections of one image.
 

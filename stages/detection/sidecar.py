@@ -5,6 +5,7 @@ PaddleDetection's own deployment code can read it; what it has no field for stan
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import yaml
 
 from stages.errors import WeightsError
 from stages.options.model import INTERPOLATIONS, ModelOptions
-from stages.outside import files
+from stages.outside import files, yaml_text
+from stages.outside.names import shown
 
 FILE_NAME = "infer_cfg.yml"
 SCHEMA_VERSION = 1
+LONGEST_SIDE = 1 << 14
+"""Pixels of a side of a network's input."""
 _LARGEST = 16 << 20
 
 
@@ -127,10 +131,10 @@ class Sidecar:
         """
         path = path / FILE_NAME if path.is_dir() else path
         try:
-            content = yaml.safe_load(files.read_text(path, most=_LARGEST))
+            content = yaml_text.parse(files.read_text(path, most=_LARGEST))
         except OSError as error:
             raise WeightsError(f"{path} cannot be read ({error.strerror}); it has to lie beside the model") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except ValueError as error:  # UnicodeDecodeError is one
             raise WeightsError(f"{path} is not valid YAML ({error}); export the model again") from error
         if not isinstance(content, dict) or not isinstance(content.get("Preprocess"), list):
             raise WeightsError(
@@ -138,7 +142,7 @@ class Sidecar:
             )
         try:
             return cls._from_dict(content, path)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise WeightsError(f"{path} is incomplete or malformed ({error!r}); export the model again") from error
 
     @classmethod
@@ -162,20 +166,39 @@ class Sidecar:
         own = dict(content.get("detpress") or {})
         own_names = ("image_input", "scale_input", "boxes_output", "scores_output", "scale_factor")
         known = {name: own.pop(name) for name in own_names if name in own}
+        if wrong := [name for name in known if not isinstance(known[name], bool if name == "scale_factor" else str)]:
+            raise ValueError(f"detpress.{wrong[0]} is {known[wrong[0]]!r}")
         category_ids = tuple(int(v) for v in own.pop("category_ids", ()))
         for written in ("schema_version", "boxes_layout", "scores_layout", "nms"):
             own.pop(written, None)
         height, width = resize["target_size"]
+        if not (0 < int(height) <= LONGEST_SIDE and 0 < int(width) <= LONGEST_SIDE):
+            raise ValueError(f"target_size {height} x {width}")
         return cls(
             input_size=(int(height), int(width)),
             interpolation=interpolation,
-            mean=(0.0, 0.0, 0.0) if plain else tuple(float(v) for v in normalize["mean"]),
-            std=(1.0, 1.0, 1.0) if plain else tuple(float(v) for v in normalize["std"]),
+            mean=(0.0, 0.0, 0.0) if plain else _three(normalize["mean"]),
+            std=(1.0, 1.0, 1.0) if plain else _three(normalize["std"], zero=False),
             scale=bool(normalize.get("is_scale", True)),
-            labels=tuple(str(v) for v in content.get("label_list") or ()),
+            labels=tuple(map(_label, content.get("label_list") or ())),
             category_ids=category_ids,
             arch=str(content.get("arch", "YOLO")),
             draw_threshold=float(content.get("draw_threshold", 0.5)),
             extra=own,
             **known,
         )
+
+
+def _three(values: Any, *, zero: bool = True) -> tuple[float, ...]:
+    """A number for each channel. Raises ValueError for other than three, infinite ones, and zeros unless allowed."""
+    found = tuple(float(value) for value in values)
+    if len(found) != 3 or not all(math.isfinite(value) and (zero or value) for value in found):
+        raise ValueError(f"{shown(values)} where three numbers belong")
+    return found
+
+
+def _label(value: Any) -> str:
+    """A class name, which a YAML file may have as a number, a date, or true."""
+    if isinstance(value, (dict, list, set, tuple)):
+        raise ValueError(f"label_list has {type(value).__name__} where a name belongs")
+    return str(value)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.numerics.variants import VARIANTS
-from stages.options.rules import POSITIVE, option, some_of
+from stages.options.rules import between, option, some_of
 
 
 @dataclass
 class BackendOptions:
     """Common to every backend (``conf/backend``)."""
 
-    threads: int = option(1, POSITIVE, "CPU threads of the engine")
+    threads: int = option(1, between(1, 1024), "CPU threads of the engine")
     variants: list[str] | None = option(
         None,
         some_of(lambda: VARIANTS, "variant", least=1),

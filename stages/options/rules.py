@@ -80,6 +80,18 @@ def from_to_below(low: float, high: float) -> Rule:
     return Rule(lambda v: low <= v < high, f"it must be at least {low:g} and less than {high:g}")
 
 
+_LONGEST = 10 * 365 * 86_400
+
+
+def seconds(low: float = 0.0, *, more: bool = False) -> Rule:
+    """A time that clocks and timers can wait: from ``low`` on (or ``more`` than it), up to ten years."""
+    least = f"more than {low:g}" if more else f"at least {low:g}"
+    return Rule(
+        lambda v: (v > low if more else v >= low) and v <= _LONGEST,
+        f"it must be {least}, and at most {_LONGEST} (ten years in seconds)",
+    )
+
+
 def at_least_or_zero(bound: float, zero: str) -> Rule:
     """A count that is either worth its name or 0; ``zero`` says what 0 means."""
     return Rule(lambda v: v == 0 or v >= bound, f"it must be at least {bound:g}, or 0 {zero}")

@@ -85,14 +85,24 @@ def outsiders(root: Path, names: Iterable[str]) -> Iterator[bool]:
             yield True
             continue
         path = root / name
-        if path.parent not in real:
-            real[path.parent] = Path(os.path.realpath(path.parent))
-        found = Path(os.path.realpath(path)) if path.is_symlink() else real[path.parent] / path.name
+        try:
+            if path.parent not in real:
+                real[path.parent] = Path(os.path.realpath(path.parent))
+            found = Path(os.path.realpath(path)) if path.is_symlink() else real[path.parent] / path.name
+        except OSError:  # a name that no file has
+            yield True
+            continue
         yield found == base or not found.is_relative_to(base)
 
 
 def joined(root: Path, name: str) -> Path:
-    """``root / name`` wherever it leads: for whoever asks `outsiders` before it is read, with an option to allow it."""
+    """``root / name`` wherever it leads: for whoever asks `outsiders` before it is read, with an option to allow it.
+
+    Raises:
+        DataError: no file can have that name.
+    """
+    if _impossible(name):
+        raise DataError(f"{shown(name)} under {root} is no possible name of a file: refused; correct it")
     return root / name
 
 
@@ -154,8 +164,14 @@ def _problem(name: object) -> str | None:
     if not isinstance(name, str) or not name:
         return "is no name of a file"
     parts = _SEPARATORS.split(name)
-    if "\0" in name or len(name) > _LONGEST or any(len(p.encode("utf-8", "replace")) > _LONGEST_PART for p in parts):
+    if _impossible(name):
         return "is no possible name of a file"
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", name) or ".." in parts:
         return "leads out of its folder"
     return None
+
+
+def _impossible(name: str) -> bool:
+    """Whether no file can have a name."""
+    parts = _SEPARATORS.split(name)
+    return "\0" in name or len(name) > _LONGEST or any(len(p.encode("utf-8", "replace")) > _LONGEST_PART for p in parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -66,13 +67,18 @@ def parse(
     raises: type[DetpressError] = InputError,
     lenient: bool = False,
     most: int = MOST_BYTES,
+    finite: bool = False,
 ) -> Any:
-    """JSON in a text, of the place ``file``; otherwise as `read`."""
+    """JSON in a text, of the place ``file``; otherwise as `read`.
+
+    Args:
+        finite: NaN and infinities are refused.
+    """
     try:
         if len(text) > most:
             raise _Wrong(f"it has more than {most} bytes")
         content = json.loads(text, parse_int=_integer)
-        _limit(content)
+        _limit(content, finite)
         conform(content, shape, lenient=lenient)
     except RecursionError as error:
         raise raises(f"{file} cannot be read: it is nested too deeply") from error
@@ -137,8 +143,8 @@ def _integer(digits: str) -> int:
     return number
 
 
-def _limit(content: Any) -> None:
-    """Raise if something is nested too deeply, or a text is too long; without recursion."""
+def _limit(content: Any, finite: bool) -> None:
+    """Raise if something is nested too deeply, a text is too long, or a number is none; without recursion."""
     ahead = [(content, 1)]
     while ahead:
         value, depth = ahead.pop()
@@ -146,6 +152,8 @@ def _limit(content: Any) -> None:
             raise _Wrong(f"it is nested more than {_DEEPEST} deep")
         if isinstance(value, str) and len(value) > _LONGEST_TEXT:
             raise _Wrong(f"a text has more than {_LONGEST_TEXT} characters")
+        if finite and isinstance(value, float) and not math.isfinite(value):
+            raise _Wrong(f"it has {value} in the place of a number")
         if isinstance(value, dict):
             ahead += [(item, depth + 1) for pair in value.items() for item in pair]
         elif isinstance(value, list):

@@ -95,10 +95,16 @@ def error_message(error: Exception) -> str:
 
 
 def error_to_json(error: Exception) -> dict[str, Any]:
-    """An error that is being handled, as ``{"type", "message", "expected", "traceback"}``."""
+    """An error that is being handled, as ``{"type", "message", "details", "expected", "traceback"}``.
+
+    ``message`` is all of it; ``details`` are the last lines of that, as `stages.errors.DetpressError` has them.
+    """
+    message = error_message(error)
+    details = list(error.details) if isinstance(error, DetpressError) else message.split("\n")[1:]
     return {
         "type": type(error).__name__,
-        "message": error_message(error),
+        "message": message,
+        "details": details,
         "expected": isinstance(error, DetpressError),
         "traceback": traceback.format_exc(),
     }
@@ -113,6 +119,7 @@ def error_from_json(data: Mapping[str, Any]) -> DetpressError:
     if not (data["expected"] and isinstance(cls, type) and issubclass(cls, DetpressError)):
         cls = StageError
     error = cls.__new__(cls)  # a ConfigError is made of its problems, and all that crossed over is their text
-    Exception.__init__(error, data["message"])
+    details = data["details"]
+    DetpressError.__init__(error, str(data["message"]).removesuffix("\n".join(("", *details))), details)
     error.trace = str(data["traceback"])
     return error

@@ -107,7 +107,8 @@ def replace_process(module: str, arguments: list[str]) -> None:
     env = environment()
     if "PYTHONSAFEPATH" not in os.environ:  # programs of the user's get what is in the environment then
         del env["PYTHONSAFEPATH"]
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it was closed
+        sys.stdout.flush()
     os.execve(sys.executable, command(module, *arguments), env)
 
 

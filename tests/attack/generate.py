@@ -20,6 +20,8 @@ NAMES = (
     "a\nb",
     "a\x1b[2Jb",
     "a\u202eb",
+    "a\rb\u2028error: c",
+    "\udcff",
     "x" * 5000,
     "-x",
     "%s",

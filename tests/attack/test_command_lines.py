@@ -35,6 +35,8 @@ def argument_cases() -> Iterator[Case]:
         yield Case(f"schedule pause {said}", ("schedule", "pause", name))
         yield Case(f"bundle {said}=1", ("bundle", f"{name}=1"))
         yield Case(f"ui on port {said}", ("ui", "--port", name))
+        yield Case(f"verify and a word more {said}", ("verify", "x.zip", name))
+        yield Case(f"compress --{said}", ("compress", f"--no{name}"))
     for number in NUMBERS:
         said = number[:20]
         yield Case(f"ui --port {said!a}", ("ui", "--port", number))

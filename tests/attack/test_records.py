@@ -93,6 +93,9 @@ def _cases() -> Iterator[Case]:
     for i, (name, content) in enumerate(changed(REPORT, 80, seed=2)):
         words = (*REPORTS[:2], *MANY[:2])[i % 4]
         yield Case(f"{' '.join(words)}: report.json {name}", words, with_json("report.json", content), (0, 2))
+    for out in ("/dev/null/x", "artifacts", "artifacts/runs/1/run.json/x", "x" * 300):
+        words = ("trend", "1", "--backend", "stub", "--precision", "fp32", "--out", out)
+        yield Case(f"trend into {ascii(out)[:24]}", words, lambda work: runs_of(work) and None, (2,))
     for name, text in TEXTS.items():
         yield Case(f"promote 1: config.yaml {name}", ("promote", "1"), with_bytes("config.yaml", text))
         yield Case(f"report 1: report.md {name}", ("report", "1"), with_bytes("report.md", text), (0, 2))

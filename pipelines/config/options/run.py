@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import COUNT, NOT_EMPTY, Rule, above, one_of, option
+from stages.options.rules import COUNT, NOT_EMPTY, Rule, one_of, option, seconds
 from stages.processes.device import AUTO, is_device
 
 DEVICE = Rule(is_device, "it must be auto, cpu, gpu or gpu:N", names=lambda: (AUTO, "cpu", "gpu"))
@@ -27,7 +27,7 @@ class RunOptions:
         "a GPU if there is one and Paddle was built for it. Engines run where their backend says",
     )
     stage_timeout: float | None = option(
-        None, above(0), "seconds after which a stage is stopped and counts as failed; null: no limit"
+        None, seconds(more=True), "seconds after which a stage is stopped and counts as failed; null: no limit"
     )
     stage_retries: int = option(
         0,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipelines.system.redact import redact_text
-from stages.options.rules import COUNT, NOT_EMPTY, above, at_least, matches, one_of, option, part, some_of
+from stages.options.rules import COUNT, NOT_EMPTY, matches, one_of, option, part, seconds, some_of
 
 PROMOTED, KEPT, UNCHANGED, REFUSED = "promoted", "kept", "unchanged", "refused"
 FAILED, INTERRUPTED, SKIPPED, MISSED = "failed", "interrupted", "skipped", "missed"
@@ -40,7 +40,7 @@ class NotifyOptions:
         some_of(lambda: OUTCOMES, "outcome"),
         f"the outcomes that are reported, of {', '.join(f'`{name}`' for name in OUTCOMES)}",
     )
-    timeout: float = option(10.0, above(0), "seconds that the receiver gets")
+    timeout: float = option(10.0, seconds(more=True), "seconds that the receiver gets")
 
 
 @dataclass
@@ -58,7 +58,7 @@ class ScheduleOptions:
     cron: str | None = option(
         None, doc="minute, hour, day of month, month, day of week, as in a crontab; or set `interval`"
     )
-    interval: float | None = option(None, at_least(1), "seconds between two ticks; instead of `cron`")
+    interval: float | None = option(None, seconds(1), "seconds between two ticks; instead of `cron`")
     timezone: str | None = option(None, doc="IANA name of the time zone of `cron`; null: that of this machine")
     at_start: bool = option(False, doc="a new schedule's first tick is due at once")
     overlap: str = option(
@@ -72,17 +72,17 @@ class ScheduleOptions:
         "ticks that were missed while no scheduler ran: `once` runs one for all of them, `skip` none",
     )
     max_late: float = option(
-        60.0, above(0), "seconds that a tick may be late with `catch_up: skip` before it counts as missed"
+        60.0, seconds(more=True), "seconds that a tick may be late with `catch_up: skip` before it counts as missed"
     )
     retries: int = option(2, COUNT, "how often a run that failed or was interrupted is tried again within its tick")
-    backoff: float = option(60.0, COUNT, "seconds before the first retry; each further one waits twice as long")
-    max_backoff: float = option(3600.0, COUNT, "the longest such wait, in seconds")
+    backoff: float = option(60.0, seconds(), "seconds before the first retry; each further one waits twice as long")
+    max_backoff: float = option(3600.0, seconds(), "the longest such wait, in seconds")
     deadline: float | None = option(
         None,
-        above(0),
+        seconds(more=True),
         "seconds from the start of a tick, retries included, after which its run is stopped; null: no limit",
     )
-    grace: float = option(30.0, COUNT, "seconds between SIGTERM and SIGKILL when a run is stopped")
+    grace: float = option(30.0, seconds(), "seconds between SIGTERM and SIGKILL when a run is stopped")
     resumes: int = option(
         3,
         COUNT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.options.rules import above, option
+from stages.options.rules import option, seconds
 
 
 @dataclass
@@ -23,4 +23,4 @@ class TrackingOptions:
         None, doc="path or URI for the files of a new experiment; null: `folder`/artifacts, or what the server chooses"
     )
     system_metrics: bool = option(False, doc="sample CPU, memory, disk and network while `finetune` and `distill` run")
-    timeout: float = option(10.0, above(0), "seconds that a server gets to answer one request")
+    timeout: float = option(10.0, seconds(more=True), "seconds that a server gets to answer one request")

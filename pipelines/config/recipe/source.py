@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from stages.errors import InputError
-from stages.outside import files
+from stages.outside import files, yaml_text
 
 LARGEST = 1 << 20  # bytes; recipes have one or two kilobytes
 _MOST_VALUES = 100_000
-"""Of a recipe whose aliases are written out: a few lines of them may stand for more than a memory holds."""
+"""Of a recipe whose aliases are written out."""
 
 
 @dataclass
@@ -54,30 +54,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > LARGEST:
             raise InputError(f"{file} is no recipe: it has more than a megabyte; name FastDeploy's or ACT's YAML file")
-        content = _Loader(files.read_text(file)).get_single_data()
+        content = yaml_text.parse(files.read_text(file), loader=_Loader, most=_MOST_VALUES)
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{file} is no YAML that can be read safely: {said}; correct the file") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise InputError(f"{file} is no YAML that can be read safely: {error}; correct the file") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} is no recipe: sections of keys are expected, such as Global and TrainConfig")
-    _require_bounded(content, file)
     return {str(key): value for key, value in content.items()}
-
-
-def _require_bounded(content: Any, file: Path) -> None:
-    """InputError if the aliases of a recipe lead back to themselves or multiply."""
-    ahead, count = [content], 0
-    while ahead:
-        value = ahead.pop()
-        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-        count += 1 + len(inner)
-        if count > _MOST_VALUES:
-            raise InputError(
-                f"{file} is no recipe: its aliases stand for more than {_MOST_VALUES} values; write them out"
-            )
-        ahead += inner
 
 
 class Section:

@@ -115,7 +115,11 @@ def create(
         _load_libraries()
     providers = chain(engine, options.provider, floats, tf32=options.tf32, graph=graph, nhwc=nhwc)
     try:
-        session = ort.InferenceSession(str(engine), settings, providers=providers)
+        # Of the CPU there is nothing to fall back to, and ONNX Runtime would say on standard output that it does.
+        session = ort.InferenceSession(
+            str(engine), settings, providers=providers, enable_fallback=options.provider != "cpu"
+        )
+        session.disable_fallback()  # while it runs: another provider would be timed and scored in the place of this one
     except Exception as error:  # ORT's exceptions share no base class but Exception
         text = str(error).strip().splitlines()[0]
         raise StageError(f"ONNX Runtime cannot load {engine.name}: {text}; export the model again") from error

@@ -149,6 +149,8 @@ class VocSource(Source):
                 self._roots[path] = ET.fromstring(files.read_bytes(path))
             except ET.ParseError as error:
                 raise DataError(f"no valid XML (line {error.position[0]}: {error})") from error
+            except (LookupError, ValueError) as error:  # of the encoding that the file names
+                raise DataError(f"no valid XML ({error}); save it as UTF-8") from error
             except OSError as error:
                 raise DataError(f"cannot be read ({error.strerror})") from error
         return self._roots[path]

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from stages.data.formats.source import (
     TRAIN,
     VAL,
@@ -32,6 +30,7 @@ from stages.data.formats.yolo_files import common_folder, label_of, listed_image
 from stages.detection.coco import CocoSet, some
 from stages.detection.images import list_images
 from stages.errors import DataError
+from stages.outside import yaml_text
 
 CLASSES = "classes.txt"
 TOLERANCE = 0.01
@@ -53,8 +52,8 @@ def find_yaml(root: Path) -> Path | None:
     """The data set's YAML file directly under ``root``: the one with classes and splits, ``data.yaml`` first."""
     for path in sorted(visible(root, (".yaml", ".yml")), key=lambda p: (p.stem.lower() != "data", p.name)):
         try:
-            content = yaml.safe_load(read_text(path))
-        except (DataError, yaml.YAMLError):
+            content = yaml_text.parse(read_text(path))
+        except (DataError, yaml_text.Malformed):
             if path.stem.lower() == "data":
                 return path  # opening it tells what is wrong
             continue
@@ -221,11 +220,10 @@ def parse_line(text: str, classes: int) -> tuple[int, tuple[float, float, float,
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise DataError(f"{path}{line}: no valid YAML ({getattr(error, 'problem', error)}); correct it") from error
+        content = yaml_text.parse(read_text(path))
+    except yaml_text.Malformed as error:
+        line = "" if error.line is None else f":{error.line}"
+        raise DataError(f"{path}{line}: no valid YAML ({error.problem}); correct it") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is no mapping of names, train and val; see Ultralytics' data sets")
     return content

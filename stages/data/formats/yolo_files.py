@@ -35,13 +35,16 @@ def locate(value: str, folder: Path, base: str = "") -> Path | None:
         value: as written: relative or absolute, with / or \\.
         folder: the folder of data.yaml.
         base: the file's ``path``, which relative values are under.
+
+    Raises:
+        DataError: no file can be called so.
     """
     slashed, prefix = value.replace("\\", "/"), base.replace("\\", "/")
     relative = PurePosixPath(slashed)
     elsewhere = ".." in relative.parts or slashed[1:2] == ":"  # a drive's letter
     inside = [part for part in relative.parts if part not in ("..", ".", "/") and not part.endswith(":")]
-    candidates = [Path(value)] if Path(value).is_absolute() else []
     as_written = [*([joined(joined(folder, prefix), slashed)] if prefix else []), joined(folder, slashed)]
+    candidates = [Path(value)] if Path(value).is_absolute() else []
     candidates += [] if elsewhere else as_written
     # Behind `..`, or on another machine: the longest end of the path that is there below the folder.
     candidates += [folder.joinpath(*inside[start:]) for start in range(len(inside))]

@@ -87,7 +87,7 @@ def test_a_good_config_has_none() -> None:
          "did you mean backend.onnxruntime.threads?"),
         ("backend.onnxruntime.threads=two", "backend.onnxruntime.threads: 'two' does not fit; "
          "it must be a whole number"),
-        ("backend.onnxruntime.threads=0", "backend.onnxruntime.threads: 0 does not fit; it must be at least 1"),
+        ("backend.onnxruntime.threads=0", "backend.onnxruntime.threads: 0 does not fit; it must be between 1 and 1024"),
         ("backend.onnxruntime.provider=gpu", "backend.onnxruntime.provider: 'gpu' does not fit; "
          "it must be one of cpu, cuda, tensorrt"),
         ("backend.onnxruntime.lowering=[fold_weight]", "backend.onnxruntime.lowering: there is no pass fold_weight; "

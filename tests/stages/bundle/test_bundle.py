@@ -20,11 +20,12 @@ from pipelines.cli import main
 from pipelines.commands import bundle as bundle_command
 from pipelines.commands import predict as predict_command
 from pipelines.commands import verify as verify_command
-from pipelines.runs.bundles import write_zip
+from pipelines.runs.bundles import pack, write_zip
 from pipelines.store.entries import Key
 from pipelines.store.local import Store
 from stages.artifacts import Bundle, ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
 from stages.build.build import Build, BuildInputs
+from stages.bundle import contents
 from stages.bundle.bundle import BundleStage, _golden_images
 from stages.bundle.contents import open_bundle, unpack, write_sums
 from stages.bundle.predict import predict
@@ -355,6 +356,35 @@ def test_a_bundle_whose_sums_are_right_and_whose_names_lead_elsewhere_is_refused
     assert main(["verify", str(tmp_path / "b.zip")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and said in lines[0], lines
+
+
+@pytest.mark.parametrize("out", ["/dev/null/x.zip", "folder", "x" * 300, "bundle.json/x"])
+def test_a_place_where_no_bundle_can_be_written_is_named(
+    out: str, made: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bundle.json").write_text("x")
+    with pytest.raises(InputError, match=r"cannot be written .*; name another file with out=FILE"):
+        pack(made, tmp_path / "artifacts", "r", Path(out))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bundle.json", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [("_UNSUSPICIOUS", 1 << 20, "2 MiB, which is no model but a zip bomb"), ("_MOST_FILES", 3, "or 3 files"),
+     ("_LARGEST", 1 << 20, "would unpack to more than")],
+)  # fmt: skip
+def test_a_zip_that_unpacks_to_far_more_is_refused(
+    limit: str, value: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(4):
+            archive.writestr(f"{i}", bytes(1 << 19))
+    monkeypatch.setattr(contents, limit, value)
+    with pytest.raises(InputError, match=said):
+        unpack(tmp_path / "b.zip", tmp_path / "u")
+    assert not (tmp_path / "u").exists()
 
 
 def test_images_outside_of_their_folder_get_into_no_bundle(made: Bundle, tmp_path: Path) -> None:

@@ -33,18 +33,27 @@ def test_messages_arrive_and_one_that_was_cut_off_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [DataError("no images"), StageCrashed("it died"), ConfigError(["a: wrong", "b: too"])]
+    "error",
+    [
+        DataError("no images"),
+        DataError("no image a\nb"),
+        StageCrashed("it died:", ["  one", "  two"]),
+        ConfigError(["a: wrong", "b:\n too"]),
+    ],
 )
 def test_an_error_keeps_its_class_its_text_and_its_traceback(error: Exception) -> None:
     rebuilt = error_from_json(crossed(error))
     assert type(rebuilt) is type(error) and str(rebuilt) == str(error)
     assert rebuilt.exit_code == error.exit_code  # type: ignore[attr-defined]
+    assert (rebuilt.message, rebuilt.details) == (error.message, error.details)  # type: ignore[attr-defined]
     assert rebuilt.trace.startswith("Traceback") and str(error) in rebuilt.trace
 
 
 def test_an_error_that_is_not_ours_is_a_stage_error_that_names_it() -> None:
     rebuilt = error_from_json(crossed(KeyError("scale")))
     assert type(rebuilt) is StageError and str(rebuilt) == "KeyError: 'scale'"
+    rebuilt = error_from_json(crossed(ValueError("first\nsecond")))
+    assert (rebuilt.message, rebuilt.details) == ("ValueError: first", ("second",))
     # A library's error of the same name as one of ours stays what it is.
     theirs = type("DataError", (Exception,), {})("of a database")
     assert type(error_from_json(crossed(theirs))) is StageError
