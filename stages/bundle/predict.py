@@ -1,21 +1,32 @@
-"""Detections of any images with a bundle's engine, and pictures of them."""
+"""Detections of any images with the engine of a bundle or of one ONNX file, and pictures of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from stages.artifacts import Engine
 from stages.backends.detector import open_detector
-from stages.bundle.contents import Opened
 from stages.detection.images import Image
 from stages.errors import DataError
+from stages.options.accuracy import NmsOptions
 
 _COLORS = ((60, 180, 75), (230, 100, 20), (40, 60, 230), (200, 60, 180), (20, 170, 230), (160, 130, 20))
 """BGR, by class."""
 
 
-def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
+class Runnable(Protocol):
+    """An opened bundle, or what one ONNX file says of itself."""
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def nms(self) -> NmsOptions: ...
+
+
+def predict(bundle: Runnable, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
     """``{"image", "detections", "drawn"}`` for each image, as soon as it is done.
 
     Args:
