@@ -66,4 +66,6 @@ def open_detector(engine: Engine, nms: NmsOptions) -> Iterator[Detector]:
     sidecar = Sidecar.read(engine.path(FILE_NAME))
     backend.prepare()
     with backend.open(engine) as session:
-        yield Detector(engine, sidecar, nms, session, ImageRunner(engine, sidecar, session.infer, engine.batch))
+        yield Detector(
+            engine, sidecar, nms, session, ImageRunner(engine, sidecar, session.infer, engine.batch, engine.inside)
+        )

@@ -51,7 +51,7 @@ Made by detpress from run `{run_id}`.
 
 Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone, `paddle/` in PaddleDetection's deploy
 scripts.
-`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS is outside of the graph ({nms}).
+`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS runs {nms}.
 """
 
 
@@ -79,13 +79,14 @@ class BundleStage:
         o, out = self.options, context.out
         engine = inputs.engine
         sidecar = Sidecar.read(engine.path(FILE_NAME))
-        said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms)
         _copy(engine, engine.files, out / ENGINE)
         _copy(inputs.exported, ("model.pdmodel", "model.pdiparams", FILE_NAME), out / PADDLE)
         onnx = f"{ENGINE}/{engine.main}"
         if not engine.main.endswith(".onnx"):
             onnx = "model.onnx"
             _copy(inputs.exported, (onnx,), out)
+        inside = engine.inside if onnx.startswith(ENGINE) else None
+        said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms, inside=inside)
         describe(out / onnx, said)
         engine = dataclasses.replace(engine, root=out / ENGINE, files=hash_files(out / ENGINE))
         (out / "labels.txt").write_text("".join(f"{label}\n" for label in sidecar.labels), encoding="utf-8")
@@ -97,7 +98,8 @@ class BundleStage:
         needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
         (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
         (out / "NOTICE.md").write_text(NOTICE)
-        words = {**record, "nms": f"IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g}"}
+        where = "in the engine" if engine.nms_inside else "outside of the engine"
+        words = {**record, "nms": f"{where} (IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g})"}
         (out / "README.md").write_text(README.format(**words))
         write_sums(out)
         return Bundle(

@@ -20,6 +20,7 @@ from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.check import check_options
+from stages.options.export import GRAPH, NMS_OUTPUTS, OUTSIDE, Inside
 from stages.options.model import INTERPOLATIONS
 from stages.outside import files, records
 
@@ -58,8 +59,12 @@ class About(TypedDict):
     inputs: dict[str, str]
     """``image`` and, if the graph takes it, ``scale_factor`` (then boxes come in pixels of the image) -> tensor."""
     outputs: dict[str, str]
-    """``boxes`` and ``scores`` -> tensor."""
+    """``boxes`` and ``scores``, or with NMS in the graph ``num_dets``, ``boxes``, ``scores``, ``labels`` -> tensor."""
     nms: dict[str, Any]
+    nms_in: str
+    """``outside``, or ``graph``: see ``stages/lowering/inside.py``."""
+    preprocess_in: str
+    """``outside``, or ``graph``: the image is then uint8 [batch, H, W, 3], RGB, and only to be resized."""
     draw_threshold: float
     license: str
 
@@ -74,9 +79,21 @@ class Described:
 
 
 def about(
-    engine: Engine, sidecar: Sidecar, exported: ExportedModel, *, run_id: str, model: str, nms: NmsOptions
+    engine: Engine,
+    sidecar: Sidecar,
+    exported: ExportedModel,
+    *,
+    run_id: str,
+    model: str,
+    nms: NmsOptions,
+    inside: Inside | None,
 ) -> About:
-    """What is to be said of an engine's ONNX file, or of the exported one that it was built from."""
+    """What is to be said of an engine's ONNX file, or of the exported one that it was built from.
+
+    Args:
+        inside: what the graph of the file does itself.
+    """
+    outputs = {"boxes": engine.boxes_output, "scores": engine.scores_output}
     return {
         "detpress": VERSION,
         "description": f"{model} detector in {engine.precision}, made by detpress",
@@ -93,8 +110,10 @@ def about(
             "std": list(sidecar.std),
         },
         "inputs": {"image": engine.image_input} | ({"scale_factor": engine.scale_input} if engine.scale_factor else {}),
-        "outputs": {"boxes": engine.boxes_output, "scores": engine.scores_output},
+        "outputs": {name: name for name in NMS_OUTPUTS} if inside is not None and inside.nms is not None else outputs,
         "nms": dict(vars(nms)),
+        "nms_in": GRAPH if inside is not None and inside.nms is not None else OUTSIDE,
+        "preprocess_in": GRAPH if inside is not None and inside.preprocess else OUTSIDE,
         "draw_threshold": sidecar.draw_threshold,
         "license": LICENSE,
     }
@@ -144,6 +163,7 @@ def open_file(path: Path, folder: Path) -> Described:
         scale_input=sidecar.scale_input,
         boxes_output=sidecar.boxes_output,
         scores_output=sidecar.scores_output,
+        inside=Inside(nms if said["nms_in"] == GRAPH else None, said["preprocess_in"] == GRAPH),
     )
     return Described(engine, nms, sidecar.draw_threshold)
 
@@ -210,7 +230,10 @@ def _sidecar(said: About, path: Path) -> Sidecar:
         "preprocess.mean": len(steps["mean"]) != 3,
         "preprocess.std": len(steps["std"]) != 3 or 0 in steps["std"],
         "inputs": "image" not in inputs,
-        "outputs": not {"boxes", "scores"} <= set(outputs),
+        "nms_in": said["nms_in"] not in (OUTSIDE, GRAPH),
+        "preprocess_in": said["preprocess_in"] not in (OUTSIDE, GRAPH),
+        "outputs": not {"boxes", "scores"} <= set(outputs)
+        or (said["nms_in"] == GRAPH and outputs != {name: name for name in NMS_OUTPUTS}),
         "numbers": not all(math.isfinite(number) for number in numbers),
     }
     for field, is_wrong in wrong.items():
@@ -243,8 +266,11 @@ def _batch(model: onnx.ModelProto, said: About, path: Path) -> int:
             raise InputError(f"{path} cannot be used: its properties name {name!r}, which the graph does not have")
     batch, *rest = [int(side) for side in shapes[said["inputs"]["image"]]] or [0]
     classes = shapes[said["outputs"]["scores"]][1:2]
-    if batch < 1 or rest != [3, *said["preprocess"]["input_size"]]:
+    size, in_graph = said["preprocess"]["input_size"], said["preprocess_in"] == GRAPH
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    takes_bytes = kinds.get(said["inputs"]["image"]) == onnx.TensorProto.UINT8
+    if batch < 1 or rest != ([*size, 3] if in_graph else [3, *size]) or takes_bytes != in_graph:
         raise InputError(f"{path} cannot be used: its image input is {[batch, *rest]}, its properties say otherwise")
-    if classes != [len(said["labels"])]:
+    if said["nms_in"] == OUTSIDE and classes != [len(said["labels"])]:
         raise InputError(f"{path} cannot be used: it scores {classes} classes and names {len(said['labels'])}")
     return batch

@@ -27,9 +27,11 @@ from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
 from stages.backends.onnxruntime.recipe import RECIPE
 from stages.backends.tensorrt import recipe as tensorrt
 from stages.backends.variants import PLAIN, float_format
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+from stages.options.export import Inside
 
 RECIPES = {"cpu": RECIPE, "cuda": RECIPE, "tensorrt": tensorrt.RECIPE}
 ENGINE_FILE = "model.onnx"
@@ -84,7 +86,17 @@ class OnnxRuntime:
     def prepare(self) -> None:
         import onnxruntime  # noqa: F401
 
-    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        return None
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built:
         chosen = own_options(self.name, OnnxRuntimeOptions, options)
         source, engine = model.path("model.onnx"), out / ENGINE_FILE
         notes: dict[str, Any] = {}
@@ -109,6 +121,13 @@ class OnnxRuntime:
             onnx.save(half, str(engine))
         else:
             shutil.copyfile(source, engine)
+        if inside is not None:  # after the tuning, which names and runs the convolutions alone
+            import onnx
+
+            from stages.lowering.inside import put_inside
+
+            normalisation = Sidecar.read(model.path(FILE_NAME))
+            onnx.save(put_inside(onnx.load(str(engine)), inside, model, normalisation), str(engine))
         if chosen.provider == "tensorrt":
             # ONNX Runtime cannot write a graph that holds TensorRT's compiled parts, nor does its profile show them.
             notes.setdefault("warnings", []).append("no audit: ONNX Runtime does not tell what TensorRT runs in INT8")
@@ -122,7 +141,7 @@ class OnnxRuntime:
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, OnnxRuntimeOptions, engine.options)
         session = _create(engine.path(engine.main), options, floats=engine.variant.floats)
-        yield _Session(session, [engine.boxes_output, engine.scores_output])
+        yield _Session(session, engine.outputs)
 
 
 def _own(options: BackendOptions) -> OnnxRuntimeOptions:
@@ -157,7 +176,8 @@ def _audit(engine: Path, options: OnnxRuntimeOptions) -> dict[str, Any]:
         for value in session.get_inputs():
             if not all(isinstance(d, int) for d in value.shape):
                 raise StageError(f"input {value.name!r} has no fixed shape ({value.shape}); export the model with one")
-        session.run(None, {v.name: np.ones(v.shape, np.float32) for v in session.get_inputs()})
+        kinds = {"tensor(uint8)": np.uint8}
+        session.run(None, {v.name: np.ones(v.shape, kinds.get(v.type, np.float32)) for v in session.get_inputs()})
         return audit_onnx(Path(scratch) / OPTIMIZED, Path(session.end_profiling()))
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from pipelines.cli import main
@@ -34,21 +33,26 @@ from stages.errors import DataError, InputError
 from stages.options.accuracy import NmsOptions
 from stages.options.backend import BuildOptions
 from stages.options.bundle import BundleOptions
+from stages.options.export import Inside
 from stages.outside.names import OUTSIDE
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
-from tests.stages.engines import CLASSES, exported, unlabeled
+from tests.stages.engines import CLASSES, exported, real_boxes, unlabeled
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundled(tmp_path_factory.mktemp("bundle"))
+
+
+def bundled(folder: Path, inside: Inside | None = None) -> Bundle:
     """A bundle of the stand-in detector's INT8 engine, on three labelled images of noise."""
-    folder = tmp_path_factory.mktemp("bundle")
     model = _model(folder / "model")
     context = FakeContext(folder / "build")
-    engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(BuildInputs(model), context)
+    options: dict[str, Any] = {"threads": 1, "tune": False}
+    engine = Build(BuildOptions(options=options, inside=inside)).run(BuildInputs(model), context)
     images = unlabeled(folder / "images")
-    options = BundleOptions(
+    stage = BundleOptions(
         run_id="r",
         model="stand-in",
         golden=2,
@@ -59,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         requirements=["onnxruntime", "numpy"],
     )
     inputs = BundleStage.Inputs(engine=engine, exported=model, labeled=labeled(images))
-    return BundleStage(options).run(inputs, FakeContext(folder / "bundle"))
+    return BundleStage(stage).run(inputs, FakeContext(folder / "bundle"))
 
 
 def _model(folder: Path) -> ExportedModel:
@@ -67,31 +71,8 @@ def _model(folder: Path) -> ExportedModel:
     model = exported(folder, Precision.INT8)
     for name in ("model.pdmodel", "model.pdiparams"):
         (model.root / name).write_bytes(b"paddle")
-    _real_boxes(model.root / "model.onnx")
+    real_boxes(model.root / "model.onnx")
     return dataclasses.replace(model, files=hash_files(model.root))
-
-
-def _real_boxes(path: Path) -> None:
-    """The stand-in's boxes have no width: make them boxes of about 20 pixels on a grid."""
-    model = onnx.load(str(path))
-    end = next(node for node in model.graph.node if "boxes" in node.output)
-    count = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    side = int(count**0.5)
-    spread = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 9, 0], [0, 0, 0, 9]], np.float32)
-    grid = np.array([[i % side * 8, i // side * 8, i % side * 8 + 12, i // side * 8 + 12] for i in range(count)])
-    for name, value in (("spread", spread), ("grid", grid.astype(np.float32)[None])):
-        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    steps = [
-        onnx.helper.make_node("MatMul", [end.input[0], "spread"], ["spread_out"]),
-        onnx.helper.make_node("Add", ["spread_out", "grid"], ["grid_out"]),
-    ]
-    end.input[0] = "grid_out"
-    others = [node for node in model.graph.node if "boxes" not in node.output]
-    ordered = [*others, *steps, onnx.NodeProto.FromString(end.SerializeToString())]
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
 
 
 def labeled(images: ImageList) -> LabeledSet:

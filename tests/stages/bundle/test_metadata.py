@@ -18,7 +18,9 @@ from stages.artifacts import Bundle
 from stages.bundle.metadata import About, open_file
 from stages.bundle.verify import compare
 from stages.errors import InputError
-from tests.stages.bundle.test_bundle import example, made  # noqa: F401 (a fixture)
+from stages.options.accuracy import NmsOptions
+from stages.options.export import Inside
+from tests.stages.bundle.test_bundle import bundled, example, made  # noqa: F401 (a fixture)
 
 LETTERS = "abcdefghijkl"
 
@@ -61,17 +63,38 @@ def test_the_lines_of_the_docs_do_too(made: Bundle, tmp_path: Path) -> None:  # 
     source = example("python", '"""one_file.py')
     code = [line for line in source.splitlines()[1:] if line and not line.startswith("import")]
     assert len(code) <= 15
-    (tmp_path / "one_file.py").write_text(source)
-    command = [sys.executable, "-I", "one_file.py", made.path("engine/model.onnx"), made.path("golden/000.png")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    it_finds_what_is_expected(source, made, tmp_path)
+
+
+def it_finds_what_is_expected(source: str, bundle: Bundle, folder: Path) -> None:
+    (folder / "example.py").write_text(source)
+    command = [sys.executable, "-I", "example.py", bundle.path("engine/model.onnx"), bundle.path("golden/000.png")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = []
     for line in done.stdout.splitlines():
         label, score, box = line.split(maxsplit=2)
         found.append({"class": LETTERS.index(label), "score": float(score), "box": json.loads(box)})
-    expected = json.loads(made.path("golden/expected.json").read_text())[0]["detections"]
+    expected = json.loads(bundle.path("golden/expected.json").read_text())[0]["detections"]
     pairs, lost, difference = compare([one for one in expected if one["score"] > 0.5], found)
     assert pairs > 3 and pairs >= 0.97 * (pairs + lost) and difference < 1e-3
+
+
+@pytest.mark.parametrize("preprocess", [False, True])
+def test_a_file_with_nms_in_it_works_alone_too(
+    preprocess: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundled(tmp_path, Inside(NmsOptions(score_threshold=0.01), preprocess))
+    path, image = bundle.path("engine/model.onnx"), bundle.path("golden/000.png")
+    content = said(path)
+    assert (content["nms_in"], content["preprocess_in"]) == ("graph", "graph" if preprocess else "outside")
+    assert list(content["outputs"]) == ["num_dets", "boxes", "scores", "labels"]
+    assert "NMS runs in the engine" in bundle.path("README.md").read_text()
+    assert main(["predict", str(path), str(image), "--threshold", "0.05", "--no-pictures"]) == 0
+    found = json.loads(capsys.readouterr().out)["detections"]
+    assert len(found) > 3 and found == json.loads(bundle.path("golden/expected.json").read_text())[0]["detections"]
+    if preprocess:
+        it_finds_what_is_expected(example("python", '"""all_inside.py'), bundle, tmp_path)
 
 
 def changed(made: Bundle, folder: Path, change: Callable[[onnx.ModelProto], None]) -> Path:  # noqa: F811
@@ -131,6 +154,9 @@ STEPS = {"input_size": [64, 64], "interpolation": "cubic", "scale": True, "mean"
         (with_property("nms", {"score_threshold": 7}), "score_threshold"),
         (with_property("nms", {"other": 7}), "other is not known"),
         (with_property("inputs", {}), "inputs does not fit"),
+        (with_property("nms_in", "elsewhere"), "nms_in does not fit"),
+        (with_property("nms_in", "graph"), "outputs does not fit"),
+        (with_property("preprocess_in", "graph"), "its properties say otherwise"),
         (with_property("outputs", {"boxes": "boxes", "scores": "nowhere"}), "'nowhere'"),
         (with_property("preprocess", {**STEPS, "std": [0.0, 1, 1]}), "std does not fit"),
         (with_property("preprocess", {**STEPS, "mean": [1e999, 1, 1]}), "numbers does not fit"),
