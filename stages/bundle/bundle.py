@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.detector import Detector, open_detector
+from stages.bundle import paddle_form
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
 from stages.bundle.metadata import about, describe
 from stages.bundle.verify import golden_map
@@ -49,8 +50,7 @@ Made by detpress from run `{run_id}`.
     detpress verify BUNDLE.zip             # digests, agreement on the golden images, a quick latency
     detpress predict BUNDLE.zip IMAGE...   # JSON and drawn boxes; so does MODEL.onnx alone
 
-Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone, `paddle/` in PaddleDetection's deploy
-scripts.
+Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone. {paddle}
 `engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS runs {nms}.
 """
 
@@ -59,7 +59,7 @@ class BundleStage:
     """Collects the files and runs the golden images."""
 
     name: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 2  # 2: ONNX files say what they are
+    version: ClassVar[int] = 2  # 2: ONNX files say what they are; NMS in paddle/
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "onnx")
     Options: ClassVar[type] = BundleOptions
     Output: ClassVar[type[Bundle]] = Bundle
@@ -80,7 +80,9 @@ class BundleStage:
         engine = inputs.engine
         sidecar = Sidecar.read(engine.path(FILE_NAME))
         _copy(engine, engine.files, out / ENGINE)
-        _copy(inputs.exported, ("model.pdmodel", "model.pdiparams", FILE_NAME), out / PADDLE)
+        paddle_form.write(inputs.exported, o.nms, out / PADDLE)
+        if reason := paddle_form.why_not(inputs.exported):
+            context.warn(f"{PADDLE}/ is no model for PaddleDetection's scripts: {reason}")
         onnx = f"{ENGINE}/{engine.main}"
         if not engine.main.endswith(".onnx"):
             onnx = "model.onnx"
@@ -99,7 +101,15 @@ class BundleStage:
         (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
         (out / "NOTICE.md").write_text(NOTICE)
         where = "in the engine" if engine.nms_inside else "outside of the engine"
-        words = {**record, "nms": f"{where} (IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g})"}
+        reason = paddle_form.why_not(inputs.exported)
+        paddle = "`paddle/` runs in PaddleDetection's deploy scripts and FastDeploy, with NMS in it."
+        if reason is not None:
+            paddle = f"`paddle/` is the model as it was exported: {reason}."
+        words = {
+            **record,
+            "paddle": paddle,
+            "nms": f"{where} (IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g})",
+        }
         (out / "README.md").write_text(README.format(**words))
         write_sums(out)
         return Bundle(

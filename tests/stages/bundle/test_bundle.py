@@ -38,6 +38,7 @@ from stages.outside.names import OUTSIDE
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
 from tests.stages.engines import CLASSES, exported, real_boxes, unlabeled
+from tests.stages.programs.test_nms_ending import WHOLE
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def bundled(folder: Path, inside: Inside | None = None) -> Bundle:
     """A bundle of the stand-in detector's INT8 engine, on three labelled images of noise."""
-    model = _model(folder / "model")
+    model = stand_in(folder / "model")
     context = FakeContext(folder / "build")
     options: dict[str, Any] = {"threads": 1, "tune": False}
     engine = Build(BuildOptions(options=options, inside=inside)).run(BuildInputs(model), context)
@@ -66,11 +67,11 @@ def bundled(folder: Path, inside: Inside | None = None) -> Bundle:
     return BundleStage(stage).run(inputs, FakeContext(folder / "bundle"))
 
 
-def _model(folder: Path) -> ExportedModel:
-    """The stand-in detector with boxes that are some, and files where Paddle's would be."""
+def stand_in(folder: Path) -> ExportedModel:
+    """The stand-in detector with boxes that are some; of Paddle's files the program has outputs and nothing else."""
     model = exported(folder, Precision.INT8)
-    for name in ("model.pdmodel", "model.pdiparams"):
-        (model.root / name).write_bytes(b"paddle")
+    (model.root / "model.pdmodel").write_bytes(WHOLE)
+    (model.root / "model.pdiparams").write_bytes(b"paddle")
     real_boxes(model.root / "model.onnx")
     return dataclasses.replace(model, files=hash_files(model.root))
 
@@ -195,7 +196,7 @@ def test_the_command_packs_an_engine_of_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    model = _model(tmp_path / "model")
+    model = stand_in(tmp_path / "model")
     engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(
         BuildInputs(model), FakeContext(tmp_path / "build")
     )
