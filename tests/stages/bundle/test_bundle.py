@@ -235,6 +235,13 @@ def test_the_command_packs_an_engine_of_a_run(
         bundle_command.main(["r", "precision=int9", "--artifacts", str(tmp_path / "a")])
     pinned = bundle_command.main(["r", "precision=int8_pm", "golden=1", "--artifacts", str(tmp_path / "a")])
     assert pinned == 0 and Path(capsys.readouterr().out.strip()).name == "r-onnxruntime-int8_pm.zip"
+    layout = bundle_command.main(["r", "layout=ovms", "golden=1", "--artifacts", str(tmp_path / "a")])
+    target = Path(capsys.readouterr().out.strip())
+    assert layout == 0 and target.name == "r-onnxruntime-int8-ovms.zip"
+    with zipfile.ZipFile(target) as archive:
+        assert {"ovms/config.json", "ovms/stand-in/1/model.onnx"} <= set(archive.namelist())
+    with pytest.raises(InputError, match="layout=seldon: there is no such layout"):
+        bundle_command.main(["r", "layout=seldon", "--artifacts", str(tmp_path / "a")])
     with pytest.raises(InputError, match=r"gold: not understood; did you mean golden\?"):
         bundle_command.main(["gold=1", "--artifacts", str(tmp_path / "a")])
 

@@ -177,6 +177,7 @@ def test_the_scripts_themselves_find_what_the_engine_finds(
     images, expected = golden(demo[precision], SHOWN)
     folder = demo[precision].root / "paddle"
     python, onnx = [], []
+    images, expected = images[:4], expected[:4]  # each takes the scripts seconds to start
     for image in images:
         told = _told(
             "deploy/python/infer.py", f"--model_dir={folder}", f"--image_file={image}", f"--output_dir={tmp_path}"
