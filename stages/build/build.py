@@ -88,14 +88,17 @@ def _built(backend: Backend, model: ExportedModel, options: BackendOptions, out:
     """Raises UnavailableError where the backend cannot build what ``inside`` asks for."""
     if inside is None:
         return backend.build(model, model.precision, options, out)
-    reason: str | None = "it runs the exported model as it is"
+    wanted = {"nms": Inside(inside.nms), "preprocess": Inside(None, inside.preprocess)}
+    asked = {name: part for name, part in wanted.items() if part != Inside()}
+    reasons: dict[str, str | None] = dict.fromkeys(asked, "it runs the exported model as it is")
     if isinstance(backend, BuildsInside):
-        reason = backend.why_not_inside(inside, options)
-        if reason is None:
+        reasons = {name: backend.why_not_inside(part, options) for name, part in asked.items()}
+        if not any(reasons.values()):
             return backend.build(model, model.precision, options, out, inside)
-    what = [*(["nms"] if inside.nms else []), *(["preprocess"] if inside.preprocess else [])]
-    asked = " and ".join(f"export.{name}={GRAPH}" for name in what)
-    raise UnavailableError(f"backend {backend.name} does not do {asked}: {reason}; set it to {OUTSIDE}")
+    said = "; ".join(
+        f"export.{name}={GRAPH}: {reason}; set export.{name}={OUTSIDE}" for name, reason in reasons.items() if reason
+    )
+    raise UnavailableError(f"backend {backend.name} does not do {said}")
 
 
 def _write_sidecar(source: Path, target: Path, inside: Inside | None) -> None:

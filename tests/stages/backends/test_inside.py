@@ -151,7 +151,7 @@ def test_tensorrt_for_rtx_says_that_it_has_no_nms(tmp_path: Path) -> None:
         pytest.skip(str(state))
     of = model(tmp_path / "model", Precision.INT8)
     with pytest.raises(UnavailableError, match=r"does not do export\.nms=graph: .*no plug-in EfficientNMS_TRT"):
-        build("tensorrt_rtx", of, tmp_path / "nms", Inside(NMS))
+        build("tensorrt_rtx", of, tmp_path / "nms", Inside(NMS, True))
     assert build("tensorrt_rtx", of, tmp_path / "pixels", Inside(None, True)).takes_pixels
 
 
@@ -181,8 +181,12 @@ class Plain:
 def test_a_backend_that_knows_nothing_of_it_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "get", lambda name: Plain())
     of = model(tmp_path / "model", Precision.FP32)
-    with pytest.raises(UnavailableError, match=r"plain does not do export\.nms=graph and export\.preprocess=graph"):
+    reason = "it runs the exported model as it is"
+    with pytest.raises(UnavailableError, match=rf"plain does not do export\.nms=graph: {reason}; .*preprocess=graph"):
         build("plain", of, tmp_path / "e", Inside(NMS, True))
+    with pytest.raises(UnavailableError, match=rf"does not do export\.preprocess=graph: {reason}") as only:
+        build("plain", of, tmp_path / "f", Inside(None, True))
+    assert "nms" not in str(only.value)
 
 
 def test_every_backend_says_what_it_can() -> None:
