@@ -148,6 +148,7 @@ def open_file(path: Path, folder: Path) -> Described:
     if problems := check_options(nms, f"{path}: nms"):
         raise InputError(str(problems[0]))
     batch = _batch(model, said, path)
+    inside = Inside(nms if said["nms_in"] == GRAPH else None, said["preprocess_in"] == GRAPH)
     (folder / _FILE).write_bytes(content)
     sidecar.write(folder)
     engine = Engine(
@@ -163,7 +164,7 @@ def open_file(path: Path, folder: Path) -> Described:
         scale_input=sidecar.scale_input,
         boxes_output=sidecar.boxes_output,
         scores_output=sidecar.scores_output,
-        inside=Inside(nms if said["nms_in"] == GRAPH else None, said["preprocess_in"] == GRAPH),
+        inside=None if inside == Inside() else inside,
     )
     return Described(engine, nms, sidecar.draw_threshold)
 

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.artifacts import Bundle, Checkpoint, ExportedModel, ImageList, Precision, hash_files
+from stages.artifacts import Bundle, Checkpoint, ExportedModel, ImageList, LabeledSet, Precision, hash_files
 from stages.build.build import Build, BuildInputs
 from stages.bundle.bundle import BundleStage
 from stages.bundle.verify import compare
-from stages.data.collect import CollectUnlabeled
+from stages.data.collect import CollectLabeled, CollectUnlabeled
 from stages.data.draw import Draw
 from stages.detection.shapes import LABELS
 from stages.distillation.distill import DistillInputs
@@ -138,7 +138,16 @@ def test_a_damaged_program_stops_the_bundle(tmp_path: Path) -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Bundle]:
     """A bundle of the demo's checkpoint in FP32 and one in INT8."""
     folder = tmp_path_factory.mktemp("demo")
-    drawn = Draw(ShapesOptions(train=1, unlabeled=16, val=1)).run(Draw.Inputs(), FakeContext(folder / "drawn"))
+    exports, images, _ = demo_exports(folder)
+    return {precision: bundle(one, images, folder / f"b-{precision}")[0] for precision, one in exports.items()}
+
+
+def demo_exports(folder: Path) -> tuple[dict[Precision, ExportedModel], ImageList, LabeledSet]:
+    """The demo's checkpoint, exported in FP32 and in INT8; drawn images without and with labels."""
+    drawn = Draw(ShapesOptions(train=1, unlabeled=16, val=40)).run(Draw.Inputs(), FakeContext(folder / "drawn"))
+    labels = CollectLabeled(CollectOptions(annotations="val.json", images="val")).run(
+        CollectLabeled.Inputs(drawn=drawn), FakeContext(folder / "labels")
+    )
     images = CollectUnlabeled(CollectOptions(images="unlabeled")).run(
         CollectUnlabeled.Inputs(drawn=drawn), FakeContext(folder / "images")
     )
@@ -151,8 +160,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[Precision, Bundle]:
     quantized = Worker(folder / "ptq", "distill", settings, DistillInputs(base, images)).done()
     int8 = Worker(folder / "int8", "export", dataclasses.replace(options, precision="int8"),
                   ExportInputs(quantized, images)).done()  # fmt: skip
-    exports = {Precision.FP32: base, Precision.INT8: int8}
-    return {precision: bundle(one, images, folder / f"b-{precision}")[0] for precision, one in exports.items()}
+    return {Precision.FP32: base, Precision.INT8: int8}, images, labels
 
 
 @pytest.mark.slow
