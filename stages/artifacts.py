@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from stages.errors import StoreError
 from stages.numerics.variants import Precision as Precision
 from stages.numerics.variants import Variant, variant
+from stages.options.export import NMS_OUTPUTS, Inside
 from stages.outside.files import open_regular
 
 
@@ -41,6 +42,8 @@ class Artifact:
     """
 
     SCHEMA: ClassVar[int] = 1
+    LATER: ClassVar[tuple[str, ...]] = ()
+    """Fields that came later: while they are ``None`` they count for nothing, so that older results are still found."""
 
     root: Path
     files: dict[str, str] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class Artifact:
     def digest(self) -> str:
         """Digest of the files and the fields, wherever the folder lies and whoever made it."""
         own = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("root", "key")}
+        own = {k: v for k, v in own.items() if v is not None or k not in self.LATER}
         return digest_of([type(self).__name__, self.SCHEMA, own])
 
     @property
@@ -175,8 +179,10 @@ class Engine(Artifact):
     """What one backend runs, in one variant. The main file is named by ``main``; ``infer_cfg.yml`` lies beside it.
 
     ``precision`` is the variant's name. The input and output names and layout are those of the ``ExportedModel`` it was
-    built from.
+    built from, unless ``inside`` says that the engine does more: see ``stages/lowering/inside.py``.
     """
+
+    LATER: ClassVar[tuple[str, ...]] = ("inside",)
 
     backend: str
     precision: str
@@ -191,11 +197,27 @@ class Engine(Artifact):
     options: dict[str, Any] = field(default_factory=dict)  # the backend's options it was built with
     notes: dict[str, Any] = field(default_factory=dict)  # e.g. the lowering's pass report
     build_seconds: float = 0.0
+    inside: Inside | None = None
 
     @property
     def variant(self) -> Variant:
         """How it was built and is opened."""
         return variant(self.precision)
+
+    @property
+    def nms_inside(self) -> bool:
+        """Whether NMS runs in it."""
+        return self.inside is not None and self.inside.nms is not None
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what it gives, in the order in which a session does."""
+        return list(NMS_OUTPUTS) if self.nms_inside else [self.boxes_output, self.scores_output]
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether its image input is uint8 [batch, H, W, 3], RGB."""
+        return self.inside is not None and self.inside.preprocess
 
 
 @dataclass(frozen=True, kw_only=True)

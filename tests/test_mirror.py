@@ -33,7 +33,7 @@ THROUGH = {
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
     "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node",
     "pipelines/graph/test_blocks": """
-        pipelines.config.auto pipelines.graph.engines pipelines.graph.user_inputs
+        pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
@@ -171,6 +171,8 @@ OTHERS = {
     "pipelines/test_third_party": "a backend of another distribution",
     "stages/distillation/test_recipe_keys": "what recipes of others ask for, over all that compresses",
     "stages/distillation/test_together": "one distillation in several processes",
+    "stages/accuracy/test_nms_in_graph": "mAP with NMS in the engine and outside of it, over the backends that can",
+    "stages/backends/test_inside": "NMS and normalisation in the engine, over all backends",
     "stages/data/formats/test_readers": "what the readers of all layouts have in common",
     "stages/outside/test_opened": "the readers of the users' files, given a pipe or a device",
     "stages/export/test_models_in": "from every form of model that users bring to a built engine",

@@ -22,17 +22,18 @@ from pipelines.system.units import size
 from stages.artifacts import Bundle
 from stages.errors import ExitCode, InputError
 
-_KEYS = {"backend": "onnxruntime", "precision": "int8", "golden": "8", "out": ""}
+_KEYS = {"backend": "onnxruntime", "precision": "int8", "golden": "8", "layout": "", "out": ""}
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Make a bundle; its path is the last line on stdout."""
     parser = Parser(
         prog="detpress bundle",
-        usage="detpress bundle [RUN] [backend=onnxruntime] [precision=int8] [golden=8] [out=FILE] [--artifacts DIR]",
+        usage="detpress bundle [RUN] [backend=onnxruntime] [precision=int8] [golden=8] "
+        "[layout=triton|ovms] [out=FILE] [--artifacts DIR]",
         description="Pack one engine of a run into a zip file, with all that it needs on another machine and what "
         "proves there that it works: golden images with what the engine finds in them, digests, versions. precision is "
-        "the engine's variant, e.g. bf16 or int8_fp16_pm.",
+        "the engine's variant, e.g. bf16 or int8_fp16_pm; layout adds a folder for Triton or OpenVINO Model Server.",
     )
     parser.add_argument("words", nargs="*", help="the run's id, its end or its folder (default: latest), and KEY=VALUE")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
     folder = find_run(names[0], artifacts).resolve()
     bundle = _make(folder, artifacts, values)
-    target, digest = pack(bundle, artifacts, folder.name, Path(values["out"]) if values["out"] else None)
+    target, digest = pack(
+        bundle, artifacts, folder.name, Path(values["out"]) if values["out"] else None, values["layout"]
+    )
     say(f"{size(target.stat().st_size)}, sha256 {digest}")
     print(target)
     return ExitCode.DONE
@@ -61,7 +64,7 @@ def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:
     store = open_store(artifacts, state.get("store"))
     store.prepare()
     python = workers_python(state.get("paddle_python"))
-    node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]))
+    node = bundle_node(folder, store, values["backend"], values["precision"], int(values["golden"]), values["layout"])
     settings = RunnerSettings(seed=0, python=python)
     runner = Runner(Store(artifacts), NullObserver(), settings, logs=folder / "logs", run_id=folder.name)
     results = runner.run([node])

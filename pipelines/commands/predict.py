@@ -1,4 +1,4 @@
-"""``detpress predict``: run a bundle's engine on images."""
+"""``detpress predict``: run the engine of a bundle, or of one ONNX file, on images."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Detections of images: JSON on stdout, pictures in a folder."""
     parser = Parser(
         prog="detpress predict",
-        description="Run a bundle's engine on images: one line of JSON each on stdout, the boxes drawn in --out.",
+        description="Run a bundle's engine on images: one line of JSON each on stdout, the boxes drawn in --out. An "
+        "ONNX file out of a bundle works alone, with ONNX Runtime on the CPU.",
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, help="a bundle's zip file, or an ONNX file out of one")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument(
-        "--threshold", type=share, metavar="X", help="least score (default: the bundle's draw_threshold)"
+        "--threshold", type=share, metavar="X", help="least score (default: the draw_threshold of the bundle or file)"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--no-pictures", action="store_true", help="JSON only")
     options = parser.parse_args(arguments)
     from stages.bundle.contents import unpack
+    from stages.bundle.metadata import Described, open_file
     from stages.bundle.predict import predict
 
     with tempfile.TemporaryDirectory(prefix="detpress-") as folder:
-        opened = unpack(options.bundle, Path(folder))
-        threshold = opened.record["draw_threshold"] if options.threshold is None else options.threshold
+        if options.bundle.suffix.lower() == ".onnx":
+            opened = open_file(options.bundle, Path(folder))
+        else:
+            bundle = unpack(options.bundle, Path(folder))
+            opened = Described(bundle.name, bundle.engine, bundle.nms, bundle.record["draw_threshold"])
+        threshold = opened.draw_threshold if options.threshold is None else options.threshold
         for line in predict(opened, options.images, None if options.no_pictures else options.out, threshold):
             print(json.dumps(line), flush=True)
     return ExitCode.DONE

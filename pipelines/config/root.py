@@ -19,7 +19,7 @@ from stages.options.accuracy import AccuracySettings
 from stages.options.agreement import AgreementSettings
 from stages.options.compression import CompressionSettings
 from stages.options.data import DataOptions
-from stages.options.export import ExportSettings
+from stages.options.export import ExportConfig
 from stages.options.gate import GateOptions
 from stages.options.latency import LatencySettings
 from stages.options.model import ModelOptions
@@ -34,7 +34,7 @@ class PipelineConfig:
     model: ModelOptions = part(ModelOptions)
     data: DataOptions = part(DataOptions)
     finetune: FinetuneConfig = part(FinetuneConfig)
-    export: ExportSettings = part(ExportSettings)
+    export: ExportConfig = part(ExportConfig)
     compression: CompressionSettings = part(CompressionSettings)
     sensitivity: SensitivitySettings = part(SensitivitySettings)
     backend: dict[str, Any] = option({}, doc="the backends and their options, `backend.NAME.OPTION`")

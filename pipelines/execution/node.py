@@ -87,7 +87,11 @@ class Node:
         """
         cls = stage_class(self.stage)
         unkeyed = getattr(cls, "unkeyed", ())
-        options = {k: v for k, v in to_json(self.options).items() if k not in unkeyed}
+        later = getattr(cls, "later", ())
+        """Options that came later: while they are ``None`` they count for nothing, so that older results are found."""
+        options = {
+            k: v for k, v in to_json(self.options).items() if k not in unkeyed and (v is not None or k not in later)
+        }
         parts: dict[str, Any] = {
             "stage": self.stage,
             "version": cls.version,

@@ -13,6 +13,7 @@ from pipelines.runs.remembered import PromisedReport, require_report, require_st
 from pipelines.store.local import Store
 from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet
 from stages.backends.variants import opened_as
+from stages.bundle.layouts import require_layout
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
@@ -33,11 +34,11 @@ class _Config(TypedDict):
     accuracy: _Accuracy
 
 
-def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int) -> Node:
+def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden: int, layout: str = "") -> Node:
     """The bundle stage on what the run in ``folder`` left in the store.
 
     Raises:
-        InputError: the run has no such engine.
+        InputError: the run has no such engine, or it does not fit the layout.
         StoreError: what it left is gone.
         ConfigError: the Python that its stages ran on is gone.
     """
@@ -54,6 +55,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
     config = _config(folder / "config.yaml")
     engine = store.load_as(stages[ids.build(backend, precision)], Engine)
     engine = opened_as(engine, precision)
+    require_layout(engine, layout)
     labeled = ids.LABELS_VAL in stages
     fingerprint = workers_python(state.get("paddle_python")).fingerprint(backend)
     inputs: dict[str, Artifact | None] = {
@@ -66,6 +68,7 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         run_id=state["run_id"],
         model=config["model"]["name"],
         golden=golden,
+        layout=layout,
         nms=NmsOptions(**config["accuracy"]["nms"]),
         promised=_promised(folder, backend, precision),
         hardware=state["hardware"],

@@ -20,6 +20,7 @@ from stages.numerics.variants import FP32, Variant
 from stages.options.accuracy import AccuracyOptions, CompareOptions
 from stages.options.agreement import AgreementOptions, DetectOptions
 from stages.options.backend import BackendOptions, BuildOptions
+from stages.options.export import GRAPH, Inside
 from stages.options.latency import LatencyOptions
 
 
@@ -103,7 +104,8 @@ def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision,
         cores: CPU threads of what runs no engine.
     """
     backend = _backend(config, name)
-    nodes = [_build(backend, variant, exports[variant.weights]) for variant in backend.engines]
+    inside = inside_of(config)
+    nodes = [_build(backend, variant, exports[variant.weights], inside) for variant in backend.engines]
     nodes.append(_latency(config, backend))
     if has_labels(config):
         nodes += [_accuracy(config, backend, variant) for variant in backend.engines]
@@ -115,12 +117,19 @@ def _engines(backend: _Backend) -> list[Ref]:
     return [Ref(ids.build(backend.name, str(variant))) for variant in backend.engines]
 
 
-def _build(backend: _Backend, variant: Variant, model: Ref) -> Node:
-    origins = {"backend": "backend", "options": f"backend.{backend.name}"}
+def inside_of(config: PipelineConfig) -> Inside | None:
+    """What the engines do themselves, by ``export.nms`` and ``export.preprocess``; ``None``: nothing."""
+    nms = config.accuracy.nms if config.export.nms == GRAPH else None
+    preprocess = config.export.preprocess == GRAPH
+    return Inside(nms, preprocess) if nms is not None or preprocess else None
+
+
+def _build(backend: _Backend, variant: Variant, model: Ref, inside: Inside | None) -> Node:
+    origins = {"backend": "backend", "options": f"backend.{backend.name}", "inside": "export"}
     return Node(
         id=ids.build(backend.name, str(variant)),
         stage="build",
-        options=BuildOptions(backend=backend.name, options=build_options(backend.options, variant)),
+        options=BuildOptions(backend=backend.name, options=build_options(backend.options, variant), inside=inside),
         origins=origins,
         inputs={"model": model},
         threads=backend.threads,

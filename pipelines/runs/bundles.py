@@ -15,9 +15,11 @@ from stages.errors import InputError, StoreError
 _DATED = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that the same content is the same zip
 
 
-def pack(bundle: Bundle, artifacts: Path, run_id: str, target: Path | None = None) -> tuple[Path, str]:
+def pack(
+    bundle: Bundle, artifacts: Path, run_id: str, target: Path | None = None, layout: str = ""
+) -> tuple[Path, str]:
     """Write the zip and a record that keeps `detpress gc` off what the run refers to; its path and sha256."""
-    name = f"{run_id}-{bundle.backend}-{bundle.precision}"
+    name = f"{run_id}-{bundle.backend}-{bundle.precision}{f'-{layout}' if layout else ''}"
     own = artifacts / "bundles" / f"{name}.zip"
     try:
         write_zip(bundle, target or own)

@@ -13,6 +13,7 @@ the same for every backend.
     per_class                 [{"name", "AP", "AP50", "boxes"}], in order of category id
     checked                   whether pycocotools scored the same detections too, with the same result
     nms                       the settings
+    nms_in                    ``graph`` where the engine does it itself; else it is not there
 
 ``matches.npz`` keeps what became of each detection, for `stages/accuracy/compare.py`.
 """
@@ -87,6 +88,7 @@ class Accuracy:
             **metrics,
             "checked": checked,
             "nms": dataclasses.asdict(o.nms),
+            **({"nms_in": "graph"} if engine.nms_inside else {}),
         }
         (context.out / "accuracy.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         write_coco(context.out / "detections.json", detections, truth)
@@ -125,8 +127,8 @@ class Accuracy:
             outputs = detector.runner.over([names.image_path(root, image) for image in images], progress)
             for image, seen in zip(images, outputs, strict=True):
                 classes = len(detector.sidecar.labels)
-                if len(seen.scores) != classes:
-                    raise StageError(f"the engine scores {len(seen.scores)} classes, its {FILE_NAME} names "
+                if seen.classes not in (classes, None):
+                    raise StageError(f"the engine scores {seen.classes} classes, its {FILE_NAME} names "
                                      f"{classes}; export the model again")  # fmt: skip
                 if not seen.finite:
                     raise StageError(

@@ -6,7 +6,8 @@
     names         of the references and of the engines, by variant: the matrix's rows and columns
     f1            the matrix: share of the boxes of two engines that have a partner; symmetric, 1 on the diagonal
     engines       [{"backend", "precision", "boxes", "share", "iou", "score_difference", "largest_score_difference",
-                   "bounds": {"share", "iou", "score_difference"}, "verdict": "agrees" or "disagrees", "reason"}]:
+                   "bounds": {"share", "iou", "score_difference"}, "verdict": "agrees" or "disagrees", "reason",
+                   "nms_in": "graph" of an engine that does NMS itself}]:
                   each engine against the reference of its weights (see ``stages/agreement/detect.py``)
 
 An engine that disagrees is a failed row of the report. A difference of one or two boxes is never beyond the bound.
@@ -15,6 +16,7 @@ An engine that disagrees is a failed row of the report. A difference of one or t
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,15 +66,15 @@ class AgreementStage:
         contents = [json.loads(d.path("detected.json").read_text()) for d in (inputs.reference, *inputs.engines)]
         if any(content["images"] != contents[0]["images"] for content in contents):
             raise StageError("the engines saw different images; run again with one data set")
-        named = [(d.backend, p, load_detections(d, p), content["precisions"][p]["finite"])
+        named = [(d.backend, p, load_detections(d, p), content["precisions"][p])
                  for d, content in zip((inputs.reference, *inputs.engines), contents, strict=True)
                  for p in d.precisions]  # fmt: skip
         # Stable: the reference stays first of its precision. Variants follow with the weights they were built from.
         named.sort(key=lambda each: (variant(each[1]).weights, list(VARIANTS).index(each[1])))
         references = {p: found for backend, p, found, _ in named if not backend}
         engines = [
-            self._judge(backend, precision, found, finite, references[variant(precision).weights.value])
-            for backend, precision, found, finite in named
+            self._judge(backend, precision, found, about, references[variant(precision).weights.value])
+            for backend, precision, found, about in named
             if backend
         ]
         f1 = np.eye(len(named))
@@ -92,12 +94,12 @@ class AgreementStage:
         return Agreement(root=context.out, files=hash_files(context.out))
 
     def _judge(
-        self, backend: str, precision: str, found: Detections, finite: bool, reference: Detections
+        self, backend: str, precision: str, found: Detections, about: Mapping[str, Any], reference: Detections
     ) -> dict[str, Any]:
         o = self.options
         like = likeness(reference, found, o.score, o.score_slack)
         bounds = _bounds(variant(precision), o)
-        reasons = list(_beyond(like, bounds)) if finite else ["it gives NaN or infinite values"]
+        reasons = list(_beyond(like, bounds)) if about["finite"] else ["it gives NaN or infinite values"]
         return {
             "backend": backend,
             "precision": precision,
@@ -109,6 +111,7 @@ class AgreementStage:
             "bounds": bounds,
             "verdict": DISAGREES if reasons else AGREES,
             "reason": "; ".join(reasons) or None,
+            **({"nms_in": about["nms_in"]} if "nms_in" in about else {}),
         }
 
     def _tell(self, engines: list[dict[str, Any]], context: StageContext) -> None:

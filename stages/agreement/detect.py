@@ -8,7 +8,8 @@ backend takes away (the quantized tail, ranges that nobody measured).
 
     schema_version
     images        their names
-    precisions    {"fp32": {"finite": bool}, ...}: of each variant whether all outputs were numbers
+    precisions    {"fp32": {"finite": bool}, ...}: of each variant whether all outputs were numbers; "nms_in": "graph"
+                  of an engine that does NMS itself, whose outputs before it nobody sees
 
 ``PRECISION.npz`` holds ``image`` (number), ``category`` (class of the model), ``score`` and ``box`` (x, y, width,
 height) in pixels of the image, a row per detection.
@@ -69,12 +70,13 @@ class Detect:
         """Raises UnavailableError if the backend cannot run here."""
         paths = listed_paths(inputs.images)[: self.options.images]
         given: Sequence[Engine | ExportedModel] = [*inputs.engines, *inputs.models]
-        precisions: dict[str, dict[str, bool]] = {}
+        precisions: dict[str, dict[str, Any]] = {}
         for number, model in enumerate(given):
             with self._opened(model) as runner:
                 found, finite = self._detect(runner, paths, context, number, len(given))
             np.savez(context.out / f"{model.precision}.npz", **found.__dict__)
-            precisions[str(model.precision)] = {"finite": finite}
+            inside = isinstance(model, Engine) and model.nms_inside
+            precisions[str(model.precision)] = {"finite": finite, **({"nms_in": "graph"} if inside else {})}
         content = {"schema_version": SCHEMA_VERSION, "images": [path.name for path in paths], "precisions": precisions}
         (context.out / "detected.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         backend = inputs.engines[0].backend if inputs.engines else ""

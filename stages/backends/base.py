@@ -21,6 +21,7 @@ from stages.artifacts import Engine, ExportedModel, Precision
 from stages.errors import ConfigError
 from stages.options.backend import BackendOptions
 from stages.options.check import check_options
+from stages.options.export import Inside
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -60,7 +61,8 @@ class Session(Protocol):
     """An opened engine. Not for use from several threads at once."""
 
     def infer(self, feeds: Feeds) -> list[Array]:
-        """Run once, host to host, and return when the outputs are there: [boxes, scores]."""
+        """Run once, host to host, and return when the outputs are there: [boxes, scores], or with NMS in the engine
+        [num_dets, boxes, scores, labels]."""
 
 
 @runtime_checkable
@@ -102,6 +104,26 @@ class Backend(Protocol):
 
     def open(self, engine: Engine) -> AbstractContextManager[Session]:
         """Load an engine with the options it was built with, as its ``variant`` says."""
+
+
+@runtime_checkable
+class BuildsInside(Backend, Protocol):
+    """A backend whose engines can do NMS or the normalisation of pixels themselves.
+
+    Their sessions then take and give what `stages/lowering/inside.py` says.
+    """
+
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        """Why an engine cannot be built so, with these options; ``None`` if it can. Imports no runtime."""
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built: ...
 
 
 Opts = TypeVar("Opts", bound=BackendOptions)

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 from stages import backends
 from stages.artifacts import Engine, ExportedModel, Precision, hash_files
-from stages.backends.base import Unavailable, parse_options
+from stages.backends.base import Backend, BuildsInside, Built, Unavailable, parse_options
 from stages.backends.variants import built_variant, require_variant
 from stages.build.reasons import explain
 from stages.contract import StageContext
-from stages.detection.sidecar import FILE_NAME
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
 from stages.options.backend import BackendOptions, BuildOptions
+from stages.options.export import GRAPH, NMS_OUTPUTS, OUTSIDE, Inside
 
 SHOWN = 5  # layers left in float that are told; the report has them all
 
@@ -35,6 +36,7 @@ class Build:
     name: ClassVar[str] = "build"
     version: ClassVar[int] = 5
     packages: ClassVar[tuple[str, ...]] = ("onnx",)
+    later: ClassVar[tuple[str, ...]] = ("inside",)
     Options: ClassVar[type] = BuildOptions
     Inputs: ClassVar[type] = BuildInputs
     Output: ClassVar[type[Engine]] = Engine
@@ -56,20 +58,60 @@ class Build:
         require_variant(backend, variant, options)
         context.progress(0, 1)
         start = time.perf_counter()
-        built = backend.build(model, model.precision, options, context.out)
+        built = _built(backend, model, options, context.out, self.options.inside)
         seconds = time.perf_counter() - start
-        shutil.copyfile(model.path(FILE_NAME), context.out / FILE_NAME)
+        _write_sidecar(model.path(FILE_NAME), context.out / FILE_NAME, self.options.inside)
         if not (context.out / built.main).is_file():
             raise StageError(f"backend {backend.name} wrote no {built.main!r}; this is the backend's bug: report it")
         notes = dict(built.notes)
         if model.precision is Precision.INT8 and "audit" in notes:
             notes["audit"] = explain(notes["audit"], model.path("model.onnx"))
+        if self.options.inside is not None and self.options.inside.nms is not None and "audit" in notes:
+            notes["audit"] = {**notes["audit"], "nms_in": GRAPH}
         engine = engine_of(
-            model, context.out, backend.name, str(variant), built.main, options, notes, build_seconds=seconds
+            model,
+            context.out,
+            backend.name,
+            str(variant),
+            built.main,
+            options,
+            notes,
+            build_seconds=seconds,
+            inside=self.options.inside,
         )
         _tell(engine, context)
         context.progress(1, 1)
         return engine
+
+
+def _built(backend: Backend, model: ExportedModel, options: BackendOptions, out: Path, inside: Inside | None) -> Built:
+    """Raises UnavailableError where the backend cannot build what ``inside`` asks for."""
+    if inside is None:
+        return backend.build(model, model.precision, options, out)
+    wanted = {"nms": Inside(inside.nms), "preprocess": Inside(None, inside.preprocess)}
+    asked = {name: part for name, part in wanted.items() if part != Inside()}
+    reasons: dict[str, str | None] = dict.fromkeys(asked, "it runs the exported model as it is")
+    if isinstance(backend, BuildsInside):
+        reasons = {name: backend.why_not_inside(part, options) for name, part in asked.items()}
+        if not any(reasons.values()):
+            return backend.build(model, model.precision, options, out, inside)
+    said = "; ".join(
+        f"export.{name}={GRAPH}: {reason}; set export.{name}={OUTSIDE}" for name, reason in reasons.items() if reason
+    )
+    raise UnavailableError(f"backend {backend.name} does not do {said}")
+
+
+def _write_sidecar(source: Path, target: Path, inside: Inside | None) -> None:
+    """``infer_cfg.yml`` beside the engine, which says what the engine does itself."""
+    if inside is None:
+        shutil.copyfile(source, target)
+        return
+    sidecar = Sidecar.read(source)
+    said = {
+        **({"nms": GRAPH, "outputs": list(NMS_OUTPUTS), "thresholds": dict(vars(inside.nms))} if inside.nms else {}),
+        **({"preprocess": GRAPH} if inside.preprocess else {}),
+    }
+    dataclasses.replace(sidecar, extra={**sidecar.extra, **said}).write(target)
 
 
 def engine_of(
@@ -82,6 +124,7 @@ def engine_of(
     notes: dict[str, Any],
     *,
     build_seconds: float = 0.0,
+    inside: Inside | None = None,
 ) -> Engine:
     """The engine whose files lie in ``folder``, with the inputs and outputs of the ``model`` it was made of.
 
@@ -104,6 +147,7 @@ def engine_of(
         options=kept,
         notes=notes,
         build_seconds=build_seconds,
+        inside=inside,
     )
 
 

@@ -16,7 +16,9 @@ from typing import Any, ClassVar
 
 from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.detector import Detector, open_detector
+from stages.bundle import layouts, paddle_form
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
+from stages.bundle.metadata import about, describe
 from stages.bundle.verify import golden_map
 from stages.codec import to_json
 from stages.contract import StageContext
@@ -46,11 +48,10 @@ README = """\
 Made by detpress from run `{run_id}`.
 
     detpress verify BUNDLE.zip             # digests, agreement on the golden images, a quick latency
-    detpress predict BUNDLE.zip IMAGE...   # JSON and drawn boxes
+    detpress predict BUNDLE.zip IMAGE...   # JSON and drawn boxes; so does MODEL.onnx alone
 
-Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone, `paddle/` in PaddleDetection's deploy
-scripts.
-`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS is outside of the graph ({nms}).
+Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone. {paddle}
+`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS runs {nms}.
 """
 
 
@@ -58,8 +59,8 @@ class BundleStage:
     """Collects the files and runs the golden images."""
 
     name: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 1
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
+    version: ClassVar[int] = 2  # 2: ONNX files say what they are; NMS in paddle/
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "onnx")
     Options: ClassVar[type] = BundleOptions
     Output: ClassVar[type[Bundle]] = Bundle
 
@@ -77,23 +78,39 @@ class BundleStage:
         """Raises DataError if there is no image to run."""
         o, out = self.options, context.out
         engine = inputs.engine
+        sidecar = Sidecar.read(engine.path(FILE_NAME))
         _copy(engine, engine.files, out / ENGINE)
-        _copy(inputs.exported, ("model.pdmodel", "model.pdiparams", FILE_NAME), out / PADDLE)
+        paddle_form.write(inputs.exported, o.nms, out / PADDLE)
+        if reason := paddle_form.why_not(inputs.exported):
+            context.warn(f"{PADDLE}/ is no model for PaddleDetection's scripts: {reason}")
         onnx = f"{ENGINE}/{engine.main}"
         if not engine.main.endswith(".onnx"):
             onnx = "model.onnx"
             _copy(inputs.exported, (onnx,), out)
-        sidecar = Sidecar.read(engine.path(FILE_NAME))
+        inside = engine.inside if onnx.startswith(ENGINE) else None
+        said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms, inside=inside)
+        describe(out / onnx, said)
+        engine = dataclasses.replace(engine, root=out / ENGINE, files=hash_files(out / ENGINE))
+        layouts.write(engine, o.layout, o.model, sidecar.labels, out / o.layout)
         (out / "labels.txt").write_text("".join(f"{label}\n" for label in sidecar.labels), encoding="utf-8")
         coco = _golden_images(inputs, o.golden, out / GOLDEN)
-        with open_detector(dataclasses.replace(engine, root=out / ENGINE), o.nms) as detector:
+        with open_detector(engine, o.nms) as detector:
             quick = _expect(detector, out / GOLDEN, coco, context)
         record = self._record(engine, sidecar, onnx, quick)
         (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
         (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
         (out / "NOTICE.md").write_text(NOTICE)
-        words = {**record, "nms": f"IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g}"}
+        where = "in the engine" if engine.nms_inside else "outside of the engine"
+        reason = paddle_form.why_not(inputs.exported)
+        paddle = "`paddle/` runs in PaddleDetection's deploy scripts and FastDeploy, with NMS in it."
+        if reason is not None:
+            paddle = f"`paddle/` is the model as it was exported: {reason}."
+        words = {
+            **record,
+            "paddle": paddle,
+            "nms": f"{where} (IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g})",
+        }
         (out / "README.md").write_text(README.format(**words))
         write_sums(out)
         return Bundle(

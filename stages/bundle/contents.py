@@ -6,7 +6,9 @@
     SHA256SUMS             digest of every other file (`sha256sum -c SHA256SUMS` checks it too)
     engine/                what the backend loads, and infer_cfg.yml (preprocessing, labels, layout)
     model.onnx             the exported model, where the engine is no ONNX file itself
-    paddle/                model.pdmodel, model.pdiparams, infer_cfg.yml: as PaddleDetection's deploy scripts load them
+    paddle/                model.pdmodel, model.pdiparams, model.onnx, infer_cfg.yml: as PaddleDetection's scripts take
+                           them, with NMS inside
+    triton/ or ovms/       with ``layout=``: the engine as a model server wants it (``stages/bundle/layouts.py``)
     golden/                a few images, expected.json (what the engine found in them), annotations.json (if labelled)
     labels.txt requirements.txt NOTICE.md README.md
 """

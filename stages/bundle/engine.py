@@ -8,18 +8,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from stages.artifacts import Engine
 from stages.backends.base import Array, Feeds
 from stages.backends.detector import Detector, open_detector
-from stages.bundle.contents import ENGINE, Opened
 from stages.detection.inference import ImageRunner
 from stages.errors import DetpressError, InputError, UnavailableError
+from stages.options.accuracy import NmsOptions
+
+
+class Runnable(Protocol):
+    """An opened bundle, or what one ONNX file says of itself; ``name`` is what messages call it."""
+
+    @property
+    def name(self) -> Path: ...
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def nms(self) -> NmsOptions: ...
 
 
 @contextmanager
-def open_engine(bundle: Opened) -> Iterator[Detector]:
+def open_engine(bundle: Runnable) -> Iterator[Detector]:
     """The engine on this machine; its ``runner`` gives outputs of the shapes that the record promises.
 
     Raises:
@@ -36,20 +52,23 @@ def open_engine(bundle: Opened) -> Iterator[Detector]:
             raise InputError(f"{_said(bundle)} takes images of {engine.input_size} by bundle.json, and of "
                              f"{list(sidecar.input_size)} by infer_cfg.yml: refused; {_AGAIN}")  # fmt: skip
 
+        looks = _problem_inside if engine.nms_inside else _problem
+
         def infer(feeds: Feeds) -> Sequence[Array]:
             with _as_fault_of(bundle, "does not run"):
                 found = [np.asarray(output) for output in detector.session.infer(feeds)]
-            if problem := _problem(found, max(1, engine.batch), len(sidecar.labels)):
+            problem = looks(found, max(1, engine.batch), len(sidecar.labels))
+            if problem:
                 raise InputError(f"{_said(bundle)} {problem}: refused; {_AGAIN}")
             return found
 
-        yield dataclasses.replace(detector, runner=ImageRunner(engine, sidecar, infer, engine.batch))
+        yield dataclasses.replace(detector, runner=ImageRunner(engine, sidecar, infer, engine.batch, engine.inside))
 
 
 _AGAIN = "make the bundle again"
 
 
-def _said(bundle: Opened) -> str:
+def _said(bundle: Runnable) -> str:
     return f"{bundle.name}: the engine {bundle.engine.main}"
 
 
@@ -64,8 +83,25 @@ def _problem(outputs: Sequence[Array], batch: int, classes: int) -> str | None:
     return None
 
 
+def _problem_inside(outputs: Sequence[Array], batch: int, classes: int) -> str | None:
+    """The same of a detector with NMS in it (`stages/lowering/inside.py`)."""
+    if len(outputs) != 4 or any(output.dtype.kind not in "fiu" for output in outputs):
+        return "gives no boxes that NMS kept"
+    count, boxes, _, labels = outputs
+    most = boxes.shape[1] if boxes.ndim > 1 else 0
+    shapes = [list(output.shape) for output in outputs]
+    if shapes != [[batch, 1], [batch, most, 4], [batch, most], [batch, most]]:
+        return f"gives outputs of the shapes {', '.join(map(str, shapes))}, not those of boxes that NMS kept"
+    if not ((count >= 0) & (count <= most)).all():
+        return f"says that it kept {int(count.max())} of {most} boxes"
+    kept = np.arange(most) < count
+    if not ((labels >= 0) & (labels < classes))[kept].all():
+        return f"finds classes that are none of its {classes}"
+    return None
+
+
 @contextmanager
-def _as_fault_of(bundle: Opened, fails: str) -> Iterator[None]:
+def _as_fault_of(bundle: Runnable, fails: str) -> Iterator[None]:
     """Tell what a runtime raises as an InputError. What this machine lacks, room among it, stays what it is."""
     try:
         yield
@@ -77,5 +113,5 @@ def _as_fault_of(bundle: Opened, fails: str) -> Iterator[None]:
             if isinstance(error, DetpressError)
             else str(error)
         )
-        lines = text.strip().replace(f"{bundle.root / ENGINE}/", "").splitlines() or [type(error).__name__]
+        lines = text.strip().replace(f"{bundle.engine.root}/", "").splitlines() or [type(error).__name__]
         raise InputError(f"{_said(bundle)} {fails} ({lines[0]}); fetch it again, or {_AGAIN}") from error

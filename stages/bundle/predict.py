@@ -1,4 +1,4 @@
-"""Detections of any images with a bundle's engine, and pictures of them."""
+"""Detections of any images with the engine of a bundle or of one ONNX file, and pictures of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.bundle.contents import Opened
-from stages.bundle.engine import open_engine
+from stages.bundle.engine import Runnable, open_engine
 from stages.detection.images import Image
 from stages.errors import DataError, InputError
 from stages.outside.text import line
@@ -20,7 +19,7 @@ _FAR, _LONGEST_LABEL = 1 << 14, 60
 """Pixels, beyond which a box is not drawn, and characters of a label."""
 
 
-def predict(bundle: Opened, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
+def predict(bundle: Runnable, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
     """``{"image", "detections", "drawn"}`` for each image, as soon as it is done.
 
     Args:

@@ -18,6 +18,29 @@ from stages.options.model import INTERPOLATIONS
 Tensor = npt.NDArray[np.float32]
 
 
+class Pixels:
+    """Of a network that normalises pixels itself: BGR uint8 images -> uint8 [B, h, w, 3] in RGB order, resized."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self.height, self.width = sidecar.input_size
+        self._interpolation = INTERPOLATIONS[sidecar.interpolation]
+
+    def batch(self, images: Sequence[Image]) -> tuple[npt.NDArray[np.uint8], Tensor]:
+        """(uint8 [B, h, w, 3], scale factors float32 [B, 2] as (y, x))."""
+        import cv2
+
+        out = np.empty((len(images), self.height, self.width, 3), np.uint8)
+        scales = np.empty((len(images), 2), np.float32)
+        for i, image in enumerate(images):
+            height, width = image.shape[:2]
+            resized: Image = image
+            if (height, width) != (self.height, self.width):
+                resized = cv2.resize(image, (self.width, self.height), interpolation=self._interpolation)
+            cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out[i])
+            scales[i] = self.height / height, self.width / width
+        return out, scales
+
+
 class Preprocessor:
     """Callable: BGR uint8 [H, W, 3] -> (float32 [3, h, w] in RGB order, scale factors float32 [2] as (y, x))."""
 

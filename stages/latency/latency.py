@@ -5,7 +5,8 @@ from a decoded image and ends with detections in the pixels of that image; readi
 
 ``latency.json``::
 
-    {"schema_version": 2, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds", "nms_in": "python",
+    {"schema_version": 2, "backend", "threads", "affinity": [cpu, ...], "batch", "warmup", "rounds",
+     "nms_in": "python" or "graph",
      "engines": {"fp32": {"cold_start": {"import_s", "load_s", "first_inference_s"},
                           "runtime": {"count", "mean_ms", "median_ms", "p50_ms", "p90_ms", ..., "images_per_s",
                                       "rounds_ms": [median of each round],
@@ -148,7 +149,7 @@ class Latency:
             "batch": first.batch,
             "warmup": self.options.warmup,
             "rounds": self.options.rounds,
-            "nms_in": "python",
+            "nms_in": "graph" if first.nms_inside else "python",
             "engines": found,
         }
         compressed = str(Precision.INT8)
@@ -181,6 +182,7 @@ def _check(engines: list[Engine], names: list[str]) -> Engine:
         "backend": {e.backend for e in engines},
         "thread count": {e.options.get("threads", 1) for e in engines},
         "batch size": {e.batch for e in engines},
+        "what they do themselves": {str(e.inside) for e in engines},
     }
     for what, values in different.items():
         if len(values) > 1:

@@ -119,7 +119,8 @@ class TimedModes:
         self, engine: Engine, session: Session, images: Sequence[Image], nms: NmsOptions, clock: Clock
     ) -> None:
         self.engine, self.session, self.images, self.nms = engine, session, images, nms
-        self._runner = ImageRunner(engine, Sidecar.read(engine.path(FILE_NAME)), session.infer, engine.batch)
+        sidecar = Sidecar.read(engine.path(FILE_NAME))
+        self._runner = ImageRunner(engine, sidecar, session.infer, engine.batch, engine.inside)
         self.feeds = self._feeds(0)[0]
         self._clock = clock
         self._parts: list[tuple[int, int, int]] = []
@@ -133,10 +134,14 @@ class TimedModes:
         start = self._clock()
         feeds, scales = self._feeds(i)
         fed = self._clock()
-        boxes, scores = self.session.infer(feeds)
+        outputs = self.session.infer(feeds)
         ran = self._clock()
         found = []
         for b in range(self.engine.batch):
+            if self.engine.nms_inside:
+                found.append(self._runner.kept(outputs, b, scales))
+                continue
+            boxes, scores = outputs
             detections = multiclass_nms(boxes[b], scores[b], self.nms)
             if not self.engine.scale_factor:  # boxes are in pixels of the network input
                 detections[:, 2:] /= scales[b][[1, 0, 1, 0]]

@@ -21,6 +21,7 @@ from stages.build.build import Build, BuildInputs
 from stages.contract import StageContext
 from stages.detection.average_precision import summarize
 from stages.detection.images import evenly_spaced
+from stages.detection.inference import RawOutputs
 from stages.detection.matching import Matches, Truth, match
 from stages.detection.results import class_to_category, gather
 from stages.detection.sidecar import FILE_NAME
@@ -150,6 +151,7 @@ class MixedPrecisionBench:
                         f"a mixture of FP32 and INT8 gives NaN or infinite values on {name}; compress the model again"
                     )
                 if keep:
+                    assert isinstance(seen, RawOutputs)  # what is mixed here has NMS outside
                     outputs.append((seen.boxes.copy(), seen.scores.copy()))
                 if pictures.coco is not None:
                     found.append((pictures.coco["images"][i]["id"], seen.detections(self.options.nms)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.numerics.variants import VARIANTS
+from stages.options.export import Inside
 from stages.options.rules import between, option, some_of
 
 
@@ -31,3 +32,4 @@ class BuildOptions:
     options: dict[str, Any] = option(
         {}, doc="the backend's options; its `variants` names the one that is built, by default the model's precision"
     )
+    inside: Inside | None = option(None, doc="what the engine does itself; null: neither NMS nor the normalisation")

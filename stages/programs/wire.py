@@ -62,3 +62,24 @@ def varints(message: bytes) -> list[int]:
 def signed(value: int) -> int:
     """A varint as a signed 64-bit number."""
     return value - (1 << 64) if value >> 63 else value
+
+
+def field(number: int, value: int | float | bytes) -> bytes:
+    """A field as it is written: whole numbers as varints (negative ones in 64 bits), others as 32-bit floats."""
+    if isinstance(value, bytes):
+        return _tag(number, 2) + _varint(len(value)) + value
+    if isinstance(value, float):
+        return _tag(number, 5) + struct.pack("<f", value)
+    return _tag(number, 0) + _varint(value & ((1 << 64) - 1))
+
+
+def _tag(number: int, kind: int) -> bytes:
+    return _varint(number << 3 | kind)
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])

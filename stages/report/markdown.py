@@ -42,7 +42,7 @@ def render(report: ReportContent) -> str:
     if gates.rows:
         parts += _section(gates, GATES)
     for mode in MODES:
-        parts += _section(latency_table(report, mode), EXPLAINED[mode])
+        parts += _section(latency_table(report, mode), explained(report, mode))
     invalid = invalid_timings(report)
     if invalid:
         parts.append("\\* These timings are not valid:")
@@ -77,6 +77,16 @@ EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",
     "end2end": "From decoded image to boxes: resizing and normalisation, the engine, NMS outside of it. Medians.",
 }
+EXPLAINED_INSIDE = {
+    "runtime": "The engine alone, from input tensors to output tensors. Medians.",
+    "end2end": "From decoded image to boxes: preprocessing, the engine, NMS. Medians.",
+}
+
+
+def explained(report: ReportContent, mode: str) -> str:
+    """What a mode's times are of."""
+    inside = [row_name(row) for row in report["rows"] if row["nms_in"] == "graph"]
+    return f"{EXPLAINED_INSIDE[mode]} NMS is part of the engine in: {', '.join(inside)}." if inside else EXPLAINED[mode]
 
 
 def _section(table: Table, text: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.variants import is_float, title_of
 from stages.report import float_blocks as words
 from stages.report.html import render as render_template
-from stages.report.markdown import DETAILS, EXPLAINED, GATES
+from stages.report.markdown import DETAILS, GATES, explained
 from stages.report.page_items import (
     Accuracy,
     Agreement,
@@ -70,7 +70,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
     rows, figures = report["rows"], parts.figures
     model = report["model"] or "Detector"
     about = [report["hardware"], METHODS.get(report["method"], report["method"]), f"seed {report['seed']}"]
-    main = [Section(numbers_first(latency_table(report, mode)), EXPLAINED[mode]) for mode in MODES]
+    main = [Section(numbers_first(latency_table(report, mode)), explained(report, mode)) for mode in MODES]
     return Page(
         title=f"{model} on {report['data']}" if report["data"] else model,
         status=report["status"],

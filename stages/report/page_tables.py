@@ -32,7 +32,7 @@ def end2end_parts(rows: Sequence[Row]) -> Section:
                 row_name(row),
                 digits(parts.get("preprocess_ms"), 2),
                 digits(parts.get("engine_ms"), 2),
-                digits(parts.get("nms_ms"), 2),
+                "in the engine" if row["nms_in"] == "graph" else digits(parts.get("nms_ms"), 2),
                 digits(runtime.get("images_per_s") if runtime else None, 1),
                 digits(row["batch"], 0),
                 digits(row["load_s"], 2),
@@ -46,8 +46,8 @@ def end2end_parts(rows: Sequence[Row]) -> Section:
         "Peak memory, MB", "Energy per run, mJ",
     ]  # fmt: skip
     note = (
-        "The parts of End2End (medians, NMS in NumPy, on one CPU with the engine) and what else an engine takes. "
-        "Reading and decoding the image file is left out."
+        "The parts of End2End (medians; NMS in NumPy where it is not in the engine, on one CPU with it) and what else "
+        "an engine takes. Reading and decoding the image file is left out."
     )
     return Section(Table("Latency breakdown: End2End", header, lines), note)
 

@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stages.artifacts import Engine, ImageList, Precision, hash_files, sha256_of
 from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.lowering.inside import with_nms, with_pixels
+from stages.options.export import Inside
 
 SIZE, CLASSES, ANCHORS, OBJECTS = 640, 80, 8400, 12
 
@@ -36,8 +38,12 @@ def outputs(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return boxes[None].astype(np.float32), scores[None].astype(np.float32)
 
 
-def engine(folder: Path) -> Engine:
-    """The engine's files in ``folder``; it takes some milliseconds a run on one thread."""
+def engine(folder: Path, inside: Inside | None = None) -> Engine:
+    """The engine's files in ``folder``; it takes some milliseconds a run on one thread.
+
+    Args:
+        inside: what it does itself.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(1)
     boxes, scores = outputs()
@@ -70,15 +76,18 @@ def engine(folder: Path) -> Engine:
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     model.ir_version = 8
-    onnx.save(model, str(folder / "model.onnx"))
     labels = tuple(f"class {i}" for i in range(CLASSES))
-    Sidecar(input_size=(SIZE, SIZE), labels=labels, boxes_output="boxes", scores_output="scores").write(
-        folder / FILE_NAME
-    )
+    sidecar = Sidecar(input_size=(SIZE, SIZE), labels=labels, boxes_output="boxes", scores_output="scores")
+    sidecar.write(folder / FILE_NAME)
+    if inside is not None and inside.nms is not None:
+        model = with_nms(model, inside.nms, "boxes", "scores")
+    if inside is not None and inside.preprocess:
+        model = with_pixels(model, "image", sidecar)
+    onnx.save(model, str(folder / "model.onnx"))
     return Engine(
         root=folder, files=hash_files(folder), backend="onnxruntime", precision=Precision.FP32, main="model.onnx",
         input_size=[SIZE, SIZE], batch=1, scale_factor=True, image_input="image", scale_input="scale_factor",
-        boxes_output="boxes", scores_output="scores", options={"threads": 1},
+        boxes_output="boxes", scores_output="scores", options={"threads": 1}, inside=inside,
     )  # fmt: skip
 
 

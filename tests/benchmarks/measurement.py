@@ -2,6 +2,8 @@
 
 - ``end2end_minus_runtime_ms``: what preprocessing and NMS cost for a 640x640 detector of 80 classes, on one thread, the
   decoding of the image left out (medians, the latency stage's own two modes).
+- ``end2end_minus_runtime_graph_ms``: the same with NMS and the normalisation of pixels in the engine, whose Runtime
+  holds them then; ``end2end_saved_ms`` is by how much End2End is shorter so.
 - ``bootstrap_s``: a paired bootstrap of two engines on 5000 images' worth of matches, 1000 draws, on all cores.
   ``matching_s`` is what it takes to match both beforehand.
 - ``harness_ratio``: median of an engine in the latency stage's process / median in a bare loop around ONNX Runtime in
@@ -28,8 +30,11 @@ from stages.latency.engine_process import EngineProcess, started
 from stages.latency.timed_engine import END2END, RUNTIME, Setup
 from stages.latency.timing import choose_cpus
 from stages.options.accuracy import NmsOptions
+from stages.options.export import Inside
 from tests.benchmarks import detector, synthetic
 
+_GRAPH = "_graph"
+RUNTIME_GRAPH, END2END_GRAPH = RUNTIME + _GRAPH, END2END + _GRAPH
 BARE = """
 import json, os, sys, time
 import numpy as np
@@ -67,38 +72,50 @@ def latency(rounds: int, runs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         engine, images = detector.engine(folder / "engine"), detector.photographs(folder / "images")
+        inside = detector.engine(folder / "inside", Inside(NmsOptions(), True))
         paths = [entry["path"] for entry in json.loads(images.path("images.json").read_text())]
         cpus = choose_cpus(1)
-        setup = Setup(engine, paths, NmsOptions(), 1, cpus)
-        with started([setup], folder) as (process,):
+        setups = [Setup(each, paths, NmsOptions(), 1, cpus) for each in (engine, inside)]
+        with started(setups[:1], folder) as (process,), started(setups[1:], folder) as (graph,):
             bare = subprocess.Popen(
                 [sys.executable, "-c", BARE, str(engine.path(engine.main)), json.dumps(cpus)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             try:
-                samples = _alternate(process, bare, rounds, runs)
+                samples = _alternate(process, graph, bare, rounds, runs)
             finally:
                 bare.kill()
                 bare.communicate()
             parts = process.closing()["parts"]
+            graph.closing()
     medians = {name: np.array([np.median(part) for part in parts_of]) for name, parts_of in samples.items()}
     print("medians, ms: " + ", ".join(f"{n} {1e3 * np.median(m):.2f}" for n, m in medians.items()))
     print("parts of End2End, ms: " + ", ".join(f"{name} {value:.2f}" for name, value in parts.items()))
+
+    def apart(one: str, other: str) -> float:
+        return round(1e3 * float(np.median(medians[one] - medians[other])), 3)
+
     return {
-        "end2end_minus_runtime_ms": round(1e3 * float(np.median(medians[END2END] - medians[RUNTIME])), 3),
+        "end2end_minus_runtime_ms": apart(END2END, RUNTIME),
+        "end2end_minus_runtime_graph_ms": apart(END2END_GRAPH, RUNTIME_GRAPH),
+        "end2end_saved_ms": apart(END2END, END2END_GRAPH),
         "harness_ratio": round(float(np.median(medians[RUNTIME] / medians["bare"])), 4),
     }
 
 
-def _alternate(process: EngineProcess, bare: Any, rounds: int, runs: int) -> dict[str, list[list[float]]]:
-    samples: dict[str, list[list[float]]] = {RUNTIME: [], "bare": [], END2END: []}
+def _alternate(
+    process: EngineProcess, graph: EngineProcess, bare: Any, rounds: int, runs: int
+) -> dict[str, list[list[float]]]:
+    samples: dict[str, list[list[float]]] = {RUNTIME: [], "bare": [], END2END: [], RUNTIME_GRAPH: [], END2END_GRAPH: []}
 
     def turn(name: str, count: int) -> list[float]:
         if name == "bare":
             bare.stdin.write(f"{count}\n")
             bare.stdin.flush()
             return list(json.loads(bare.stdout.readline()))
-        return process.task(name).take(count, count, 1e9, 0, lambda done: None).samples
+        inside = name in (RUNTIME_GRAPH, END2END_GRAPH)
+        task = (graph if inside else process).task(name.removesuffix(_GRAPH))
+        return task.take(count, count, 1e9, 0, lambda done: None).samples
 
     for r in range(rounds + 1):
         order = list(samples) if r % 2 else list(samples)[::-1]

@@ -49,6 +49,29 @@ def exported(folder: Path, precision: Precision, batch: int = 1, paddle: bool = 
     )
 
 
+def real_boxes(path: Path) -> None:
+    """The stand-in's boxes have no width: make them boxes of about 20 pixels on a grid."""
+    model = onnx.load(str(path))
+    end = next(node for node in model.graph.node if "boxes" in node.output)
+    count = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    side = int(count**0.5)
+    spread = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 9, 0], [0, 0, 0, 9]], np.float32)
+    grid = np.array([[i % side * 8, i // side * 8, i % side * 8 + 12, i // side * 8 + 12] for i in range(count)])
+    for name, value in (("spread", spread), ("grid", grid.astype(np.float32)[None])):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    steps = [
+        onnx.helper.make_node("MatMul", [end.input[0], "spread"], ["spread_out"]),
+        onnx.helper.make_node("Add", ["spread_out", "grid"], ["grid_out"]),
+    ]
+    end.input[0] = "grid_out"
+    others = [node for node in model.graph.node if "boxes" not in node.output]
+    ordered = [*others, *steps, onnx.NodeProto.FromString(end.SerializeToString())]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
 def unlabeled(folder: Path, count: int = 3) -> ImageList:
     """Random images of different sizes."""
     import cv2

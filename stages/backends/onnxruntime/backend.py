@@ -28,8 +28,10 @@ from stages.backends.onnxruntime.recipe import CUDA, RECIPE
 from stages.backends.onnxruntime.session import OPTIMIZED, create, missing, ones, opened
 from stages.backends.tensorrt import recipe as tensorrt
 from stages.backends.variants import PLAIN, float_format
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+from stages.options.export import Inside
 
 RECIPES = {"cpu": RECIPE, "cuda": CUDA, "tensorrt": tensorrt.RECIPE}
 ENGINE_FILE = "model.onnx"
@@ -82,10 +84,27 @@ class OnnxRuntime:
     def prepare(self) -> None:
         import onnxruntime  # noqa: F401
 
-    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        return None
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built:
         chosen, engine = own_options(self.name, OnnxRuntimeOptions, options), out / ENGINE_FILE
         notes = _written(model, engine, precision, chosen)
         floats = float_format(precision, chosen)
+        if inside is not None:  # after the tuning, which names and runs the convolutions alone
+            import onnx
+
+            from stages.lowering.inside import put_inside
+
+            normalisation = Sidecar.read(model.path(FILE_NAME))
+            onnx.save(put_inside(onnx.load(str(engine)), inside, model, normalisation), str(engine))
         if chosen.provider == "tensorrt":
             # ONNX Runtime cannot write a graph that holds TensorRT's compiled parts, nor does its profile show them.
             said = ["no audit: ONNX Runtime does not tell what TensorRT runs in INT8"]
@@ -101,8 +120,9 @@ class OnnxRuntime:
         found = notes.get("devices") or notes["audit"].get("devices")
         if found and (sentence := told(found, PROVIDERS[chosen.provider])):
             notes.setdefault("warnings", []).append(sentence)
+        ends_plainly = inside is None or inside.nms is None  # how many boxes NMS keeps, a CUDA graph cannot know
         if chosen.provider == "cuda":
-            notes["cuda"] = _launching(engine, chosen, floats, whole=not found["elsewhere"])
+            notes["cuda"] = _launching(engine, chosen, floats, whole=not found["elsewhere"] and ends_plainly)
         return Built(main=ENGINE_FILE, notes=notes)
 
     @contextmanager
@@ -111,7 +131,7 @@ class OnnxRuntime:
         cuda = engine.notes.get("cuda") or {"graph": False, "nhwc": False}
         graph, nhwc = cuda["graph"], cuda["nhwc"]
         session = create(engine.path(engine.main), options, None, engine.variant.floats, graph=graph, nhwc=nhwc)
-        yield opened(session, [engine.boxes_output, engine.scores_output], graph=graph)
+        yield opened(session, engine.outputs, graph=graph)
 
 
 def _written(model: ExportedModel, engine: Path, precision: Precision, options: OnnxRuntimeOptions) -> dict[str, Any]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the pack for GPUs carries this file alone
     from stages.backends.base import Array, Feeds
 
 WARMUP, ROUNDS, RUNS = 5, 9, 5
+TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
+"""What ONNX Runtime calls the types of inputs and outputs."""
 MARGIN = 0.98
 """NHWC has to be faster by this much to be taken: a tie stays with the layout of the file."""
 
@@ -31,21 +33,22 @@ class GraphSession:
 
         self._session, self._binding = session, session.io_binding()
 
-        def buffer(shape: list[int]) -> Any:
-            return ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32), device, 0)
+        def buffer(value: Any) -> Any:
+            return ort.OrtValue.ortvalue_from_numpy(np.zeros(value.shape, TYPES[value.type]), device, 0)
 
-        self._inputs = {value.name: buffer(value.shape) for value in session.get_inputs()}
+        self._types = {value.name: TYPES[value.type] for value in session.get_inputs()}
+        self._inputs = {value.name: buffer(value) for value in session.get_inputs()}
         for name, value in self._inputs.items():
             self._binding.bind_ortvalue_input(name, value)
         # All are bound: what is not would be allocated anew, and a graph cannot follow it.
-        held = {value.name: buffer(value.shape) for value in session.get_outputs()}
+        held = {value.name: buffer(value) for value in session.get_outputs()}
         for name, value in held.items():
             self._binding.bind_ortvalue_output(name, value)
         self._outputs = [held[name] for name in outputs]
 
     def infer(self, feeds: Feeds) -> list[Array]:
         for name, value in self._inputs.items():
-            value.update_inplace(np.ascontiguousarray(feeds[name], np.float32))
+            value.update_inplace(np.ascontiguousarray(feeds[name], self._types[name]))
         self._session.run_with_iobinding(self._binding)
         return [np.array(value.numpy()) for value in self._outputs]  # the next run writes where this one did
 

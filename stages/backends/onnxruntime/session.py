@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.backends.base import Array, Feeds, Session
-from stages.backends.onnxruntime.cuda import GraphSession
+from stages.backends.onnxruntime.cuda import TYPES, GraphSession
 from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
 from stages.errors import StageError, UnavailableError
 from stages.numerics.variants import FloatFormat
@@ -39,7 +39,7 @@ def ones(session: Any) -> dict[str, Array]:
     for value in session.get_inputs():
         if not all(isinstance(d, int) for d in value.shape):
             raise StageError(f"input {value.name!r} has no fixed shape ({value.shape}); export the model with one")
-    return {v.name: np.ones(v.shape, np.float32) for v in session.get_inputs()}
+    return {v.name: np.ones(v.shape, TYPES[v.type]) for v in session.get_inputs()}
 
 
 def chain(

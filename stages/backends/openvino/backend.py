@@ -26,10 +26,12 @@ from stages.backends.base import (
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.backends.openvino.recipe import BF16, recipe_for
 from stages.backends.variants import PLAIN, float_format, no_openings
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
 from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+from stages.options.export import Inside
 
 MAIN = "model.xml"
 INSTRUCTIONS = {FloatFormat.BF16: ("avx512_bf16", "amx_bf16"), FloatFormat.FP16: ("avx512_fp16", "amx_fp16")}
@@ -71,7 +73,17 @@ class OpenVino:
     def prepare(self) -> None:
         _import()
 
-    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        return None
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built:
         chosen = own_options(self.name, OpenVinoOptions, options)
         ov = _import()
         source, notes, floats = model.path("model.onnx"), dict[str, Any](), float_format(precision, chosen)
@@ -80,12 +92,16 @@ class OpenVino:
         if precision is Precision.INT8:
             recipe = recipe_for(cpu_name()) if chosen.lowering is None else tuple(chosen.lowering)
             names = (*recipe, *names)
-        if precision is Precision.INT8 or names:
+        if names or inside is not None:
             import onnx
 
+            from stages.lowering.inside import put_inside
             from stages.lowering.passes import lower
 
-            lowered, notes["passes"] = lower(onnx.load(str(source)), names)
+            lowered = onnx.load(str(source))
+            if names:
+                lowered, notes["passes"] = lower(lowered, names)
+            lowered = put_inside(lowered, inside, model, Sidecar.read(model.path(FILE_NAME)))
             graph = _convert(ov, lowered.SerializeToString())
         else:
             graph = _convert(ov, source)
@@ -99,7 +115,7 @@ class OpenVino:
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
         compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
-        yield _Session(compiled, [engine.boxes_output, engine.scores_output])
+        yield _Session(compiled, engine.outputs)
 
 
 class _Session:

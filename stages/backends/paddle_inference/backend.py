@@ -30,6 +30,7 @@ from stages.backends.variants import PLAIN, built_variant, no_openings
 from stages.errors import UnavailableError
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+from stages.options.export import Inside
 
 BF16 = ("avx512_bf16", "amx_bf16")
 """CPU instructions; without them oneDNN would convert back and forth, which is slower than FP32."""
@@ -80,7 +81,17 @@ class PaddleInference:
     def prepare(self) -> None:
         import stages.paddle.inference.engine  # noqa: F401
 
-    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        return "pixels are normalised in ONNX graphs, not in Paddle's programs" if inside.preprocess else None
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built:
         chosen = own_options(self.name, PaddleInferenceOptions, options)
         if chosen.device == "cuda" and precision is Precision.INT8:
             raise UnavailableError(
@@ -98,6 +109,7 @@ class PaddleInference:
             passes=RECIPES[precision] if chosen.passes is None else chosen.passes,
             device=chosen.device,
             threads=chosen.threads,
+            nms=inside.nms if inside is not None else None,
         )
         return Built(main=engine.PROGRAM, notes=notes)
 
@@ -110,7 +122,10 @@ class PaddleInference:
         config = paddle_engine.plain_engine(
             program, params, engine.variant, device=options.device, threads=options.threads
         )
-        yield paddle_engine.Session(config)
+        if engine.inside is not None and engine.inside.nms is not None:
+            yield paddle_engine.NmsSession(config, engine.inside.nms)
+        else:
+            yield paddle_engine.Session(config)
 
 
 def _own(options: BackendOptions) -> PaddleInferenceOptions:

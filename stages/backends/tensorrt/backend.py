@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from stages.artifacts import MAGNITUDES_FILE, Engine, ExportedModel, Precision, digest_of
 from stages.backends.base import (
     Available,
@@ -28,9 +30,11 @@ from stages.backends.base import (
 from stages.backends.tensorrt.options import TensorRtOptions
 from stages.backends.tensorrt.recipe import RECIPE
 from stages.backends.variants import PLAIN, built_variant
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
+from stages.options.export import Inside
 
 ENGINE_FILE = "model.engine"
 NO_GPU = "this machine has no NVIDIA GPU (no driver is loaded)"
@@ -46,6 +50,8 @@ class TensorRt:
     install: ClassVar[str] = 'pip install "detpress[tensorrt]"'
     builds_without_gpu: ClassVar[bool] = False
     for_gpus: ClassVar[bool] = True
+    no_nms_inside: ClassVar[str | None] = None
+    """Why its engines cannot hold NMS, if they cannot."""
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         _own(self.name, options or TensorRtOptions())
@@ -82,7 +88,17 @@ class TensorRt:
     def prepare(self) -> None:
         self._import()
 
-    def build(self, model: ExportedModel, precision: Precision, options: BackendOptions, out: Path) -> Built:
+    def why_not_inside(self, inside: Inside, options: BackendOptions) -> str | None:
+        return self.no_nms_inside if inside.nms is not None else None
+
+    def build(
+        self,
+        model: ExportedModel,
+        precision: Precision,
+        options: BackendOptions,
+        out: Path,
+        inside: Inside | None = None,
+    ) -> Built:
         chosen = _own(self.name, options)
         trt, source = self._import(), model.path("model.onnx")
         from stages.backends.tensorrt import building
@@ -101,6 +117,15 @@ class TensorRt:
             passes = (*names, *(("to_half",) if half else ()))
             lowered, notes["passes"] = lower(onnx.load(str(source)), passes, read(model.root / MAGNITUDES_FILE))
             content = lowered.SerializeToString()
+        if inside is not None:
+            import onnx
+
+            from stages.lowering.inside import put_inside
+
+            normalisation = Sidecar.read(model.path(FILE_NAME))
+            ended = put_inside(onnx.ModelProto.FromString(content), inside, model, normalisation, plugin=True)
+            content = ended.SerializeToString()
+            _load_plugins(trt, inside)
         cache = None
         if chosen.timing_cache is not None:
             key = digest_of(dict(self.fingerprint()))[:16]  # timings hold for this GPU, driver and version only
@@ -136,12 +161,15 @@ class TensorRt:
         from stages.backends.tensorrt.session import TensorRtSession
 
         messages = Messages(trt)
+        _load_plugins(trt, engine.inside)
         runtime = trt.Runtime(messages.logger)
         loaded = runtime.deserialize_cuda_engine(engine.path(engine.main).read_bytes())
         if loaded is None:
             raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
-        names = [engine.boxes_output, engine.scores_output]
-        session = TensorRtSession(trt, loaded, CudaRuntime(), names, *opening(engine.variant, options))
+        pinned, graph = opening(engine.variant, options)
+        types: dict[str, Any] = {name: np.int32 for name in engine.outputs if name in ("num_dets", "labels")}
+        types |= {engine.image_input: np.uint8} if engine.takes_pixels else {}
+        session = TensorRtSession(trt, loaded, CudaRuntime(), engine.outputs, pinned, graph, types)
         try:
             yield session
         finally:
@@ -165,6 +193,13 @@ class TensorRtRtx(TensorRt):
     distributions: ClassVar[tuple[str, ...]] = ("tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "tensorrt-rtx")
     install: ClassVar[str] = 'pip install "detpress[tensorrt-rtx]"'
     builds_without_gpu: ClassVar[bool] = True
+    no_nms_inside: ClassVar[str | None] = "TensorRT for RTX has no plug-in EfficientNMS_TRT"
+
+
+def _load_plugins(trt: Any, inside: Inside | None) -> None:
+    """Make TensorRT's own plug-ins known, which NMS is among."""
+    if inside is not None and inside.nms is not None and not trt.init_libnvinfer_plugins(None, ""):
+        raise StageError("TensorRT cannot load its plug-ins, which NMS is among; set export.nms=outside")
 
 
 def opening(variant: Variant, options: TensorRtOptions) -> tuple[bool, bool]:

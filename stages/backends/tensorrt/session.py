@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from stages.backends.base import Array, Feeds
 from stages.backends.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
@@ -21,6 +22,7 @@ class _Buffer:
     size: int
     host: Array | None  # page-locked, with pinned buffers
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     pinned: int = 0
 
 
@@ -29,15 +31,23 @@ class TensorRtSession:
 
     Args:
         trt: the module ``tensorrt`` or ``tensorrt_rtx``.
-        engine: a deserialized engine with static shapes and float32 inputs and outputs.
+        engine: a deserialized engine with static shapes.
         outputs: names, in the order in which `infer` gives them.
         pinned: keep page-locked host buffers, for inputs and outputs: one more copy on the CPU, faster ones to and
             from the GPU, which may then run beside other work.
         graph: record the copies and the run once, and launch them as one.
+        types: name -> type of those inputs and outputs that are not float32.
     """
 
     def __init__(
-        self, trt: Any, engine: Any, cuda: Cuda, outputs: list[str], pinned: bool = False, graph: bool = False
+        self,
+        trt: Any,
+        engine: Any,
+        cuda: Cuda,
+        outputs: list[str],
+        pinned: bool = False,
+        graph: bool = False,
+        types: Mapping[str, npt.DTypeLike] | None = None,
     ) -> None:
         if graph and not pinned:
             raise StageError("a CUDA graph needs buffers that stay where they are: set pinned=true with cuda_graph")
@@ -48,6 +58,7 @@ class TensorRtSession:
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         if missing := [name for name in outputs if name not in names]:
             raise StageError(f"the engine has no output {missing[0]!r} (it has {', '.join(names)}); build it again")
+        self._types = types or {}
         self._inputs: list[_Buffer] = []
         made: dict[str, _Buffer] = {}
         for name in names:
@@ -76,9 +87,9 @@ class TensorRtSession:
             self._cuda.wait(self._stream)
             return [np.array(buffer.host) for buffer in self._outputs]
         for buffer in self._inputs:
-            self._copy_in(buffer, np.ascontiguousarray(feeds[buffer.name], np.float32))
+            self._copy_in(buffer, np.ascontiguousarray(feeds[buffer.name], buffer.dtype))
         self._run()
-        found = [np.empty(buffer.shape, np.float32) for buffer in self._outputs]
+        found = [np.empty(buffer.shape, buffer.dtype) for buffer in self._outputs]
         for buffer, target in zip(self._outputs, found, strict=True):
             self._cuda.copy(target.ctypes.data, buffer.device, buffer.size, TO_HOST, self._stream)
         self._cuda.wait(self._stream)
@@ -86,8 +97,8 @@ class TensorRtSession:
 
     def steps(self, feeds: Feeds) -> list[tuple[str, Callable[[], None]]]:
         """What `infer` does, in parts that each wait for the GPU; a graph is left out, being one piece."""
-        given = {b.name: np.ascontiguousarray(feeds[b.name], np.float32) for b in self._inputs}
-        found = {b.name: np.empty(b.shape, np.float32) for b in self._outputs}
+        given = {b.name: np.ascontiguousarray(feeds[b.name], b.dtype) for b in self._inputs}
+        found = {b.name: np.empty(b.shape, b.dtype) for b in self._outputs}
 
         def copy_in() -> None:
             for buffer in self._inputs:
@@ -120,12 +131,13 @@ class TensorRtSession:
     def _buffer(self, name: str, shape: tuple[int, ...], pinned: bool) -> _Buffer:
         if any(d < 1 for d in shape):
             raise StageError(f"tensor {name!r} of the engine has no fixed shape ({shape}); export the model again")
-        size = 4 * int(np.prod(shape))
-        buffer = _Buffer(name, self._cuda.device_memory(size), size, None, shape)
+        dtype = np.dtype(self._types.get(name, np.float32))
+        size = dtype.itemsize * int(np.prod(shape))
+        buffer = _Buffer(name, self._cuda.device_memory(size), size, None, shape, dtype)
         if pinned:
             buffer.pinned = self._cuda.pinned_memory(size)
-            memory = (ctypes.c_float * (size // 4)).from_address(buffer.pinned)
-            buffer.host = np.ctypeslib.as_array(memory).reshape(shape)
+            memory = (ctypes.c_ubyte * size).from_address(buffer.pinned)
+            buffer.host = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
             buffer.host[...] = 0
         return buffer
 

@@ -16,8 +16,10 @@ from paddle.framework import core
 from stages.errors import InputError, StageError
 from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
+from stages.options.accuracy import NmsOptions
 from stages.paddle.inference.lowering import lower
 from stages.paddle.runtime.program import Program, fresh_scope, load_program
+from stages.programs.nms_ending import with_nms
 
 Array = npt.NDArray[Any]
 PROGRAM, PARAMS = "model.pdmodel", "model.pdiparams"
@@ -56,17 +58,21 @@ def build(
     passes: Sequence[str],
     device: str,
     threads: int,
+    nms: NmsOptions | None = None,
 ) -> dict[str, Any]:
     """Write the program after the named passes to ``out``; returns the notes (``passes``, ``audit``).
 
     Args:
         device: ``cpu`` or ``cuda``, as for `plain_engine`.
         threads: of the CPU.
+        nms: thresholds, if the program is to end with NMS.
 
     Raises:
         StageError: Paddle cannot read the model, or cannot run it as asked.
     """
     reports, work, feeds = lowered(program, params, passes, batch, out)
+    if nms is not None:
+        (out / PROGRAM).write_bytes(with_nms((out / PROGRAM).read_bytes(), nms))
     with tempfile.TemporaryDirectory() as scratch:
         config = plain_engine(
             out / PROGRAM, out / PARAMS, variant, device=device, threads=threads, inspect=Path(scratch)
@@ -156,6 +162,27 @@ class Session:
         except (RuntimeError, ValueError, SystemError) as error:
             raise StageError(f"Paddle Inference cannot run the engine: {_reason(error)}; build it again") from error
         return [handle.copy_to_cpu() for handle in self._outputs]
+
+
+class NmsSession(Session):
+    """An opened engine that ends with NMS: its outputs are those that `stages/lowering/inside.py` describes."""
+
+    def __init__(self, config: Any, nms: NmsOptions) -> None:
+        super().__init__(config)
+        self._most = nms.keep_top_k
+
+    def infer(self, feeds: Mapping[str, Array]) -> list[Array]:
+        found, counts = super().infer(feeds)
+        boxes = np.zeros((len(counts), self._most, 4), np.float32)
+        scores = np.zeros((len(counts), self._most), np.float32)
+        labels = np.full((len(counts), self._most), -1, np.int32)
+        first = 0
+        for image, count in enumerate(counts):
+            rows = found[first : first + count]
+            rows = rows[np.argsort(-rows[:, 1], kind="stable")]  # Paddle gives them class by class
+            labels[image, :count], scores[image, :count], boxes[image, :count] = rows[:, 0], rows[:, 1], rows[:, 2:]
+            first += count
+        return [counts.astype(np.int32)[:, None], boxes, scores, labels]
 
 
 def _work(program: Program) -> dict[str, list[int]]:

@@ -37,7 +37,7 @@ NOT_CONFIG = {
     "latency": {"names", "variants"},
     "judge": {"names", "run_id", "champion", "hardware", "images_digest"},
     "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit", "variants", "left_out"},
-    "bundle": {"run_id", "model", "golden", "promised", "hardware", "versions", "requirements", "config"},
+    "bundle": {"run_id", "model", "golden", "layout", "promised", "hardware", "versions", "requirements", "config"},
 }
 """Stage -> its options that no key of the config stands for: what the graph, the run or the command knows."""
 

@@ -20,6 +20,7 @@ from stages.detection.matching import Detections
 from stages.options.accuracy import NmsOptions
 from stages.options.agreement import AgreementOptions, DetectOptions
 from stages.options.backend import BuildOptions
+from stages.options.export import Inside
 from stages.options.gate import GateOptions
 from stages.options.report import ReportOptions
 from stages.report.gates import evaluate_gates
@@ -104,8 +105,8 @@ def detect(folder: Path, precision: Precision, engine: Engine | ExportedModel) -
     return Detect(DetectOptions(images=2, nms=LOOSE)).run(DetectInputs(images, **given), FakeContext(folder))
 
 
-def ort(folder: Path, precision: Precision, model: ExportedModel) -> Engine:
-    stage = Build(BuildOptions(backend="onnxruntime", options={"tune": False}))
+def ort(folder: Path, precision: Precision, model: ExportedModel, inside: Inside | None = None) -> Engine:
+    stage = Build(BuildOptions(backend="onnxruntime", options={"tune": False}, inside=inside))
     return stage.run(BuildInputs(model=model), FakeContext(folder))
 
 
@@ -133,6 +134,15 @@ def test_an_engine_agrees_with_the_graph_it_was_built_of(precision: Precision, t
     assert context.value(f"agreement.onnxruntime.{precision}.share") == told["share"]
     assert content(made)["names"] == [f"reference {precision.upper()}", f"onnxruntime {precision.upper()}"]
     assert content(made)["f1"][0][1] == content(made)["f1"][1][0] == pytest.approx(told["share"])
+
+
+def test_an_engine_with_nms_in_it_is_judged_like_any_other(tmp_path: Path) -> None:
+    model = model_with_boxes(tmp_path / "model", Precision.INT8)
+    reference = detect(tmp_path / "reference", Precision.INT8, model)
+    engine = ort(tmp_path / "build", Precision.INT8, model, Inside(LOOSE))
+    made, _ = agree(tmp_path / "stage", reference, detect(tmp_path / "engine", Precision.INT8, engine))
+    (told,) = content(made)["engines"]
+    assert (told["verdict"], told["nms_in"]) == ("agrees", "graph") and told["boxes"] > 100 and told["share"] > 0.98
 
 
 def test_a_runtime_that_computes_something_else_has_failed(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from pipelines.cli import main
@@ -35,21 +34,27 @@ from stages.errors import DataError, InputError
 from stages.options.accuracy import NmsOptions
 from stages.options.backend import BuildOptions
 from stages.options.bundle import BundleOptions
+from stages.options.export import Inside
 from stages.outside.names import OUTSIDE
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
-from tests.stages.engines import CLASSES, exported, unlabeled
+from tests.stages.engines import CLASSES, exported, real_boxes, unlabeled
+from tests.stages.programs.test_nms_ending import WHOLE
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return bundled(tmp_path_factory.mktemp("bundle"))
+
+
+def bundled(folder: Path, inside: Inside | None = None) -> Bundle:
     """A bundle of the stand-in detector's INT8 engine, on three labelled images of noise."""
-    folder = tmp_path_factory.mktemp("bundle")
-    model = _model(folder / "model")
+    model = stand_in(folder / "model")
     context = FakeContext(folder / "build")
-    engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(BuildInputs(model), context)
+    options: dict[str, Any] = {"threads": 1, "tune": False}
+    engine = Build(BuildOptions(options=options, inside=inside)).run(BuildInputs(model), context)
     images = unlabeled(folder / "images")
-    options = BundleOptions(
+    stage = BundleOptions(
         run_id="r",
         model="stand-in",
         golden=2,
@@ -60,39 +65,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         requirements=["onnxruntime", "numpy"],
     )
     inputs = BundleStage.Inputs(engine=engine, exported=model, labeled=labeled(images))
-    return BundleStage(options).run(inputs, FakeContext(folder / "bundle"))
+    return BundleStage(stage).run(inputs, FakeContext(folder / "bundle"))
 
 
-def _model(folder: Path) -> ExportedModel:
-    """The stand-in detector with boxes that are some, and files where Paddle's would be."""
+def stand_in(folder: Path) -> ExportedModel:
+    """The stand-in detector with boxes that are some; of Paddle's files the program has outputs and nothing else."""
     model = exported(folder, Precision.INT8)
-    for name in ("model.pdmodel", "model.pdiparams"):
-        (model.root / name).write_bytes(b"paddle")
-    _real_boxes(model.root / "model.onnx")
+    (model.root / "model.pdmodel").write_bytes(WHOLE)
+    (model.root / "model.pdiparams").write_bytes(b"paddle")
+    real_boxes(model.root / "model.onnx")
     return dataclasses.replace(model, files=hash_files(model.root))
-
-
-def _real_boxes(path: Path) -> None:
-    """The stand-in's boxes have no width: make them boxes of about 20 pixels on a grid."""
-    model = onnx.load(str(path))
-    end = next(node for node in model.graph.node if "boxes" in node.output)
-    count = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    side = int(count**0.5)
-    spread = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 9, 0], [0, 0, 0, 9]], np.float32)
-    grid = np.array([[i % side * 8, i // side * 8, i % side * 8 + 12, i // side * 8 + 12] for i in range(count)])
-    for name, value in (("spread", spread), ("grid", grid.astype(np.float32)[None])):
-        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    steps = [
-        onnx.helper.make_node("MatMul", [end.input[0], "spread"], ["spread_out"]),
-        onnx.helper.make_node("Add", ["spread_out", "grid"], ["grid_out"]),
-    ]
-    end.input[0] = "grid_out"
-    others = [node for node in model.graph.node if "boxes" not in node.output]
-    ordered = [*others, *steps, onnx.NodeProto.FromString(end.SerializeToString())]
-    del model.graph.node[:]
-    model.graph.node.extend(ordered)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
 
 
 def labeled(images: ImageList) -> LabeledSet:
@@ -215,7 +197,7 @@ def test_the_command_packs_an_engine_of_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    model = _model(tmp_path / "model")
+    model = stand_in(tmp_path / "model")
     engine = Build(BuildOptions(options={"threads": 1, "tune": False})).run(
         BuildInputs(model), FakeContext(tmp_path / "build")
     )
@@ -254,6 +236,13 @@ def test_the_command_packs_an_engine_of_a_run(
         bundle_command.main(["r", "precision=int9", "--artifacts", str(tmp_path / "a")])
     pinned = bundle_command.main(["r", "precision=int8_pm", "golden=1", "--artifacts", str(tmp_path / "a")])
     assert pinned == 0 and Path(capsys.readouterr().out.strip()).name == "r-onnxruntime-int8_pm.zip"
+    layout = bundle_command.main(["r", "layout=ovms", "golden=1", "--artifacts", str(tmp_path / "a")])
+    target = Path(capsys.readouterr().out.strip())
+    assert layout == 0 and target.name == "r-onnxruntime-int8-ovms.zip"
+    with zipfile.ZipFile(target) as archive:
+        assert {"ovms/config.json", "ovms/stand-in/1/model.onnx"} <= set(archive.namelist())
+    with pytest.raises(InputError, match="layout=seldon: there is no such layout"):
+        bundle_command.main(["r", "layout=seldon", "--artifacts", str(tmp_path / "a")])
     with pytest.raises(InputError, match=r"gold: not understood; did you mean golden\?"):
         bundle_command.main(["gold=1", "--artifacts", str(tmp_path / "a")])
 
@@ -270,15 +259,15 @@ def test_partners_are_of_one_class_close_by() -> None:
     assert iou([0, 0, 0, 0], [0, 0, 0, 0]) == 0.0
 
 
-def example(language: str) -> str:
-    """The program in docs/deploy.md."""
+def example(language: str, beginning: str) -> str:
+    """The one program in docs/deploy.md that begins so."""
     found = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
+    (only,) = [str(program) for program in found if program.startswith(beginning)]
+    return only
 
 
 def test_the_python_example_needs_no_detpress(made: Bundle, tmp_path: Path) -> None:
-    source = example("python")
+    source = example("python", '"""detect.py')
     assert len(source.splitlines()) <= 44
     (tmp_path / "detect.py").write_text(source)
     record = json.loads((made.root / "bundle.json").read_text())
@@ -304,7 +293,7 @@ def test_the_cpp_example_builds_and_finds_the_same(made: Bundle, tmp_path: Path)
     libraries = sorted((where / "libs").glob("libopenvino.so.*"))
     if not libraries or not (where / "include").is_dir():
         pytest.skip("this openvino has no headers or no library to link")
-    (tmp_path / "detect.cpp").write_text(example("cpp"))
+    (tmp_path / "detect.cpp").write_text(example("cpp", "// detect"))
     build = ["g++", "-std=c++17", "-O1", "detect.cpp", f"-I{where}/include", str(libraries[0])]
     build += [f"-Wl,-rpath,{where}/libs", "-o", "detect"]
     subprocess.run(build, cwd=tmp_path, check=True, timeout=600)

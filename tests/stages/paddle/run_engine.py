@@ -29,7 +29,7 @@ def run_elsewhere(engine: Engine, feeds: list[dict[str, Array]]) -> list[list[Ar
         found = []
         for i in range(len(feeds)):
             with np.load(folder / f"out{i}.npz") as data:
-                found.append([data["arr_0"], data["arr_1"]])
+                found.append([data[f"arr_{number}"] for number in range(len(data))])
         return found
 
 

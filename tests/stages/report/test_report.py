@@ -50,14 +50,16 @@ def engine(root: Path, precision: Precision, backend: str = "onnxruntime") -> En
     )  # fmt: skip
 
 
-def latency(root: Path, medians: dict[str, tuple[float, float]], backend: str = "onnxruntime") -> LatencyResult:
+def latency(
+    root: Path, medians: dict[str, tuple[float, float]], backend: str = "onnxruntime", nms_in: str = "python"
+) -> LatencyResult:
     def stats(median: float) -> dict[str, float]:
         return {"count": 100, "mean_ms": median, "median_ms": median, "p90_ms": median + 1, "p99_ms": median + 2}
 
     folder = root / backend / "latency"
     folder.mkdir(parents=True)
     content = {
-        "nms_in": "python",
+        "nms_in": nms_in,
         "engines": {
             p: {"cold_start": {"load_s": 0.5}, "runtime": stats(a), "end2end": stats(b)}
             for p, (a, b) in medians.items()
@@ -152,6 +154,17 @@ def test_without_compression_int8_does_not_apply(tmp_path: Path, context: FakeCo
     assert content["tables"]["runtime"]["rows"] == [
         ["onnxruntime", "Test CPU", "30.00", "None", "None", "None", "None", "None", "50.0", "None", "none"]
     ]
+
+
+def test_the_report_says_where_nms_ran(tmp_path: Path, context: FakeContext) -> None:
+    inputs = ReportStage.Inputs(
+        engines=[engine(tmp_path, Precision.FP32)],
+        latencies=[latency(tmp_path, {"fp32": (30.0, 36.0)}, nms_in="graph")],
+    )
+    content, text = report(context, inputs, method="none")
+    assert content["rows"][0]["nms_in"] == "graph"
+    said = "NMS is part of the engine in: onnxruntime FP32."
+    assert text.count(said) == 2 and said in (context.out / "report.html").read_text()
 
 
 def test_failed_and_unavailable_backends_are_rows_with_a_status(tmp_path: Path, context: FakeContext) -> None:

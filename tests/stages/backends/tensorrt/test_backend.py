@@ -284,6 +284,34 @@ def test_a_session_copies_runs_and_waits(pinned: bool, graph: bool) -> None:
     assert cuda.memory == {}
 
 
+class ByteEngine(HostEngine):
+    """y = the bytes of x as int32, for x uint8 [2, 3]."""
+
+    names = ("x", "y")
+    num_io_tensors = 2
+
+    def execute_async_v3(self, stream: int) -> bool:
+        def work() -> None:
+            x = np.ctypeslib.as_array((ctypes.c_ubyte * 6).from_address(self.address["x"]))
+            np.ctypeslib.as_array((ctypes.c_int32 * 6).from_address(self.address["y"]))[...] = x
+
+        self.cuda.do("run", work)
+        return True
+
+
+@pytest.mark.parametrize(("pinned", "graph"), list(RUN))
+def test_what_is_no_float_keeps_its_type(pinned: bool, graph: bool) -> None:
+    cuda = HostCuda()
+    session = TensorRtSession(TRT, ByteEngine(cuda), cuda, ["y"], pinned, graph, {"x": np.uint8, "y": np.int32})
+    x = np.uint8([[0, 1, 2], [250, 251, 255]])
+    (found,) = session.infer({"x": x})
+    assert found.dtype == np.int32 and found.tolist() == x.tolist()
+    for _, call in session.steps({"x": x}):
+        call()
+    session.close()
+    assert cuda.memory == {}
+
+
 @pytest.mark.parametrize("pinned", [False, True])
 def test_the_parts_of_a_run_each_wait(pinned: bool) -> None:
     cuda = HostCuda()

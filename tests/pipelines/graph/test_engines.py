@@ -1,0 +1,60 @@
+"""What engines do themselves, from the config to their keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.config.schema import PipelineConfig
+from pipelines.execution.node import Node
+from pipelines.graph.compress import compress_graph
+from pipelines.graph.engines import inside_of
+from stages.artifacts import ExportedModel, Precision
+from stages.backends.onnxruntime.options import OnnxRuntimeOptions
+from stages.build.build import BuildInputs
+from stages.options.accuracy import NmsOptions
+from stages.options.export import Inside
+
+MODEL = ExportedModel(root=Path(), precision=Precision.FP32, input_size=[64, 64])
+
+
+@pytest.fixture
+def config() -> PipelineConfig:
+    made = PipelineConfig()
+    made.data.kind = "shapes"
+    made.model.name = "m"
+    made.accuracy.nms = NmsOptions(score_threshold=0.02)
+    made.backend = {"onnxruntime": OnnxRuntimeOptions()}
+    return made
+
+
+def nodes(config: PipelineConfig) -> dict[str, Node]:
+    return {node.id: node for node in compress_graph(config, None, threads=1)}
+
+
+def test_engines_do_nothing_themselves_unless_they_are_told_to(config: PipelineConfig) -> None:
+    assert inside_of(config) is None
+    config.export.preprocess = "graph"
+    assert inside_of(config) == Inside(None, True)
+    config.export.nms = "graph"
+    assert inside_of(config) == Inside(NmsOptions(score_threshold=0.02), True)
+
+
+def test_only_the_builds_know_of_it(config: PipelineConfig) -> None:
+    before = nodes(config)
+    config.export.nms = config.export.preprocess = "graph"
+    after = nodes(config)
+    changed = {name for name in before if before[name].options != after[name].options}
+    assert changed == {"build.onnxruntime.fp32", "build.onnxruntime.int8"}
+    assert after["build.onnxruntime.int8"].options.inside == Inside(config.accuracy.nms, True)
+
+
+def test_a_build_of_before_is_still_found(config: PipelineConfig) -> None:
+    inputs = BuildInputs(MODEL)
+    plain = nodes(config)["build.onnxruntime.fp32"].key(inputs, 0)
+    assert "inside" not in plain.parts["options"]
+    config.export.nms = "graph"
+    node = nodes(config)["build.onnxruntime.fp32"]
+    assert node.key(inputs, 0).parts["options"]["inside"]["nms"]["score_threshold"] == 0.02
+    assert node.origins["inside"] == "export"
