@@ -142,9 +142,10 @@ THROUGH = {
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
+    "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
-        stages.report.page stages.report.page_items stages.report.page_parts stages.report.page_tables
+        stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,

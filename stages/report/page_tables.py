@@ -7,16 +7,62 @@ from collections.abc import Sequence
 from stages.report.page_items import Section
 from stages.report.schema import ReportContent, Row
 from stages.report.schema_accuracy import AgreementContent, CompareContent
-from stages.report.tables import Table, digits, engine_name, row_name
+from stages.report.tables import NOTHING, Table, detail_table, digits, engine_name, latency_table, row_name
+
+SAME = ("Hardware", "Method")
+"""Columns that stand below a table where all lines say the same."""
 
 
-def numbers_first(table: Table) -> Table:
-    """A main table with the hardware, the same in every line, behind the numbers: a phone shows the first columns."""
+def main_table(report: ReportContent, mode: str, note: str) -> Section:
+    """A main table; hardware and method, the same in every line as a rule, stand in its note instead."""
+    table = latency_table(report, mode)
+    said = []
+    keep = []
+    for number, name in enumerate(table.header):
+        values = {row[number] for row in table.rows}
+        if name in SAME and len(values) == 1:
+            said += [value for value in values if value != NOTHING]
+        else:
+            keep.append(number)
+    lines = [[row[number] for number in keep] for row in table.rows]
+    about = f" {'; '.join(said)}." if said else ""
+    return Section(Table(table.title, [table.header[number] for number in keep], lines), note + about)
 
-    def moved(row: list[str]) -> list[str]:
-        return [row[0], *row[2:], row[1]]
 
-    return Table(table.title, moved(table.header), [moved(row) for row in table.rows])
+def engine_tables(report: ReportContent) -> list[Section]:
+    """The columns of `detail_table` in two tables, which fit a page: speed, then accuracy and size."""
+    whole = detail_table(report)
+    speed, accuracy = [], []
+    for row, line in zip(report["rows"], whole.rows, strict=True):
+        speed.append([row_name(row), *line[2:11]])
+        accuracy.append([row_name(row), *line[11:]])
+    header = ["Engine", *whole.header[2:11]]
+    return [
+        Section(Table("Speed of every engine", header, speed), SPEED),
+        Section(Table("Accuracy and size of every engine", ["Engine", *whole.header[11:]], accuracy), ACCURACY),
+    ]
+
+
+SPEED = (
+    "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
+    "all in float. In brackets: 95 % intervals, from round to round. A star: the timing is not valid, or has too few "
+    "samples for that percentile."
+)
+ACCURACY = (
+    "mAP change is this engine − FP32, in points, of the two numbers as they are shown. In brackets: the 95 % "
+    "interval, from resampling the images; where it holds 0, the change may be chance."
+)
+
+
+def durations(report: ReportContent) -> Section:
+    """How long each stage took; one that came from the store, when it was computed."""
+    lines = [
+        [one["stage"], f"{one['seconds']:.1f}", "from the store" if one["cached"] else "computed"]
+        for one in report.get("stages", [])
+    ]
+    computed = sum(one["seconds"] for one in report.get("stages", []) if not one["cached"])
+    note = f"What this run computed took {computed:.0f} s in all. Of what came from the store: when it was computed."
+    return Section(Table("Stage durations", ["Stage", "Seconds", "Source"], lines), note)
 
 
 def end2end_parts(rows: Sequence[Row]) -> Section:
