@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
 from stages.report.bars import bars
+from stages.report.gates import LEFT_OUT
 from stages.report.html import render as render_template
 from stages.report.intervals import dominated
 from stages.report.markdown import EXPLAINED, GATES
@@ -125,7 +126,10 @@ def _gates_badge(report: ReportContent) -> list[Badge]:
     failed = sum(gate["verdict"] == "fail" for gate in gates)
     if not gates:
         return []
-    return [Badge("fail", f"{failed} of {len(gates)} gates fail") if failed else Badge("pass", "all gates pass")]
+    judged = sum(gate["verdict"] != LEFT_OUT for gate in gates)
+    if not judged:
+        return [Badge("unavailable", "no gate could be judged here")]
+    return [Badge("fail", f"{failed} of {judged} gates fail") if failed else Badge("pass", f"all {judged} gates pass")]
 
 
 def _figures(report: ReportContent, figures: Mapping[str, str]) -> list[Figure]:

@@ -150,12 +150,12 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
             ]
         )
     header = [
-        "Engine", "Score shift, mean", "5 %", "95 %", "Boxes found by both", "Calibration error, FP32", "this engine",
+        "Engine", "Score shift, mean", "p5", "p95", "Boxes found by both", "Calibration error, FP32", "this engine",
         "FP32's best threshold", "Images worse / better",
     ]  # fmt: skip
     note = (
-        "How scores moved against FP32 on the boxes that both found: with a shift, a threshold tuned on FP32 no longer "
-        "fits. Calibration error: mean distance of score and share of hits."
+        "How scores moved against FP32 on the boxes that both found (p5 and p95: 5 and 95 % of them moved less): with a "
+        "shift, a threshold tuned on FP32 no longer fits. Calibration error: mean distance of score and share of hits."
     )
     return Section(Table("Scores", header, lines), note)
 

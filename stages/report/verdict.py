@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from stages.numerics.variants import title_of
+from stages.numerics.variants import is_float, title_of
 from stages.report import points
 from stages.report.page_items import Card, Verdict, Warned
 from stages.report.rows import BASE
@@ -107,5 +107,8 @@ def _accuracy(row: Row) -> Card | None:
 def _size(row: Row) -> Card | None:
     if row["engine_bytes"] is None:
         return None
-    share = "" if row["int8_share"] is None else f"{row['int8_share']:.0%} of multiply-adds in INT8"
+    if is_float(row["precision"]):
+        share = "nothing of it is in INT8"
+    else:
+        share = "" if row["int8_share"] is None else f"{row['int8_share']:.0%} of multiply-adds in INT8"
     return Card("Engine", f"{row['engine_bytes'] / 1e6:.1f} MB", share)
