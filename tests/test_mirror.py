@@ -64,8 +64,8 @@ THROUGH = {
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
-        pipelines.system.process_identity pipelines.tracking.datasets
-        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
+        pipelines.system.process_identity pipelines.tracking.datasets pipelines.tracking.experiments
+        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.stored pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy

@@ -154,8 +154,9 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
         "FP32's best threshold", "Images worse / better",
     ]  # fmt: skip
     note = (
-        "How scores moved against FP32 on the boxes that both found (p5 and p95: 5 and 95 % of them moved less): with a "
-        "shift, a threshold tuned on FP32 no longer fits. Calibration error: mean distance of score and share of hits."
+        "How scores moved against FP32 on the boxes that both found (5 and 95 % of them moved less than p5 and p95): "
+        "with a shift, a threshold tuned on FP32 no longer fits. Calibration error: mean distance of score and share "
+        "of hits."
     )
     return Section(Table("Scores", header, lines), note)
 

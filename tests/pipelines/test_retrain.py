@@ -103,7 +103,7 @@ def test_a_worse_challenger_is_refused_with_the_failing_gate_named(root: Path) -
         f"tags.run_id = '{told['run_id']}' and tags.node = 'pipeline'",
     )
     assert "A gate does not hold: champion.max_map_drop" in run.data.tags["mlflow.note.content"]
-    assert run.data.metrics["promotion.passed"] == 0.0 and run.data.metrics["champion.map_difference.high"] < -2
+    assert run.data.metrics["promotion/passed"] == 0.0 and run.data.metrics["champion/map_difference.high"] < -2
     shown = {file.path for file in registry.client.list_artifacts(run.info.run_id)}
     assert {"promotion.json", "promotion.md", "report.html", "report-trend.html", "report-trend.png"} <= shown
     assert again(root)["outcome"] == "unchanged"  # the same is not tried twice
