@@ -130,14 +130,13 @@ def headline(summary: Mapping[str, Any]) -> str:
     found = verdict(report)
     if found is None:
         return ""
-    facts = [f"{card.name} {card.number} ({card.remark})" if card.remark else f"{card.name} {card.number}"
-             for card in found.cards]  # fmt: skip
+    facts = [f"{card.name} {card.number}" + (f" ({card.badge})" if card.badge else "") for card in found.cards]
     failed = sorted({gate["gate"] for gate in report["gates"] if gate["verdict"] == "fail"})
     gates = f"Gates failed: {', '.join(failed)}" if failed else "All gates pass" if report["gates"] else "No gates"
     disturbed = warned(report)
     timings = f"{disturbed.count} of {disturbed.total} timings disturbed" if disturbed else "no timing disturbed"
     lines = [f"**{escape(found.headline)}.**", f"{escape('; '.join(facts))}.", f"{escape(gates)}; {timings}."]
-    return "\n\n".join(lines) + "\n\n"
+    return "  \n".join(lines) + "\n\n"  # two spaces: a new line of the same paragraph
 
 
 def _promotion_text(run_dir: Path | None) -> str:
@@ -147,11 +146,12 @@ def _promotion_text(run_dir: Path | None) -> str:
 
 
 def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of ``report.json`` in a few columns of Markdown, the compressed engines first; empty without rows."""
+    """The rows of ``report.json`` in a few columns of Markdown, the compressed engines first, without those that are
+    unavailable; empty without rows."""
     if not rows:
         return ""
     lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
-    for row in reversed(rows):
+    for row in [row for row in reversed(rows) if row["status"] != "unavailable"]:
         name = f"{row['backend']} {title_of(str(row['precision']))}"
         if row["status"] != "ok":
             name += f" ({row['status']})"

@@ -1,6 +1,6 @@
 """Writes the records of a run into MLflow: a run for the pipeline, and in it one for each stage that computed.
 
-What came from the store is a table of the pipeline's run (`stored.py`).
+What came from the store or is unavailable is a table of the pipeline's run (`stored.py`).
 
 Applying the same records twice gives the same runs (they are found again by their tags), so that events which did
 not arrive can simply be sent once more. Only ``MlflowClient`` is used: the fluent interface keeps its "active run" in
@@ -23,8 +23,9 @@ from pipelines.tracking.experiments import NOTE, show_columns
 from pipelines.tracking.experiments import experiment as made
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import flat, grouped, numbers, readable, run_note, small_files
-from pipelines.tracking.stored import FILE, SHOWN, SHOWN_TAG, TAG, FromStore
+from pipelines.tracking.stored import FILE, SHOWN, SHOWN_TAG, NotComputed
 from stages.catalog import stage_entry
+from stages.errors import UnavailableError
 from stages.report.markdown_text import code
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class MlflowWriter:
         self._monitors: dict[str, Any] = {}
         self._engines = Engines(client)
         self._held: dict[str, tuple[int, list[Record]]] = {}  # node id -> when it began, and what it said since
-        self._from_store = FromStore()
+        self._left = NotComputed()
 
     def apply(self, record: Record) -> None:
         """Write one record. Whatever MLflow raises passes through."""
@@ -99,14 +100,8 @@ class MlflowWriter:
             self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
         else:
             tags = {
-                "run_id": run["run_id"],
                 "node": "pipeline",
-                "pipeline": run["pipeline"],
-                "model": run["model"],
-                "data": run["data"],
-                "hardware": run["hardware"],
-                "run_dir": run["run_dir"],
-                "command": run["command"],
+                **{k: run[k] for k in ("run_id", "pipeline", "model", "data", "hardware", "run_dir", "command")},
                 "mlflow.source.name": f"detpress {run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
                 NOTE: f"Running: {code(run['command'])}",
@@ -132,9 +127,9 @@ class MlflowWriter:
             self._begin(node)
         self._send()
         show_columns(self._client, self._experiment_id, self._comparable)
-        if said := self._from_store.said():
-            self._client.log_dict(self._parent, self._from_store.table(), FILE)
-            for tag, value in ((TAG, said), (SHOWN_TAG, SHOWN)):
+        if tags := self._left.tags():
+            self._client.log_dict(self._parent, self._left.table(), FILE)
+            for tag, value in {**tags, SHOWN_TAG: SHOWN}.items():
                 self._client.set_tag(self._parent, tag, value)
         for node in [n for n in self._nested if n in self._stages]:
             self._end(node, record["status"], at)  # a stage still open was cut short with the run
@@ -223,7 +218,7 @@ class MlflowWriter:
         if node in self._held and not record["cached"]:
             self._begin(node)
         if node in self._held:
-            self._from_store.add(node, self._stages[node]["key"], artifact)
+            self._left.stored(node, self._stages[node]["key"], artifact)
             for event in self._held.pop(node)[1]:
                 if event["event"].get("event") == "metric":
                     self._of_the_run(node, event["event"], int(event["at"]))
@@ -241,7 +236,7 @@ class MlflowWriter:
 
     def _log_result(self, node: str, record: Record, at: int) -> None:
         run_id, artifact = self._nested[node], record["artifact"]
-        self._from_store.computed(node)
+        self._left.computed(node)
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
         for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
             self._metric(run_id, name, value, None, at)
@@ -250,9 +245,14 @@ class MlflowWriter:
 
     def _stage_failed(self, record: Record, at: int) -> None:
         node, error = record["node"], record["error"]
+        if node in self._held and error["type"] == UnavailableError.__name__:
+            del self._held[node]
+            self._left.unavailable(node, self._stages[node]["key"], error["message"].partition("\n")[0][:500])
+            self._end(node, "FAILED", at)
+            return
         if node in self._held:
             self._begin(node)
-        self._from_store.computed(node)
+        self._left.computed(node)
         run_id = self._nested[node]
         self._client.set_tag(run_id, "error", error["message"].partition("\n")[0][:500])
         self._client.log_text(run_id, f"{error['type']}: {error['message']}\n", "error.txt")

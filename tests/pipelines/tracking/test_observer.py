@@ -26,7 +26,7 @@ from pipelines.tracking.names import headline, readable, result_table, results_v
 from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
 from stages.artifacts import AccuracyResult, ImageList, Precision, hash_files
-from stages.errors import StageError
+from stages.errors import StageError, UnavailableError
 from tests.fakes import FakeContext
 from tests.object_storage import local_s3, use
 from tests.stages.report.test_report import GATES, everything
@@ -119,9 +119,9 @@ def artifact_names(options: TrackingOptions, run: Run) -> set[str]:
     return {f.path for f in connect(options).list_artifacts(run.info.run_id)}
 
 
-def from_store(options: TrackingOptions, run: Run) -> dict[str, Any]:
-    """The table of what came from the store."""
-    path = connect(options).download_artifacts(run.info.run_id, "from_store.json")
+def not_computed(options: TrackingOptions, run: Run) -> dict[str, Any]:
+    """The table of what was not computed."""
+    path = connect(options).download_artifacts(run.info.run_id, "not_computed.json")
     found: dict[str, Any] = json.loads(Path(path).read_text())
     return found
 
@@ -144,15 +144,15 @@ def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
     assert parent.data.params["compression.ops"] == "[conv2d]"
     assert parent.data.tags["commit"] == "0123abcd"
     assert "it broke" in parent.data.tags["mlflow.note.content"]
-    assert artifact_names(store, parent) == {"config.yaml", "from_store.json"}
+    assert artifact_names(store, parent) == {"config.yaml", "not_computed.json"}
 
     assert set(nested) == {"distill"}  # the images came from the store: a line of a table
     assert nested["distill"].data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert parent.data.tags["from_store"] == "1 of 2 stages"
-    table = from_store(store, parent)
-    assert table["columns"] == ["stage", "key", "result", "bytes"]
-    assert [row[:3] for row in table["data"]] == [["images.unlabeled", "k1", "ImageList"]]
-    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "from_store.json", "type": "table"}]
+    table = not_computed(store, parent)
+    assert table["columns"] == ["stage", "why", "key", "result", "bytes"]
+    assert [row[:4] for row in table["data"]] == [["images.unlabeled", "from the store", "k1", "ImageList"]]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "not_computed.json", "type": "table"}]
     distilled = nested["distill"]
     assert (distilled.info.status, distilled.data.tags["error"]) == ("FAILED", "it broke")
     assert distilled.data.params == {"lr": "3e-05", "model.name": "tiny"}
@@ -286,7 +286,7 @@ def test_events_sent_twice_are_there_once(store: TrackingOptions, tmp_path: Path
         observer.run_finished("FINISHED", {}, None)
         assert observer.warnings == []
     parent, nested = parent_and_nested(store, "twice")
-    assert len(nested) == 1 and len(from_store(store, parent)["data"]) == 1
+    assert len(nested) == 1 and len(not_computed(store, parent)["data"]) == 1
     assert parent.data.tags["from_store"] == "1 of 2 stages"
     assert len(connect(store).get_metric_history(parent.info.run_id, "distill/loss")) == 3
     assert len(parent.inputs.dataset_inputs) == 1
@@ -418,9 +418,9 @@ def test_the_description_begins_with_the_result() -> None:
 def test_the_description_begins_with_the_verdict_in_three_lines(tmp_path: Path) -> None:
     disturbed = "invalid: drift between rounds (30%)"
     told, _ = engines_report(FakeContext(tmp_path), everything(tmp_path, disturbed), gate=GATES)
-    first, second, third, rest = headline(told).split("\n\n")
-    assert first == "**Use onnxruntime FP32, once a quiet timing confirms it.**" and rest == ""
-    assert "30.00 ms" in second and "mAP 50.5" in second and "\n" not in second
+    first, second, third = headline(told).removesuffix("\n\n").split("  \n")
+    assert first == "**Use onnxruntime FP32, once a quiet timing confirms it.**"
+    assert second == "Speed, Runtime 30.00 ms (timing disturbed); mAP 50.5; Engine 4.0 MB."
     assert third.replace("\\", "").startswith("Gates failed: max_engine_mb, ")
     assert third.endswith("4 of 4 timings disturbed.")
     assert headline({}) == "" and headline({**told, "rows": []}) == ""
@@ -459,6 +459,20 @@ def test_results_from_the_store_still_count_in_the_run(store: TrackingOptions, t
     assert nested == {} and parent.data.metrics == {"map/a.int8": 41.0}
     described = connect(store).get_experiment(parent.info.experiment_id).tags["mlflow.note.content"]
     assert described.startswith("Runs of detpress on one model")
+
+
+def test_stages_of_a_backend_that_is_not_here_are_lines_of_the_table(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "absent"))
+    stage = StageInfo(id="build.tensorrt.int8", stage="build", key="k7", backend="tensorrt", precision="int8")
+    observer.stage_started(stage)
+    observer.stage_failed(stage, UnavailableError("no GPU here\nat all"), 0.1)
+    observer.run_finished("FINISHED", {}, None)
+    parent, nested = parent_and_nested(store, "absent")
+    assert nested == {} and parent.data.tags["unavailable"] == "1 of 1 stages"
+    assert not_computed(store, parent)["data"] == [
+        ["build.tensorrt.int8", "unavailable: no GPU here", "k7", None, None],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])
