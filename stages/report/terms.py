@@ -7,6 +7,8 @@ TERMS: dict[str, str] = {
     "to 100.",
     "mAP point": "a hundredth of the scale of mAP: from 56.2 to 55.2 is one point less.",
     "mAP change": "this engine's mAP − FP32's on the same backend and images, in points; below zero it lost accuracy.",
+    "mAP drop": "the same with the other sign, FP32's mAP − this one's: what was lost. Gates, compression.max_map_drop "
+    "and the sensitivity of blocks are said in it.",
     "AP50": "average precision where a box counts as found from IoU 0.50 on; AP75 from 0.75 on.",
     "AR100": "average recall with at most 100 detections an image.",
     "IoU": "area that two boxes share / area that they cover together; 1 is the same box.",
@@ -33,7 +35,8 @@ TERMS: dict[str, str] = {
 }
 
 _HEADERS: dict[str, str] = {
-    "FP32 mAP": "mAP", "INT8 mAP": "mAP", "Max. speed-up": "Speed-up", "INT8 over best float": "Over best float",
+    "Drop": "mAP drop", "FP32 mAP": "mAP", "INT8 mAP": "mAP", "Max. speed-up": "Speed-up",
+    "INT8 over best float": "Over best float",
     "Runtime p50, ms": "Runtime", "End2End p50, ms": "End2End", "p90": "p50, p90, p99", "p99": "p50, p90, p99",
     "AP": "mAP", "AP75": "AP50", "Mean IoU": "IoU", "NMS, ms": "NMS", "INT8": "INT8 share",
     "Calibration error, FP32": "Calibration error", "Runtime, ms": "Runtime", "End2End, ms": "End2End",

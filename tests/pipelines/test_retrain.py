@@ -64,8 +64,8 @@ def test_the_first_one_becomes_the_champion(root: Path) -> None:
     assert champion is not None and champion.run_id == told["run_id"] and registry.challenger() is None
     model = connect(small.small_config(root).tracking).get_logged_model(champion.tags["model_id"])
     numbers = {metric.key: metric.value for metric in model.metrics}
-    assert numbers["map.onnxruntime.fp32"] == pytest.approx(100.0)
-    assert "latency.onnxruntime.fp32.p50_ms" in numbers
+    assert numbers["map/onnxruntime.fp32"] == pytest.approx(100.0)
+    assert "latency/onnxruntime.fp32.p50_ms" in numbers
     files = {f.path for f in registry.client.list_logged_model_artifacts(model.model_id)}
     assert files == {"bundle.zip", "checkpoint.pdparams", "images.npz", "promotion.json", "promotion.md"}
 
