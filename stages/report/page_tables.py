@@ -142,7 +142,7 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
         lines.append(
             [
                 engine_name(compared["backend"], compared["other"]),
-                *(digits(moved, 3, "+") for moved in (shift["mean"], shift["p5"], shift["p95"])),
+                *(_moved(by) for by in (shift["mean"], shift["p5"], shift["p95"])),
                 str(shift["boxes"]),
                 *(digits(of["error"], 3) for of in (calibration["base"], calibration["other"])),
                 digits(compared["threshold"], 2),
@@ -159,6 +159,12 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
         "of hits."
     )
     return Section(Table("Scores", header, lines), note)
+
+
+def _moved(by: float | None) -> str:
+    """How far a score moved; one that rounds to zero has no sign."""
+    shown = None if by is None else round(by, 3) + 0.0
+    return digits(shown, 3, "+" if shown else "")
 
 
 def verdicts_on_agreement(content: AgreementContent) -> Section:

@@ -255,11 +255,8 @@ def _cell(row: Row | None, value: float | None, count: int) -> str:
 
 
 def digits(value: float | None, count: int, sign: str = "") -> str:
-    """A number with ``count`` digits behind the point, for a cell; ``sign`` is "+" to show it always, but of zero."""
-    if value is None:
-        return NOTHING
-    shown = round(value, count) + 0.0
-    return f"{shown:{sign if shown else ''}.{count}f}"
+    """A number with ``count`` digits behind the point, for a cell; ``sign`` is "+" to show it always."""
+    return NOTHING if value is None else f"{value:{sign}.{count}f}"
 
 
 def is_word(column: Sequence[str]) -> bool:
