@@ -43,9 +43,18 @@ STAGES: dict[str, StageEntry] = {
     "convert": StageEntry("stages.data.convert:Convert", collects=True),
     "collect_labeled": StageEntry("stages.data.collect:CollectLabeled", collects=True, judged=True),
     "collect_unlabeled": StageEntry("stages.data.collect:CollectUnlabeled", collects=True, judged=True),
-    "finetune": StageEntry("stages.training.finetune:Finetune", needs=(PADDLE,), trains=True, exact=True, judged=True),
-    "export": StageEntry("stages.export.export:Export", needs=(PADDLE,), exact=True),
-    "distill": StageEntry("stages.distillation.distill:Distill", needs=(PADDLE,), trains=True, exact=True),
+    "finetune": StageEntry(
+        "stages.training.finetune:Finetune",
+        needs=(PADDLE,),
+        trains=True,
+        exact=True,
+        judged=True,
+        report_input="trained",
+    ),
+    "export": StageEntry("stages.export.export:Export", needs=(PADDLE,), exact=True, report_input="models"),
+    "distill": StageEntry(
+        "stages.distillation.distill:Distill", needs=(PADDLE,), trains=True, exact=True, report_input="compressed"
+    ),
     "sensitivity": StageEntry("stages.mixed_precision.sensitivity:SensitivityStage", needs=(PADDLE,)),
     "float_blocks": StageEntry(
         "stages.mixed_precision.float_blocks:FloatBlocks",

@@ -64,8 +64,8 @@ THROUGH = {
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
-        pipelines.system.process_identity pipelines.tracking.datasets
-        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.writer
+        pipelines.system.process_identity pipelines.tracking.datasets pipelines.tracking.experiments
+        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.stored pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy
@@ -143,9 +143,10 @@ THROUGH = {
     "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
+    "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
-        stages.report.page stages.report.page_items stages.report.page_parts stages.report.page_tables
+        stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,

@@ -113,7 +113,7 @@ def test_it_has_exactly_the_packages_the_configs_and_the_demo(wheel: Path) -> No
         p.relative_to(ROOT).as_posix()
         for package in ("pipelines", "stages", "conf", "hydra_plugins")
         for p in (ROOT / package).rglob("*")
-        if p.suffix in (".py", ".yaml", ".j2", ".css")
+        if p.suffix in (".py", ".yaml", ".j2", ".css", ".js")
     }
     expected |= {"detpress.py", *(f"{package}/py.typed" for package in TYPED)}
     expected |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "artifacts" / "demo").rglob("*") if p.is_file()}

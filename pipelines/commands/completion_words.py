@@ -29,7 +29,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "gc": ("--artifacts", "--dry-run", "--keep-last", "--runs", "--store"),
     "bundle": ("--artifacts",),
     "verify": ("--json", "--min-agreement", "--sha"),
-    "predict": ("--no-pictures", "--out", "--threshold"),
+    "predict": ("--json", "--no-pictures", "--out", "--threshold"),
     "doctor": ("--artifacts", "--json"),
     "import-config": ("--method", "--reader", "--write"),
     "completion": (),

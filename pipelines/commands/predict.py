@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.system.arguments import Parser, share
 from stages.errors import ExitCode
+from stages.outside.text import told
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
-    """Detections of images: JSON on stdout, pictures in a folder."""
+    """Detections of images: JSON on stdout (a summary on a terminal), pictures in a folder."""
     parser = Parser(
         prog="detpress predict",
-        description="Run a bundle's engine on images: one line of JSON each on stdout, the boxes drawn in --out. An "
-        "ONNX file out of a bundle works alone, with ONNX Runtime on the CPU.",
+        description="Run a bundle's engine on images: a line each of what was found on a terminal, else JSON; the boxes "
+        "are drawn in --out. An ONNX file out of a bundle works alone, with ONNX Runtime on the CPU.",
     )
     parser.add_argument("bundle", type=Path, help="a bundle's zip file, or an ONNX file out of one")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
@@ -24,12 +26,14 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         "--threshold", type=share, metavar="X", help="least score (default: the draw_threshold of the bundle or file)"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--no-pictures", action="store_true", help="JSON only")
+    parser.add_argument("--no-pictures", action="store_true", help="no files, only what is printed")
+    parser.add_argument("--json", action="store_true", help="JSON on a terminal too")
     options = parser.parse_args(arguments)
     from stages.bundle.contents import unpack
     from stages.bundle.metadata import Described, open_file
-    from stages.bundle.predict import predict
+    from stages.bundle.predict import predict, summary
 
+    as_json = options.json or not sys.stdout.isatty()
     with tempfile.TemporaryDirectory(prefix="detpress-") as folder:
         if options.bundle.suffix.lower() == ".onnx":
             opened = open_file(options.bundle, Path(folder))
@@ -38,5 +42,5 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
             opened = Described(bundle.name, bundle.engine, bundle.nms, bundle.record["draw_threshold"])
         threshold = opened.draw_threshold if options.threshold is None else options.threshold
         for line in predict(opened, options.images, None if options.no_pictures else options.out, threshold):
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line) if as_json else told(summary(line)), flush=True)
     return ExitCode.DONE

@@ -29,7 +29,8 @@ from pipelines.system.redact import redact_text
 from pipelines.system.signals import stopped_by
 from pipelines.system.slug import matching
 from pipelines.tracking.client import artifact_location, connect, half_database, store_uri
-from pipelines.tracking.writer import VIEW, VIEW_TAG
+from pipelines.tracking.experiments import VIEW, VIEW_TAG
+from pipelines.tracking.moved import follow
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.processes import python
 from stages.processes.children import Child
@@ -199,6 +200,8 @@ def _require_database(options: TrackingOptions) -> None:
     path = sqlite_file(store_uri(options))
     if path is not None and not path.exists():
         connect(options)
+    elif path is not None and options.uri is None:
+        follow(path, options)
 
 
 def _require_free(host: str, port: int) -> None:

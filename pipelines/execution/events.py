@@ -24,7 +24,7 @@ class RunInfo:
 
     run_id: str
     name: str
-    """What people call it, e.g. ``ppyoloe_tiny-shapes-20260301-101500``."""
+    """What people call it, e.g. ``compress · tiny · shapes · 10:15``."""
     pipeline: str
     model: str
     data: str

@@ -38,6 +38,8 @@ class Results:
     """Node id -> id of the failed node it would have needed."""
     cached: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
+    computed: dict[str, float] = field(default_factory=dict)
+    """Node id -> seconds that its computation took, in whichever run that was."""
     warnings: list[str] = field(default_factory=list)
     timed_in: dict[str, str] = field(default_factory=dict)
     """Node id -> id of the earlier run that a timing was taken from."""
@@ -161,6 +163,7 @@ class Runner:
             self.observer.stage_failed(info, failure, results.seconds[node.id])
             return
         results.artifacts[node.id] = entry.artifact
+        results.computed[node.id] = entry.seconds
         results.seconds[node.id] = time.monotonic() - started
         results.warnings += [f"{node.id}: {w}" for w in entry.warnings]
         if cached:

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 BUNDLE, CHECKPOINT, IMAGES = "bundle.zip", "checkpoint.pdparams", "images.npz"
 _HISTORY = "history."
+DESCRIBED = (
+    "Engines that detpress compressed, each version with its bundle, its evidence beside the champion of its day and "
+    "the run that built it. The alias `champion` is the engine in use, `challenger` the one measured last; the tags "
+    "`history.*` are the promotions and rollbacks. `detpress champion` shows them."
+)
+"""Of the registered model."""
 _DESCRIPTION = 4900  # characters; MLflow keeps 5000
 
 
@@ -187,7 +193,7 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(self.name, tags={"made_by": "detpress"})
+            self.client.create_registered_model(self.name, tags={"made_by": "detpress"}, description=DESCRIBED)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

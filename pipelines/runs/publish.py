@@ -6,9 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
+from pipelines.execution import ids
+from pipelines.execution.runner import Results
 from pipelines.runs.run import Run
 from pipelines.system.files import write_text
+from stages.artifacts import ImageList, LabeledSet
 from stages.report.report import load, render
+from stages.report.schema import ImageSet, StageTime
 
 
 def publish(run: Run, folder: Path) -> Path:
@@ -21,12 +25,34 @@ def publish(run: Run, folder: Path) -> Path:
     report = load(folder)
     report["run_id"], report["command"] = run.info.run_id, run.info.command
     report["timed_in"] = dict(run.results.timed_in)
+    report["stages"] = _durations(run.results)
+    report["images"] = _images(run.results)
     for name, text in render(report, folder).items():
         write_text(run.info.run_dir / name, text)
     for figure in sorted(folder.glob("report-*.png")):
         shutil.copy2(figure, run.info.run_dir / figure.name)
     point_latest(run.info.run_dir)
     return run.info.run_dir / "report.json"
+
+
+def _durations(results: Results) -> list[StageTime]:
+    """How long each stage's computation took, in this run or, of what came from the store, in the one that made it."""
+    return [
+        {"stage": name, "seconds": round(results.computed.get(name, seconds), 3), "cached": name in results.cached}
+        for name, seconds in results.seconds.items()
+        if name in results.artifacts
+    ]
+
+
+def _images(results: Results) -> list[ImageSet]:
+    """The sets of images that were collected."""
+    found: list[ImageSet] = []
+    for name, artifact in results.artifacts.items():
+        if isinstance(artifact, LabeledSet):
+            found.append({"name": ids.set_name(name), "images": artifact.images, "boxes": artifact.boxes})
+        elif isinstance(artifact, ImageList):
+            found.append({"name": ids.set_name(name), "images": artifact.count, "boxes": None})
+    return found
 
 
 def point_latest(run_dir: Path) -> None:

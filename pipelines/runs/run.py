@@ -156,7 +156,7 @@ def open_run(
         ) from error
     info = RunInfo(
         run_id=run_id,
-        name=run_id,
+        name=called(pipeline, config.model.name, data, time.strftime("%H:%M")),
         pipeline=pipeline,
         model=config.model.name,
         data=data,
@@ -194,6 +194,11 @@ def open_run(
             raise
         finally:
             _tell_warnings(run, warned)
+
+
+def called(pipeline: str, model: str, data: str, clock: str) -> str:
+    """What people call a run: ``compress · tiny · bccd · 17:31``."""
+    return " · ".join(part for part in (pipeline, model.removeprefix("ppyoloe_"), data, clock) if part)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pipelines.runs import history
 from pipelines.system.database import sqlite_file
 from pipelines.system.redact import redact_text
 from pipelines.system.times import local, moment
-from pipelines.tracking.writer import VIEW_TAG
+from pipelines.tracking.experiments import VIEW_TAG
 from stages.errors import ExitCode
 from stages.processes import children, python
 from stages.report.markdown_text import escape

@@ -16,6 +16,7 @@ from pipelines.system.process_identity import is_gone
 from pipelines.system.run_lock import is_alive
 from pipelines.system.slug import matching
 from pipelines.system.user import named
+from pipelines.tracking.moved import follow
 from stages.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def connect(options: TrackingOptions) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     if path := sqlite_file(store_uri(options)):
         ensure(path, lambda new: _make(new, artifact_location(options) or "mlruns"), _whole)
+        if options.uri is None and options.artifact_location is None:
+            follow(path, options)
         with locked(path):  # a newer MLflow changes the tables of an older one, which two runs must not do at once
             client = MlflowClient(tracking_uri=store_uri(options))
             client.search_experiments(max_results=1)

@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stages.numerics.variants import title_of
 from stages.outside.names import joined, relative
 from stages.report.markdown_text import block, code, escape
+from stages.report.schema import ReportContent
+from stages.report.verdict import verdict, warned
 
 MAX_KEY = 250
 MAX_PARAM = 500  # MLflow keeps 6000 characters; a value that long is no longer searched by anyone
@@ -25,6 +27,11 @@ _UNLISTED = {"architecture", "failures", "tracking", "hydra"}
 def metric_name(*parts: str) -> str:
     """The parts joined by dots, with the characters that MLflow refuses replaced by ``_``."""
     return re.sub(r"[^\w\-. :/]", "_", ".".join(p for p in parts if p))[:MAX_KEY]
+
+
+def grouped(name: str) -> str:
+    """The name of a metric as MLflow's pages group it, by what stands before a slash: ``map/onnxruntime.int8``."""
+    return metric_name(name.replace(".", "/", 1))
 
 
 def spelled(value: Any) -> str:
@@ -76,7 +83,7 @@ def results_view(before: Mapping[str, Any], names: Sequence[str]) -> dict[str, A
         names: the metrics of a run; the results among them are added.
     """
     precision = "int8" if any(".int8." in name for name in names) else "fp32"
-    wanted = re.compile(rf"map\.|latency\.[^.]+\.({precision}\.p50_ms|{precision}\.over_best_float|speedup)$")
+    wanted = re.compile(rf"map/|latency/[^.]+\.({precision}\.p50_ms|{precision}\.over_best_float|speedup)$")
     columns = [*before.get("selectedColumns", ()), *(f"metrics.`{name}`" for name in names if wanted.match(name))]
     widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 130, "duration": 90}
     widths |= {column: 26 + 6 * len(column.split("`")[1]) for column in columns}
@@ -98,7 +105,8 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     if report is not None and report.is_file():
         # MLflow shows the first lines and folds the rest: the result comes before where and how it was measured.
         note = (
-            result_table(finished["summary"].get("rows", []))
+            headline(finished["summary"])
+            + result_table(finished["summary"].get("rows", []))
             + _promotion_text(report_dir)
             + report.read_text(encoding="utf-8")
         )
@@ -113,6 +121,24 @@ def run_note(run: Mapping[str, Any], finished: Mapping[str, Any], report_dir: Pa
     return f"{finished['status'].capitalize()}: {code(run['command'])}{said}"
 
 
+def headline(summary: Mapping[str, Any]) -> str:
+    """Three lines: which engine to use; how fast and how accurate it is; gates and disturbed timings. Empty where the
+    summary is no report with engines."""
+    if not {"rows", "gates", "failures", "command"} <= set(summary):
+        return ""
+    report = cast(ReportContent, summary)
+    found = verdict(report)
+    if found is None:
+        return ""
+    facts = [f"{card.name} {card.number}" + (f" ({card.badge})" if card.badge else "") for card in found.cards]
+    failed = sorted({gate["gate"] for gate in report["gates"] if gate["verdict"] == "fail"})
+    gates = f"Gates failed: {', '.join(failed)}" if failed else "All gates pass" if report["gates"] else "No gates"
+    disturbed = warned(report)
+    timings = f"{disturbed.count} of {disturbed.total} timings disturbed" if disturbed else "no timing disturbed"
+    lines = [f"**{escape(found.headline)}.**", f"{escape('; '.join(facts))}.", f"{escape(gates)}; {timings}."]
+    return "  \n".join(lines) + "\n\n"  # two spaces: a new line of the same paragraph
+
+
 def _promotion_text(run_dir: Path | None) -> str:
     """What the judgement beside the champion says, if the run has one."""
     path = run_dir / "promotion.md" if run_dir else None
@@ -120,11 +146,12 @@ def _promotion_text(run_dir: Path | None) -> str:
 
 
 def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of ``report.json`` in a few columns of Markdown, the compressed engines first; empty without rows."""
+    """The rows of ``report.json`` in a few columns of Markdown, the compressed engines first, without those that are
+    unavailable; empty without rows."""
     if not rows:
         return ""
     lines = ["| Engine | Latency p50, ms | Speed-up | mAP |", "| --- | ---: | ---: | ---: |"]
-    for row in reversed(rows):
+    for row in [row for row in reversed(rows) if row["status"] != "unavailable"]:
         name = f"{row['backend']} {title_of(str(row['precision']))}"
         if row["status"] != "ok":
             name += f" ({row['status']})"

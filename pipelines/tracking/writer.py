@@ -1,4 +1,6 @@
-"""Writes the records of a run into MLflow: a parent run for the pipeline, a nested run for each stage.
+"""Writes the records of a run into MLflow: a run for the pipeline, and in it one for each stage that computed.
+
+What came from the store or is unavailable is a table of the pipeline's run (`stored.py`).
 
 Applying the same records twice gives the same runs (they are found again by their tags), so that events which did
 not arrive can simply be sent once more. Only ``MlflowClient`` is used: the fluent interface keeps its "active run" in
@@ -7,8 +9,7 @@ global state, and would turn two stages at once into a riddle.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution import ids
 from pipelines.system.slug import matching
-from pipelines.tracking.client import artifact_location, store_uri
+from pipelines.tracking.client import store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
+from pipelines.tracking.experiments import NOTE, show_columns
+from pipelines.tracking.experiments import experiment as made
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import flat, metric_name, numbers, readable, results_view, run_note, small_files
+from pipelines.tracking.names import flat, grouped, numbers, readable, run_note, small_files
+from pipelines.tracking.stored import FILE, SHOWN, SHOWN_TAG, NotComputed
 from stages.catalog import stage_entry
-from stages.errors import StoreError
-from stages.outside import records
+from stages.errors import UnavailableError
 from stages.report.markdown_text import code
 
 if TYPE_CHECKING:
@@ -31,9 +34,8 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+HELD_MS = 3000  # a result that lies in the store is found by then
 BATCH = 500  # metrics per request; MLflow takes at most 1000
-VIEW = "results"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"  # what MLflow's own "share" button writes
 
 
 class MlflowWriter:
@@ -57,13 +59,21 @@ class MlflowWriter:
         self._comparable: list[str] = []  # names of the metrics that compare whole runs
         self._monitors: dict[str, Any] = {}
         self._engines = Engines(client)
+        self._held: dict[str, tuple[int, list[Record]]] = {}  # node id -> when it began, and what it said since
+        self._left = NotComputed()
 
     def apply(self, record: Record) -> None:
         """Write one record. Whatever MLflow raises passes through."""
         getattr(self, "_" + record["kind"])(record, int(record["at"]))
 
     def flush(self) -> None:
-        """Send the metrics that were held back."""
+        """Send the metrics that were held back, and give stages that have been at work for a while their runs."""
+        now = time.time() * 1000
+        for node in [n for n, (at, _) in self._held.items() if not self._live or now - at > HELD_MS]:
+            self._begin(node)
+        self._send()
+
+    def _send(self) -> None:
         for run_id, metrics in self._metrics.items():
             for start in range(0, len(metrics), BATCH):
                 self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
@@ -80,7 +90,8 @@ class MlflowWriter:
     def _run_started(self, record: Record, at: int) -> None:
         run = self._run = record["run"]
         self._process = dict(record["process"])
-        experiment = self._experiment(self._options.experiment or f"{run['model']} on {run['data']}")
+        name = self._options.experiment or f"{run['model']} on {run['data']}"
+        experiment = made(self._client, self._options, name, self.warnings)
         wanted = matching({"tags.run_id": run["run_id"], "tags.node": "pipeline"})
         found = self._client.search_runs([experiment], wanted, max_results=1)
         if found:
@@ -89,17 +100,11 @@ class MlflowWriter:
             self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
         else:
             tags = {
-                "run_id": run["run_id"],
                 "node": "pipeline",
-                "pipeline": run["pipeline"],
-                "model": run["model"],
-                "data": run["data"],
-                "hardware": run["hardware"],
-                "run_dir": run["run_dir"],
-                "command": run["command"],
+                **{k: run[k] for k in ("run_id", "pipeline", "model", "data", "hardware", "run_dir", "command")},
                 "mlflow.source.name": f"detpress {run['pipeline']}",
                 "mlflow.source.type": "LOCAL",
-                "mlflow.note.content": f"Running: {code(run['command'])}",
+                NOTE: f"Running: {code(run['command'])}",
             }
             if run["commit"]:
                 tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
@@ -114,46 +119,21 @@ class MlflowWriter:
 
     def _run_finished(self, record: Record, at: int) -> None:
         folder = Path(record["report_dir"]) if record["report_dir"] else None
-        self._client.set_tag(self._parent, "mlflow.note.content", run_note(self._run, record, folder))
+        self._client.set_tag(self._parent, NOTE, run_note(self._run, record, folder))
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))
-        self.flush()
-        self._show_columns()
+        for node in list(self._held):
+            self._begin(node)
+        self._send()
+        show_columns(self._client, self._experiment_id, self._comparable)
+        if tags := self._left.tags():
+            self._client.log_dict(self._parent, self._left.table(), FILE)
+            for tag, value in {**tags, SHOWN_TAG: SHOWN}.items():
+                self._client.set_tag(self._parent, tag, value)
         for node in [n for n in self._nested if n in self._stages]:
             self._end(node, record["status"], at)  # a stage still open was cut short with the run
         self._client.set_terminated(self._parent, record["status"], at)
-
-    def _show_columns(self) -> None:
-        """Leave a view of the experiment whose columns are the results; MLflow shows no metric by itself."""
-        tags = self._client.get_experiment(self._experiment_id).tags
-        before: dict[str, Any] = {}
-        with contextlib.suppress(StoreError):  # whoever damaged the view, it is made anew
-            before = records.parse(tags.get(VIEW_TAG, "{}"), VIEW_TAG, raises=StoreError)
-        view = results_view(before, self._comparable)
-        if view["selectedColumns"] and view != before:
-            self._client.set_experiment_tag(self._experiment_id, VIEW_TAG, json.dumps(view))
-
-    def _experiment(self, name: str) -> str:
-        """The id of the experiment called ``name``, made if there is none, restored if it lies in the bin."""
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            from mlflow.exceptions import MlflowException
-
-            # The tag makes the UI open on runs and metrics instead of on traces of language models.
-            tags = {"mlflow.experimentKind": "custom_model_development"}
-            try:
-                return str(self._client.create_experiment(name, artifact_location(self._options), tags))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                found = self._client.get_experiment_by_name(name)  # another run was faster
-                if found is None:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-            self.warnings.append(f"the experiment {name!r} had been deleted in MLflow; this run brought it back")
-        return str(found.experiment_id)
 
     # --- a stage ------------------------------------------------------------------------------------------------
 
@@ -162,23 +142,37 @@ class MlflowWriter:
         node = stage["id"]
         self._stages[node] = stage
         self._lines[node] = []
-        if node not in self._nested:
-            tags = {
-                "mlflow.parentRunId": self._parent,
-                "mlflow.source.name": f"detpress {self._run['pipeline']}",
-                "mlflow.source.type": "LOCAL",
-                "run_id": self._run["run_id"],
-                "node": node,
-                "stage": stage["stage"],
-                "key": stage["key"],
-                **{k: stage[k] for k in ("backend", "precision") if stage[k]},
-                **self._process,
-            }
-            if self._run["commit"]:
-                tags["mlflow.source.git.commit"] = self._run["commit"]
-            created = self._client.create_run(self._experiment_id, start_time=at, tags=tags, run_name=node)
-            self._nested[node] = created.info.run_id
-        run_id = self._nested[node]
+        if node in self._nested:
+            self._describe(node)
+        else:
+            self._held[node] = (at, [])  # it may turn out to lie in the store, and needs no run then
+
+    def _begin(self, node: str) -> None:
+        """Give a stage that was held back a run of its own, with what it said so far."""
+        at, events = self._held.pop(node)
+        stage = self._stages[node]
+        tags = {
+            "mlflow.parentRunId": self._parent,
+            "mlflow.source.name": f"detpress {self._run['pipeline']}",
+            "mlflow.source.type": "LOCAL",
+            "run_id": self._run["run_id"],
+            "node": node,
+            "stage": stage["stage"],
+            "key": stage["key"],
+            **{k: stage[k] for k in ("backend", "precision") if stage[k]},
+            **self._process,
+        }
+        if self._run["commit"]:
+            tags["mlflow.source.git.commit"] = self._run["commit"]
+        created = self._client.create_run(self._experiment_id, start_time=at, tags=tags, run_name=node)
+        self._nested[node] = created.info.run_id
+        self._describe(node)
+        for event in events:
+            self._event(event, int(event["at"]))
+
+    def _describe(self, node: str) -> None:
+        """Options and data sets of a stage's run."""
+        run_id, stage = self._nested[node], self._stages[node]
         self._log_params(run_id, flat(stage["options"]))
         for name, digest in stage["inputs"].items():
             if digest in self._inputs:
@@ -186,24 +180,33 @@ class MlflowWriter:
 
     def _event(self, record: Record, at: int) -> None:
         node, event = record["node"], record["event"]
+        kind = event.get("event")
+        if node in self._held:
+            if kind != "progress":
+                self._held[node][1].append(record)
+                return
+            self._begin(node)  # only a stage that computes tells how far it is
         run_id = self._nested[node]
         self._watch_system(node)
-        kind = event.get("event")
         if kind == "metric":
-            step = event.get("step")
             self._named.add((node, event["name"]))
-            self._metric(run_id, event["name"], event["value"], step, at)
-            if step is not None:
-                self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
-            elif self._compares_runs(node):
-                self._metric(self._parent, event["name"], event["value"], None, at)
-                self._comparable.append(event["name"])
+            self._metric(run_id, event["name"], event["value"], event.get("step"), at)
+            self._of_the_run(node, event, at)
         elif kind == "progress":
             for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
                 if (node, name) not in self._named:  # else it is only shown beside the bar a second time
                     self._metric(run_id, name, value, event["done"], at)
         elif kind in ("warning", "info"):
             self._lines[node].append(f"{kind}: {event['message']}")
+
+    def _of_the_run(self, node: str, event: Record, at: int) -> None:
+        """A stage's metric as one of the whole run: curves, and what compares runs."""
+        step = event.get("step")
+        if step is not None:
+            self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
+        elif self._compares_runs(node):
+            self._metric(self._parent, event["name"], event["value"], None, at)
+            self._comparable.append(grouped(event["name"]))
 
     def _compares_runs(self, node: str) -> bool:
         """Whether the names of its metrics carry the backend, or they are the whole run's."""
@@ -212,23 +215,44 @@ class MlflowWriter:
 
     def _stage_finished(self, record: Record, at: int) -> None:
         node, artifact = record["node"], record["artifact"]
-        run_id = self._nested[node]
-        self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
-        for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
-            self._metric(run_id, name, value, None, at)
-        for path in small_files(artifact):
-            self._client.log_artifact(run_id, str(path))
+        if node in self._held and not record["cached"]:
+            self._begin(node)
+        if node in self._held:
+            self._left.stored(node, self._stages[node]["key"], artifact)
+            for event in self._held.pop(node)[1]:
+                if event["event"].get("event") == "metric":
+                    self._of_the_run(node, event["event"], int(event["at"]))
+        else:
+            self._log_result(node, record, at)
         dataset = as_dataset(artifact, f"{self._run['data']} {ids.set_name(node)}")
         if dataset is not None:
             self._inputs[artifact["digest"]] = dataset
-            self._client.log_inputs(run_id, [as_input(dataset, "made")])
+            if node in self._nested:
+                self._client.log_inputs(self._nested[node], [as_input(dataset, "made")])
             self._client.log_inputs(self._parent, [as_input(dataset, ids.set_name(node))])
         if artifact["type"] == "Engine" and self._stages[node]["stage"] == "build":
             self._engines.add(self._run, self._experiment_id, self._parent, node, artifact)
         self._end(node, "FINISHED", at)
 
+    def _log_result(self, node: str, record: Record, at: int) -> None:
+        run_id, artifact = self._nested[node], record["artifact"]
+        self._left.computed(node)
+        self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
+        for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
+            self._metric(run_id, name, value, None, at)
+        for path in small_files(artifact):
+            self._client.log_artifact(run_id, str(path))
+
     def _stage_failed(self, record: Record, at: int) -> None:
         node, error = record["node"], record["error"]
+        if node in self._held and error["type"] == UnavailableError.__name__:
+            del self._held[node]
+            self._left.unavailable(node, self._stages[node]["key"], error["message"].partition("\n")[0][:500])
+            self._end(node, "FAILED", at)
+            return
+        if node in self._held:
+            self._begin(node)
+        self._left.computed(node)
         run_id = self._nested[node]
         self._client.set_tag(run_id, "error", error["message"].partition("\n")[0][:500])
         self._client.log_text(run_id, f"{error['type']}: {error['message']}\n", "error.txt")
@@ -238,10 +262,11 @@ class MlflowWriter:
     def _end(self, node: str, status: str, at: int) -> None:
         if monitor := self._monitors.pop(node, None):
             monitor.finish()
-        if lines := self._lines.pop(node, []):
+        if (lines := self._lines.pop(node, [])) and node in self._nested:
             self._client.log_text(self._nested[node], "\n".join(lines) + "\n", "log.txt")
-        self.flush()
-        self._client.set_terminated(self._nested[node], status, at)
+        self._send()
+        if node in self._nested:
+            self._client.set_terminated(self._nested[node], status, at)
         del self._stages[node]
 
     # --- parts --------------------------------------------------------------------------------------------------
@@ -251,9 +276,9 @@ class MlflowWriter:
 
         held = self._metrics.setdefault(run_id, [])
         model = self._engines.measured(name) if run_id == self._parent else None
-        held.append(Metric(metric_name(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
+        held.append(Metric(grouped(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
         if len(held) >= BATCH:
-            self.flush()
+            self._send()
 
     def _log_params(self, run_id: str, params: dict[str, str]) -> None:
         from mlflow.entities import Param

@@ -10,6 +10,7 @@
     calibration   {"base", "other": see ``comparing.calibration``, "shift": see ``comparing.score_shift``}
     image_loss    {"mean", "worse", "better"}: F1 that images lose, and how many lose or gain any
     worst         [{"image_id", "file_name", "base_f1", "other_f1", "loss", "picture"}], largest loss first
+    typical       the same of images in the middle: their loss and FP32's F1 are nearest to the medians
     seconds       how long the resampling took
 
 ``draws.npz`` holds the differences of each draw, in points, under the names of ``difference``.
@@ -51,7 +52,7 @@ class Compare:
     """The stage."""
 
     name: ClassVar[str] = "compare"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless")
     Options: ClassVar[type] = CompareOptions
     Inputs: ClassVar[type] = CompareInputs
@@ -73,7 +74,7 @@ class Compare:
         differences, draws = differ(base, other, self.options.draws, context.seed, context.threads)
         seconds = perf_counter() - started
         context.progress(1, 2)
-        names = {int(c["id"]): c["name"] for c in coco["categories"]}
+        called = {int(c["id"]): c["name"] for c in coco["categories"]}
         threshold = per_image.best_threshold(base)
         f1 = np.stack([per_image.image_f1(m, threshold) for m in (base, other)])
         content: dict[str, Any] = {
@@ -86,7 +87,7 @@ class Compare:
             "confidence": CONFIDENCE,
             "difference": {name: differences[name] for name in NAMES},
             "per_class": [
-                {"name": names[int(category)], **differences["per_class"][k]}
+                {"name": called[int(category)], **differences["per_class"][k]}
                 for k, category in enumerate(base.category_ids)
             ],
             "threshold": threshold,
@@ -100,7 +101,7 @@ class Compare:
                 "worse": int(np.count_nonzero(f1[1] < f1[0])),
                 "better": int(np.count_nonzero(f1[1] > f1[0])),
             },
-            "worst": self._worst(inputs, coco, f1, (base, other), threshold, context),
+            **self._pictures(inputs, coco, f1, (base, other), threshold, context.out),
             "seconds": seconds,
         }
         (context.out / "compare.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -120,49 +121,69 @@ class Compare:
             other=inputs.other.precision,
         )
 
-    def _worst(
+    def _pictures(
         self,
         inputs: CompareInputs,
         coco: dict[str, Any],
         f1: Floats,
         matches: tuple[Matches, Matches],
         threshold: float,
-        context: StageContext,
-    ) -> list[dict[str, Any]]:
+        out: Path,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """``worst`` and ``typical``, with a picture of each."""
         loss = f1[0] - f1[1]
         images = {int(image["id"]): image for image in coco["images"]}
-        shown = [
-            i for i in np.argsort(-loss, kind="stable") if names.may_be_copied(images[int(matches[0].image_ids[i])])
-        ]
-        chosen = [int(i) for i in shown[: self.options.worst] if loss[i] > 0]
-        if not chosen:
-            return []
-        from stages.accuracy.pictures import side_by_side
-
-        ids = [int(matches[0].image_ids[i]) for i in chosen]
-        found = [_of_images(m, chosen, threshold) for m in matches]
-        worst = []
-        for place, (number, image_id) in enumerate(zip(chosen, ids, strict=True), start=1):
-            picture = f"worst-{place}.jpg"
-            side_by_side(
-                names.image_path(Path(inputs.validation.images_root), images[image_id]),
-                [a for a in coco["annotations"] if a["image_id"] == image_id],
-                [of[place - 1] for of in found],
-                [title_of(result.precision) for result in (inputs.base, inputs.other)],
-                {int(c["id"]): c["name"] for c in coco["categories"]},
-                context.out / picture,
-            )
-            worst.append(
+        ids = [int(number) for number in matches[0].image_ids]
+        shown = [i for i in range(len(ids)) if names.may_be_copied(images[ids[i]])]
+        worst = [i for i in sorted(shown, key=lambda i: -loss[i])[: self.options.worst] if loss[i] > 0]
+        away = np.abs(loss - np.median(loss)), np.abs(f1[0] - np.median(f1[0]))
+        others = sorted((i for i in shown if i not in worst), key=lambda i: (away[0][i], away[1][i]))
+        return {
+            name: [
                 {
-                    "image_id": image_id,
-                    "file_name": images[image_id]["file_name"],
+                    "image_id": ids[number],
+                    "file_name": images[ids[number]]["file_name"],
                     "base_f1": float(f1[0, number]),
                     "other_f1": float(f1[1, number]),
                     "loss": float(loss[number]),
                     "picture": picture,
                 }
+                for number, picture in self._drawn(inputs, coco, chosen, matches, threshold, out, name)
+            ]
+            for name, chosen in (("worst", worst), ("typical", others[: self.options.typical]))
+        }
+
+    def _drawn(
+        self,
+        inputs: CompareInputs,
+        coco: dict[str, Any],
+        chosen: list[int],
+        matches: tuple[Matches, Matches],
+        threshold: float,
+        out: Path,
+        name: str,
+    ) -> list[tuple[int, str]]:
+        """The images of these numbers and the names of their pictures."""
+        if not chosen:
+            return []
+        from stages.accuracy.pictures import side_by_side
+
+        images = {int(image["id"]): image for image in coco["images"]}
+        found = [_of_images(m, chosen, threshold) for m in matches]
+        drawn = []
+        for place, number in enumerate(chosen):
+            image_id = int(matches[0].image_ids[number])
+            picture = f"{name}-{place + 1}.jpg"
+            side_by_side(
+                names.image_path(Path(inputs.validation.images_root), images[image_id]),
+                [a for a in coco["annotations"] if a["image_id"] == image_id],
+                [of[place] for of in found],
+                [title_of(result.precision) for result in (inputs.base, inputs.other)],
+                {int(c["id"]): c["name"] for c in coco["categories"]},
+                out / picture,
             )
-        return worst
+            drawn.append((number, picture))
+        return drawn
 
 
 def _of_images(matches: Matches, numbers: list[int], threshold: float) -> list[list[dict[str, Any]]]:

@@ -40,6 +40,7 @@ class CompareOptions:
         "resamplings of the images for the interval of a difference in mAP (INT8 - FP32); 0: no interval",
     )
     worst: int = option(6, COUNT, "how many of the images that lose most against FP32 are shown, with both detections")
+    typical: int = option(3, COUNT, "how many images that lose as much as half of all images do are shown likewise")
 
 
 @dataclass

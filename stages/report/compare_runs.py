@@ -12,6 +12,7 @@ import numpy as np
 from stages.detection.matching import Matches
 from stages.numerics.student_t import student
 from stages.outside import names
+from stages.report import points
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent, Row
 from stages.report.schema_engines import ModeLatency
@@ -97,11 +98,12 @@ def table(changes: Sequence[Change]) -> Table:
     for c in changes:
         digits = 1 if c["what"] == "map" else 2
         star = "" if c["valid"] in (None, True) else "*"
-        change = f"{c['change']:+.1f}" if c["what"] == "map" else f"{c['change']:.3f}×"
+        moved = points.change(c["first"], c["second"])
+        change = points.signed(moved) if c["what"] == "map" else f"{c['change']:.3f}×"
         bounds = NOTHING
-        if c["low"] is not None:
-            form = "+.1f" if c["what"] == "map" else ".3f"
-            bounds = f"{c['low']:{form}} to {c['high']:{form}}"
+        if c["low"] is not None and c["high"] is not None:
+            is_map = c["what"] == "map"
+            bounds = points.between(moved, c["low"], c["high"]) if is_map else f"{c['low']:.3f} to {c['high']:.3f}"
         rows.append(
             [
                 engine_name(c["backend"], c["precision"]),

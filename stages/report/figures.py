@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -17,10 +17,13 @@ import numpy.typing as npt
 
 from stages.numerics.variants import is_float, title_of
 from stages.outside.text import plain
+from stages.report.intervals import dominated, of_median
+from stages.report.points import interval_of
 from stages.report.rows import BASE
 from stages.report.schema import Row
 from stages.report.schema_accuracy import ClassDifference
-from stages.report.tables import row_name
+from stages.report.style import LINE, SOFT, Style, styles, with_variables
+from stages.report.tables import MODE_NAMES, row_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,22 +32,25 @@ if TYPE_CHECKING:
 Samples = Mapping[str, npt.NDArray[np.float64]]
 """``BACKEND.PRECISION.MODE`` -> seconds of each run."""
 
-PALETTE = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#ca8a04", "#0891b2", "#be123c", "#4b5563")
+Looks = Mapping[tuple[str, str], Style]
+
 WIDTH = 4.7  # inches
+FADED = 0.4
+"""Opacity of an engine that another one beats with certainty."""
 CLASSES = 16
 """Classes in a figure; of a set with more, those that differ most."""
 
 
 def draw(rows: Sequence[Row], samples: Samples) -> dict[str, Figure]:
     """Every figure that the rows have the numbers for, by a short name."""
-    colours = {row_name(row): PALETTE[i % len(PALETTE)] for i, row in enumerate(rows)}
-    made = {"pareto": _pareto(rows, colours)}
+    looks = styles(rows)
+    made = {"pareto": _pareto(rows, looks)}
     for mode in ("runtime", "end2end"):
-        made[f"latency-{mode}"] = _distributions(rows, samples, mode, colours)
+        made[f"latency-{mode}"] = _distributions(rows, samples, mode, looks)
     for row in rows:
         if row["class_differences"] and not is_float(row["precision"]):
             own = "" if row["precision"] == "int8" else f"-{row['precision']}"
-            made[f"classes-{row['backend']}{own}"] = _classes(row, rows, colours)
+            made[f"classes-{row['backend']}{own}"] = _classes(row, rows, looks)
     return {name: figure for name, figure in made.items() if figure is not None}
 
 
@@ -58,9 +64,9 @@ def as_svg(figure: Figure, title: str) -> str:
 
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(stream, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     text = stream.getvalue()
-    text = text[text.index("<svg") :]
+    text = with_variables(text[text.index("<svg") :])
     prefix = re.sub(r"\W", "", title)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", text)
@@ -69,68 +75,85 @@ def as_svg(figure: Figure, title: str) -> str:
     return re.sub(r'<svg ([^>]*?)height="[^"]*"', lambda m: f'<svg role="img" aria-label={label} {m[1]}', text, count=1)
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def panel(height: float) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.grid(color="#e5e7eb", linewidth=0.7)
-    axes.set_axisbelow(True)
+    quiet(axes)
     return figure, axes
 
 
-def _pareto(rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
+def quiet(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Two spines, a light grid, nothing of its own behind it."""
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis=grid, color=LINE, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _legend(figure: Figure, axes: Axes, count: int) -> None:
+    """Below the axes, where it covers no point."""
+    lines = -(-count // 2)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.17 * lines)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False)
+
+
+def _pareto(rows: Sequence[Row], looks: Looks) -> Figure | None:
     points = [(row, runtime["median_ms"], row["map"]) for row in rows
               if (runtime := row["latency"]["runtime"]) and row["map"] is not None]  # fmt: skip
     if not points:
         return None
-    figure, axes = _figure(3.1)
-    best = -np.inf
-    front = []
-    for _, x, y in sorted(points, key=lambda p: (p[1], -p[2])):
-        if y > best:
-            front.append((x, y))
-            best = y
-    axes.plot(*zip(*front, strict=True), color="#9ca3af", linewidth=1, linestyle="--", zorder=1)
+    figure, axes = panel(2.9)
+    beaten = dominated([row for row, _, _ in points])
     for row, x, y in points:
-        difference = row["difference"].get("map")
-        # The uncertainty of the difference to FP32, drawn at the point.
-        if difference and difference["low"] is not None and difference["high"] is not None:
-            down, up = difference["value"] - difference["low"], difference["high"] - difference["value"]
-            errors = [[max(down, 0)], [max(up, 0)]]
-            axes.errorbar(x, y, yerr=errors, color=colours[row_name(row)], capsize=3, linewidth=1)
-        marker = "o" if row["precision"] == BASE else "D"
-        axes.scatter([x], [y], s=46, marker=marker, color=colours[row_name(row)], label=row_name(row), zorder=3)
+        look = looks[row["backend"], row["precision"]]
+        alpha = FADED if row_name(row) in beaten else 1.0
+        # The uncertainty of the difference to FP32, drawn at the point, and that of the median.
+        bounds, times = interval_of(row), of_median(row["latency"]["runtime"]) if row["latency"]["runtime"] else None
+        value = row["difference"]["map"]["value"] if bounds else 0.0
+        errors = [[max(value - bounds[0], 0)], [max(bounds[1] - value, 0)]] if bounds else None
+        wide = [[max(x - times[0], 0)], [max(times[1] - x, 0)]] if times else None
+        if errors or wide:
+            axes.errorbar(x, y, yerr=errors, xerr=wide, color=look.colour, capsize=2, linewidth=0.9, alpha=alpha)
+        axes.plot([x], [y], look.marker, markersize=7, markerfacecolor=look.face, markeredgecolor=look.colour,
+                  markeredgewidth=1.4, alpha=alpha, label=row_name(row), zorder=3, linestyle="none")  # fmt: skip
     axes.set_xlabel("Runtime latency, ms (median)", fontsize=9)
     axes.set_ylabel("mAP", fontsize=9)
     axes.set_xlim(left=0)
-    axes.margins(x=0.15, y=0.25)
-    axes.legend(fontsize=7.5, frameon=False, loc="best")
+    axes.margins(x=0.15, y=0.2)
+    _legend(figure, axes, len(points))
     return figure
 
 
-def _distributions(rows: Sequence[Row], samples: Samples, mode: str, colours: Mapping[str, str]) -> Figure | None:
-    known = [(row_name(row), 1e3 * samples[key]) for row in rows
+def _distributions(rows: Sequence[Row], samples: Samples, mode: str, looks: Looks) -> Figure | None:
+    known = [(row, 1e3 * samples[key]) for row in rows
              if (key := f"{row['backend']}.{row['precision']}.{mode}") in samples and samples[key].size]  # fmt: skip
     if not known:
         return None
-    figure, axes = _figure(2.8)
-    for name, ms in known:
-        axes.step(np.sort(ms), np.arange(1, ms.size + 1) / ms.size, where="post", color=colours[name], label=name)
-        axes.plot([float(np.median(ms))], [0.5], marker="o", markersize=4, color=colours[name])
+    figure, axes = panel(2.6)
+    for row, ms in known:
+        look = looks[row["backend"], row["precision"]]
+        heights = np.arange(1, ms.size + 1) / ms.size
+        axes.step(np.sort(ms), heights, where="post", color=look.colour, linestyle=look.line, linewidth=1.3,
+                  label=row_name(row))  # fmt: skip
+        axes.plot([float(np.median(ms))], [0.5], look.marker, markersize=5, markerfacecolor=look.face,
+                  markeredgecolor=look.colour)  # fmt: skip
     # A few runs that the machine interrupted would squeeze all others into a corner.
     top = max(min(float(np.percentile(ms, 99.5)), 3 * float(np.median(ms))) for _, ms in known)
     axes.set_xlim(0.9 * min(float(ms.min()) for _, ms in known), 1.08 * top)
     axes.set_ylim(0, 1)
-    axes.set_xlabel(f"{'Runtime' if mode == 'runtime' else 'End2End'} latency, ms", fontsize=9)
+    axes.set_xlabel(f"{MODE_NAMES[mode]} latency, ms", fontsize=9)
     axes.set_ylabel("share of runs", fontsize=9)
-    axes.legend(fontsize=7.5, frameon=False, loc="lower right")
+    _legend(figure, axes, len(known))
     return figure
 
 
-def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figure | None:
+def _classes(row: Row, rows: Sequence[Row], looks: Looks) -> Figure | None:
     """AP per class as bars, and the difference to FP32 with its interval beside it."""
     from matplotlib.figure import Figure
 
@@ -146,22 +169,22 @@ def _classes(row: Row, rows: Sequence[Row], colours: Mapping[str, str]) -> Figur
     bars, differences = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     y = np.arange(len(chosen))
     for shift, values, own in ((0.19, of[0], base), (-0.19, of[1], row)):
+        look = looks[own["backend"], own["precision"]]
         aps = [100 * (values[c["name"]] or 0.0) for c in chosen]
-        bars.barh(y + shift, aps, 0.36, color=colours[row_name(own)], label=title_of(own["precision"]))
+        bars.barh(y + shift, aps, 0.34, facecolor=look.face, edgecolor=look.colour, linewidth=1,
+                  label=title_of(own["precision"]))  # fmt: skip
     bars.set_yticks(y, [label(c["name"]) for c in chosen])
     bars.set_xlabel("AP", fontsize=9)
     bars.legend(fontsize=7.5, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    look = looks[row["backend"], row["precision"]]
     for place, interval in zip(y, chosen, strict=True):
         if interval["low"] is not None:
-            differences.plot([interval["low"], interval["high"]], [place, place], color="#6b7280", linewidth=1.4)
-        differences.plot([interval["value"]], [place], "o", markersize=4, color=colours[row_name(row)])
-    differences.axvline(0, color="#9ca3af", linewidth=0.8)
-    differences.set_xlabel("difference, 95 %", fontsize=9)
+            differences.plot([interval["low"], interval["high"]], [place, place], color=SOFT, linewidth=1.4)
+        differences.plot([interval["value"]], [place], "o", markersize=4, color=look.colour)
+    differences.axvline(0, color=SOFT, linewidth=0.8)
+    differences.set_xlabel("change, 95 %", fontsize=9)
     for axes in (bars, differences):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-        axes.grid(axis="x", color="#e5e7eb", linewidth=0.7)
-        axes.set_axisbelow(True)
+        quiet(axes, "x")
     return figure
 
 

@@ -1,13 +1,18 @@
 """HTML from the templates in ``templates/``: every value is escaped, and a value that is missing is an error.
 
-The one exception is the macro ``figure``, which puts in an SVG that matplotlib drew here as it is.
+Two are put in as they are: an SVG that matplotlib drew here (the macro ``figure``), and the page's own script, which
+its Content-Security-Policy names by digest, so that a browser runs no other.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from stages.report.terms import tip
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,7 +29,7 @@ def render(template: str, **values: object) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
@@ -32,3 +37,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    script = (FOLDER / "script.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    made.globals |= {"tip": tip, "script": script, "script_hash": f"sha256-{digest}"}
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks
+from stages.report import float_blocks, points
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -66,12 +66,12 @@ def render(report: ReportContent) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-GATES = "Where a number has an interval, its worse bound is judged."
+GATES = "Where a number has an interval, its worse bound is judged. A drop is a loss against FP32: a change below zero."
 DETAILS = (
     "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
-    "all in float; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, of speed-ups from round to "
-    "round, of the drop from resampling the images. A star: the timing is not valid, or has too few samples for that "
-    "percentile."
+    "all in float; mAP change is this engine − FP32, in points, of the two numbers as they are shown. In brackets: "
+    "95 % intervals, of speed-ups from round to round, of the change from resampling the images. A star: the timing is "
+    "not valid, or has too few samples for that percentile."
 )
 EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",
@@ -99,12 +99,12 @@ def _headlines(report: ReportContent) -> list[str]:
     """One sentence for each reduced-precision engine that was timed or scored."""
     found = []
     for row in report["rows"]:
-        faster, drop = row["speedup"]["runtime"], row["map_drop"]
+        faster, moved = row["speedup"]["runtime"], points.change_of(row)
         facts = []
         if faster is not None:
             facts.append(f"{faster:.2f} times the speed of FP32")
-        if drop is not None and row["map"] is not None:
-            facts.append(f"mAP {row['map']:.1f} ({-drop:+.1f} points)")
+        if moved is not None:
+            facts.append(f"mAP {row['map']:.1f} ({points.signed(moved)} points)")
         if facts:
             found.append(f"{row_name(row)}: {', '.join(facts)}.")
     return found

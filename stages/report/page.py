@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from stages.numerics.variants import is_float, title_of
+from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
+from stages.report.bars import bars
+from stages.report.gates import LEFT_OUT
 from stages.report.html import render as render_template
-from stages.report.markdown import DETAILS, GATES, explained
+from stages.report.intervals import dominated
+from stages.report.markdown import GATES, explained
 from stages.report.page_items import (
     Accuracy,
     Agreement,
     Badge,
     Blocks,
-    Card,
     EngineAudit,
     Figure,
     Format,
+    Gallery,
     Image,
     Page,
     Section,
@@ -25,39 +28,46 @@ from stages.report.page_items import (
 )
 from stages.report.page_parts import PageParts
 from stages.report.page_tables import (
+    durations,
     end2end_parts,
+    engine_tables,
     gpu_parts,
-    numbers_first,
+    main_table,
     score_shifts,
     size_table,
     verdicts_on_agreement,
 )
-from stages.report.rows import BASE, MODES
-from stages.report.schema import ReportContent, Row
-from stages.report.ship import bounded
+from stages.report.rows import MODES
+from stages.report.schema import ReportContent, Row, Training
 from stages.report.tables import (
     METHODS,
     class_table,
-    detail_table,
     earlier_timings,
     engine_name,
     gate_table,
-    invalid_timings,
-    latency_table,
     left_out,
     missing,
     row_name,
 )
+from stages.report.terms import TERMS
+from stages.report.training import NAMES as CURVES
+from stages.report.verdict import verdict, warned
 
-FORMAT_COLOURS = {"int8": "#059669", "fp16": "#0891b2", "bf16": "#0891b2", "fp32": "#ea580c"}
-OTHER_COLOUR = "#6b7280"
+FORMAT_COLOURS = {"int8": "var(--int8)", "fp16": "var(--half)", "bf16": "var(--half)", "fp32": "var(--fp32)"}
+OTHER_COLOUR = "var(--soft)"
 CAPTIONS = {
-    "pareto": "Latency against mAP: up and to the left is better. A bar: 95 % interval of the difference to FP32.",
-    "latency-runtime": "Runtime: the share of runs that took at most so long. Dots are medians.",
-    "latency-end2end": "End2End: the share of runs that took at most so long. Dots are medians.",
+    "pareto": "Latency against mAP: up and to the left is better. Bars: 95 % intervals, upwards of the difference to "
+    "FP32, sideways of the median.",
+    "latency-runtime": "Runtime: the share of runs that took at most so long. Marks are medians.",
+    "latency-end2end": "End2End: the share of runs that took at most so long. Marks are medians.",
 }
-CLASSES = "classes-"
+WORST = "The images that lose most F1 (mean over IoU 0.50 to 0.95) at FP32's best threshold."
+TYPICAL = (
+    "Images in the middle: what they lose, and how well FP32 does on them, is nearest to the median of all images."
+)
+CLASSES, CURVE = "classes-", "curve-"
 CLASS_CAPTION = "AP per class on {}, and what changed against FP32 with 95 % intervals from resampling the images."
+SETS = {"train": "training", "val": "validation", "unlabeled": "unlabeled", "calibration": "calibration"}
 
 
 def render(report: ReportContent, parts: PageParts) -> str:
@@ -70,7 +80,6 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
     rows, figures = report["rows"], parts.figures
     model = report["model"] or "Detector"
     about = [report["hardware"], METHODS.get(report["method"], report["method"]), f"seed {report['seed']}"]
-    main = [Section(numbers_first(latency_table(report, mode)), explained(report, mode)) for mode in MODES]
     return Page(
         title=f"{model} on {report['data']}" if report["data"] else model,
         status=report["status"],
@@ -78,22 +87,33 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         run_id=report["run_id"],
         about=[fact for fact in about if fact],
         command=report["command"],
-        ship=[ship["sentence"]] if (ship := report.get("ship")) else [],
-        cards=[card for row in rows for card in _cards(row)],
-        invalid_timings=invalid_timings(report),
+        verdict=verdict(report),
+        warned=warned(report),
         missing=missing(report),
         left_out=left_out(report),
-        results=[*_filled(Section(gate_table(report), GATES)), *main],
-        figures=[Figure(figures[name], caption) for name, caption in CAPTIONS.items() if name in figures],
-        details=[Section(detail_table(report), DETAILS), *_filled(end2end_parts(rows), gpu_parts(rows))],
+        bars=bars(rows),
+        results=[
+            *_filled(Section(gate_table(report), GATES)),
+            *[main_table(report, mode, explained(report, mode)) for mode in MODES],
+        ],
+        figures=_figures(report, figures),
+        details=[*engine_tables(report), *_filled(end2end_parts(rows), gpu_parts(rows))],
         float_blocks=_float_blocks(report, figures),
         accuracy=_accuracy(report, figures),
         scores=_filled(score_shifts(parts.comparisons)),
         audits=_audits(rows),
         agreement=_agreement(report),
-        worst_images=_worst_images(parts),
+        galleries=_galleries(parts),
         origin=_origin(report),
+        facts=_facts(report),
+        curves=[
+            Figure(figures[name], _curve_caption(one))
+            for one in report.get("training", [])
+            if (name := CURVE + one["stage"]) in figures
+        ],
+        durations=durations(report),
         attachments=_attachments(report, parts),
+        terms=list(TERMS.items()),
     )
 
 
@@ -106,30 +126,43 @@ def _gates_badge(report: ReportContent) -> list[Badge]:
     failed = sum(gate["verdict"] == "fail" for gate in gates)
     if not gates:
         return []
-    return [Badge("fail", f"{failed} of {len(gates)} gates fail") if failed else Badge("pass", "all gates pass")]
+    judged = sum(gate["verdict"] != LEFT_OUT for gate in gates)
+    if not judged:
+        return [Badge("unavailable", "no gate could be judged here")]
+    return [Badge("fail", f"{failed} of {judged} gates fail") if failed else Badge("pass", f"all {judged} gates pass")]
 
 
-def _cards(row: Row) -> list[Card]:
-    """Of an engine of reduced precision: how much faster, how much worse, how much of it in INT8."""
-    cards = []
-    name, ratio, bounds = row_name(row), row["speedup"]["runtime"], row["speedup_interval"]["runtime"]
-    if ratio is not None:
-        remark = f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else "no interval"
-        over = (row.get("over_float") or {}).get("runtime")
-        if over is not None and over["against"] != BASE:
-            remark += f" · over {title_of(over['against'])} {bounded(over)}"
-        valid = row["validity"]["runtime"] in (None, "valid")
-        cards.append(Card(f"{name}: speed-up, Runtime", f"{ratio:.2f}×", remark, valid))
-    if row["map_drop"] is not None and row["map"] is not None:
-        remark = f"FP32 {row['map'] + row['map_drop']:.1f}, now {row['map']:.1f}"
-        change = row["difference"].get("map")
-        if change and change["low"] is not None:
-            remark += f" · 95 %: {change['low']:+.1f} to {change['high']:+.1f}"
-        cards.append(Card(f"{name}: mAP", f"{-row['map_drop']:+.1f}", remark))
-    if row["int8_share"] is not None and not is_float(row["precision"]):
-        size = "" if row["engine_bytes"] is None else f"engine {row['engine_bytes'] / 1e6:.1f} MB"
-        cards.append(Card(f"{name}: in INT8", f"{row['int8_share']:.0%}", f"of multiply-adds · {size}"))
-    return cards
+def _figures(report: ReportContent, figures: Mapping[str, str]) -> list[Figure]:
+    beaten = "; ".join(f"{name} by {other}" for name, other in dominated(report["rows"]).items())
+    more = {"pareto": f" Pale: dominated with 95 % certainty ({beaten})." if beaten else " None dominates another."}
+    return [Figure(figures[name], text + more.get(name, "")) for name, text in CAPTIONS.items() if name in figures]
+
+
+def _facts(report: ReportContent) -> list[tuple[str, str]]:
+    """What the engines were made of: the model's size, the images."""
+    facts = []
+    if size := report.get("size"):
+        height, width = size["input_size"]
+        facts.append(("Parameters", f"{size['parameters'] / 1e6:.2f} million"))
+        if size["multiply_adds"] is not None:
+            work = size["multiply_adds"] / 1e9
+            facts.append(
+                ("GFLOPs", f"{2 * work:.2f} ({work:.2f} thousand million multiply-adds) at {width} × {height}")
+            )
+    for one in report.get("images", []):
+        boxes = "" if one["boxes"] is None else f" with {one['boxes']} boxes"
+        facts.append((f"Images, {SETS.get(one['name'], one['name'])}", f"{one['images']}{boxes}"))
+    for training in report.get("training", []):
+        images = "" if training["images"] is None else f" on {training['images']} images"
+        facts.append((CURVES.get(training["stage"], training["stage"]), f"{training['steps']} steps{images}"))
+    return facts
+
+
+def _curve_caption(training: Training) -> str:
+    name = CURVES.get(training["stage"], training["stage"])
+    method = f" ({METHODS.get(training['method'], training['method'])})" if training["method"] else ""
+    kept = f" The dashed line: step {training['best']}, which was kept." if training["best"] is not None else ""
+    return f"{name}{method}: the loss by step.{kept}"
 
 
 def _float_blocks(report: ReportContent, figures: Mapping[str, str]) -> list[Blocks]:
@@ -183,15 +216,25 @@ def _agreement(report: ReportContent) -> list[Agreement]:
     return [Agreement(f"{content['score']:.2f}", content["images"], content["names"], matrix, sections)]
 
 
-def _worst_images(parts: PageParts) -> list[tuple[str, list[Image]]]:
+def _galleries(parts: PageParts) -> list[Gallery]:
     found = []
-    for compared in parts.comparisons:
-        images = [
-            Image(w["file_name"], f"{w['base_f1']:.2f} → {w['other_f1']:.2f}", parts.data_url(w["picture"]))
-            for w in compared["worst"]
+    for title, note, chosen in (
+        ("Worst images", WORST, [(c, c["worst"]) for c in parts.comparisons]),
+        ("Typical images", TYPICAL, [(c, c.get("typical", [])) for c in parts.comparisons]),
+    ):
+        engines = [
+            (
+                engine_name(compared["backend"], compared["other"]),
+                [
+                    Image(w["file_name"], f"{w['base_f1']:.2f} → {w['other_f1']:.2f}", parts.data_url(w["picture"]))
+                    for w in images
+                ],
+            )
+            for compared, images in chosen
+            if images
         ]
-        if images:
-            found.append((engine_name(compared["backend"], compared["other"]), images))
+        if engines:
+            found.append(Gallery(title, note, engines))
     return found
 
 

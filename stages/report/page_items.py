@@ -24,12 +24,55 @@ class Badge:
 
 @dataclass(frozen=True)
 class Card:
-    """One of the few numbers that one comes for."""
+    """One of the few numbers that one comes for; ``kind`` and ``badge`` are of a badge beside it, if any."""
 
     name: str
     number: str
     remark: str
-    valid: bool = True
+    kind: str = ""
+    badge: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which engine to use. ``kind``: ``good``, ``unsure`` (its timing was disturbed) or ``none``."""
+
+    kind: str
+    headline: str
+    cards: list[Card]
+    why: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """All timings that are not valid. ``again``: the command that takes them once more."""
+
+    count: int
+    total: int
+    causes: list[str]
+    sentences: list[str]
+    again: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Of the bar chart. ``share`` and ``interval`` (left end, width) are percents of the axis."""
+
+    name: str
+    colour: int
+    fill: str
+    share: str
+    interval: tuple[str, str] | None
+    text: str
+    note: str
+    valid: bool
+    tip: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    title: str
+    bars: list[Bar]
 
 
 @dataclass(frozen=True)
@@ -98,8 +141,17 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Images that were chosen for one reason, by engine."""
+
+    title: str
+    note: str
+    engines: list[tuple[str, list[Image]]]
+
+
+@dataclass(frozen=True)
 class Page:
-    """All that the template shows, from top to bottom; a list of at most one where a part may be missing."""
+    """All that the template shows, from top to bottom."""
 
     title: str
     status: str
@@ -107,11 +159,11 @@ class Page:
     run_id: str
     about: list[str]
     command: str
-    ship: list[str]
-    cards: list[Card]
-    invalid_timings: list[str]
+    verdict: Verdict | None
+    warned: Warned | None
     missing: list[tuple[list[str], str, str]]
     left_out: list[str]
+    bars: list[Bars]
     results: list[Section]
     figures: list[Figure]
     details: list[Section]
@@ -120,6 +172,10 @@ class Page:
     scores: list[Section]
     audits: list[EngineAudit]
     agreement: list[Agreement]
-    worst_images: list[tuple[str, list[Image]]]
+    galleries: list[Gallery]
     origin: str
+    facts: list[tuple[str, str]]
+    curves: list[Figure]
+    durations: Section
     attachments: list[tuple[str, str]]
+    terms: list[tuple[str, str]]

@@ -1,7 +1,7 @@
 """What the HTML page shows beside ``report.json``: kept with the report, so that a page can be rendered from it again.
 
 A report's folder holds ``page.json`` (`PageContent`), a figure as ``report-NAME.svg`` and ``report-NAME.png``, and the
-pictures of the worst images.
+pictures of the worst and the typical images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 import yaml
 
 from stages.outside.names import inside
-from stages.report.schema_accuracy import CompareContent
+from stages.report.schema_accuracy import CompareContent, WorstImage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,14 +89,22 @@ def read_parts(folder: Path) -> PageParts:
 
 
 def _with_pictures(compared: CompareContent, folder: Path, out: Path) -> CompareContent:
-    """``compared`` with the pictures of its worst images copied to ``out``, under names that tell engines apart."""
+    """``compared`` with the pictures of its images copied to ``out``, under names that tell engines apart."""
     made = compared.copy()
-    made["worst"] = []
-    for worst in compared["worst"]:
-        name = f"{compared['backend']}-{compared['other']}-{worst['picture']}"
-        source = inside(folder, worst["picture"], "compare.json", "worst.picture")
-        shutil.copyfile(source, inside(out, name, "compare.json", "worst.picture"))
-        own = worst.copy()
+    made["worst"] = _copied(compared, compared["worst"], "worst", folder, out)
+    made["typical"] = _copied(compared, compared.get("typical", []), "typical", folder, out)
+    return made
+
+
+def _copied(
+    compared: CompareContent, images: Sequence[WorstImage], field: str, folder: Path, out: Path
+) -> list[WorstImage]:
+    made = []
+    for image in images:
+        name = f"{compared['backend']}-{compared['other']}-{image['picture']}"
+        source = inside(folder, image["picture"], "compare.json", f"{field}.picture")
+        shutil.copyfile(source, inside(out, name, "compare.json", f"{field}.picture"))
+        own = image.copy()
         own["picture"] = name
-        made["worst"].append(own)
+        made.append(own)
     return made

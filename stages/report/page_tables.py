@@ -7,16 +7,62 @@ from collections.abc import Sequence
 from stages.report.page_items import Section
 from stages.report.schema import ReportContent, Row
 from stages.report.schema_accuracy import AgreementContent, CompareContent
-from stages.report.tables import Table, digits, engine_name, row_name
+from stages.report.tables import NOTHING, Table, detail_table, digits, engine_name, latency_table, row_name
+
+SAME = ("Hardware", "Method")
+"""Columns that stand below a table where all lines say the same."""
 
 
-def numbers_first(table: Table) -> Table:
-    """A main table with the hardware, the same in every line, behind the numbers: a phone shows the first columns."""
+def main_table(report: ReportContent, mode: str, note: str) -> Section:
+    """A main table; hardware and method, the same in every line as a rule, stand in its note instead."""
+    table = latency_table(report, mode)
+    said = []
+    keep = []
+    for number, name in enumerate(table.header):
+        values = {row[number] for row in table.rows}
+        if name in SAME and len(values) == 1:
+            said += [value for value in values if value != NOTHING]
+        else:
+            keep.append(number)
+    lines = [[row[number] for number in keep] for row in table.rows]
+    about = f" {'; '.join(said)}." if said else ""
+    return Section(Table(table.title, [table.header[number] for number in keep], lines), note + about)
 
-    def moved(row: list[str]) -> list[str]:
-        return [row[0], *row[2:], row[1]]
 
-    return Table(table.title, moved(table.header), [moved(row) for row in table.rows])
+def engine_tables(report: ReportContent) -> list[Section]:
+    """The columns of `detail_table` in two tables, which fit a page: speed, then accuracy and size."""
+    whole = detail_table(report)
+    speed, accuracy = [], []
+    for row, line in zip(report["rows"], whole.rows, strict=True):
+        speed.append([row_name(row), *line[2:11]])
+        accuracy.append([row_name(row), *line[11:]])
+    header = ["Engine", *whole.header[2:11]]
+    return [
+        Section(Table("Speed of every engine", header, speed), SPEED),
+        Section(Table("Accuracy and size of every engine", ["Engine", *whole.header[11:]], accuracy), ACCURACY),
+    ]
+
+
+SPEED = (
+    "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
+    "all in float. In brackets: 95 % intervals, from round to round. A star: the timing is not valid, or has too few "
+    "samples for that percentile."
+)
+ACCURACY = (
+    "mAP change is this engine − FP32, in points, of the two numbers as they are shown. In brackets: the 95 % "
+    "interval, from resampling the images; where it holds 0, the change may be chance."
+)
+
+
+def durations(report: ReportContent) -> Section:
+    """How long each stage took; one that came from the store, when it was computed."""
+    lines = [
+        [one["stage"], f"{one['seconds']:.1f}", "from the store" if one["cached"] else "computed"]
+        for one in report.get("stages", [])
+    ]
+    computed = sum(one["seconds"] for one in report.get("stages", []) if not one["cached"])
+    note = f"What this run computed took {computed:.0f} s in all. Of what came from the store: when it was computed."
+    return Section(Table("Stage durations", ["Stage", "Seconds", "Source"], lines), note)
 
 
 def end2end_parts(rows: Sequence[Row]) -> Section:
@@ -96,7 +142,7 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
         lines.append(
             [
                 engine_name(compared["backend"], compared["other"]),
-                *(digits(moved, 3, "+") for moved in (shift["mean"], shift["p5"], shift["p95"])),
+                *(_moved(by) for by in (shift["mean"], shift["p5"], shift["p95"])),
                 str(shift["boxes"]),
                 *(digits(of["error"], 3) for of in (calibration["base"], calibration["other"])),
                 digits(compared["threshold"], 2),
@@ -104,14 +150,21 @@ def score_shifts(comparisons: Sequence[CompareContent]) -> Section:
             ]
         )
     header = [
-        "Engine", "Score shift, mean", "5 %", "95 %", "Boxes found by both", "Calibration error, FP32", "this engine",
+        "Engine", "Score shift, mean", "p5", "p95", "Boxes found by both", "Calibration error, FP32", "this engine",
         "FP32's best threshold", "Images worse / better",
     ]  # fmt: skip
     note = (
-        "How scores moved against FP32 on the boxes that both found: with a shift, a threshold tuned on FP32 no longer "
-        "fits. Calibration error: mean distance of score and share of hits."
+        "How scores moved against FP32 on the boxes that both found (5 and 95 % of them moved less than p5 and p95): "
+        "with a shift, a threshold tuned on FP32 no longer fits. Calibration error: mean distance of score and share "
+        "of hits."
     )
     return Section(Table("Scores", header, lines), note)
+
+
+def _moved(by: float | None) -> str:
+    """How far a score moved; one that rounds to zero has no sign."""
+    shown = None if by is None else round(by, 3) + 0.0
+    return digits(shown, 3, "+" if shown else "")
 
 
 def verdicts_on_agreement(content: AgreementContent) -> Section:

@@ -8,7 +8,9 @@ It works with whatever there is: a backend that failed is a row with a status, n
 ``stages/mixed_precision/float_blocks.py``; null where ``compression.max_map_drop`` is not set), ``tables`` (the words
 of the two main tables), ``failures`` and ``left_out`` (variants that a backend or this machine does not have) as
 given, ``ship`` (which engine to ship, see ``stages/report/ship.py``; null without a choice); in the file of a run
-also ``timed_in``, from a stage to the earlier run that its timings were taken in.
+also ``timed_in``, from a stage to the earlier run that its timings were taken in, ``stages`` with their durations and
+``images``, the sets that it worked on. ``size`` is the model's (`model_size.py`), ``training`` its curves
+(`training.py`).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -26,17 +28,20 @@ from stages.artifacts import (
     FLOAT_BLOCKS_FILE,
     AccuracyResult,
     Agreement,
+    Checkpoint,
     Comparison,
     Engine,
     ExportedModel,
     LatencyResult,
+    QuantizedModel,
     Report,
     hash_files,
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page
+from stages.report import markdown, page, training
 from stages.report.gates import evaluate_gates
+from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
 from stages.report.rows import MODES, add_agreement, build_rows
 from stages.report.schema import Failure, LeftOut, ReportContent, Row
@@ -52,8 +57,8 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 7
-    packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
+    version: ClassVar[int] = 8
+    packages: ClassVar[tuple[str, ...]] = ("matplotlib", "onnx")
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id", "command")  # a repeated run renders the report again with its own
     Options: ClassVar[type] = ReportOptions
     Output: ClassVar[type[Report]] = Report
@@ -66,6 +71,9 @@ class ReportStage:
         comparisons: list[Comparison] = field(default_factory=list)
         agreements: list[Agreement] = field(default_factory=list)
         mixtures: list[ExportedModel] = field(default_factory=list)
+        models: list[ExportedModel] = field(default_factory=list)
+        compressed: list[QuantizedModel] = field(default_factory=list)
+        trained: list[Checkpoint] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -105,6 +113,8 @@ class ReportStage:
             "left_out": cast("list[LeftOut]", o.left_out),
             "ship": choose_ship(rows, o.gate.max_map_drop),
             "tables": {},
+            "size": model_size(inputs.models, rows),
+            "training": training.read(inputs.compressed, inputs.trained),
         }
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
         self._write_parts(report, inputs, context.out)
@@ -130,6 +140,8 @@ class ReportStage:
         drawn = figures.draw(report["rows"], samples)
         if report["float_blocks"] and report["float_blocks"]["ranking"]:
             drawn["sensitivity"] = sensitivity.draw(report["float_blocks"]["ranking"])
+        for trained in report.get("training", []):
+            drawn[f"curve-{trained['stage']}"] = training.draw(trained)
         compared = [(json.loads(c.path("compare.json").read_text(encoding="utf-8")), c.root)
                     for c in inputs.comparisons]  # fmt: skip
         write_parts(out, drawn, compared, self.options.config, self.options.versions)

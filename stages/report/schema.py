@@ -105,6 +105,49 @@ class Ship(TypedDict):
     sentence: str
 
 
+class ModelSize(TypedDict):
+    """Of the exported FP32 model: weights that it learned, and multiply-adds of one run on one image."""
+
+    parameters: int
+    multiply_adds: int | None
+    input_size: list[int]
+
+
+class CurvePoint(TypedDict):
+    step: int
+    value: float
+
+
+class Training(TypedDict):
+    """A stage that trained: its loss and, where it was scored meanwhile, those scores (``what``: ``eval_loss`` or
+    ``eval_map``) and the step that was kept."""
+
+    stage: str
+    method: str
+    steps: int
+    images: int | None
+    loss: list[CurvePoint]
+    what: str | None
+    scores: list[CurvePoint]
+    best: int | None
+
+
+class StageTime(TypedDict):
+    """``seconds`` that its computation took, in an earlier run where ``cached``."""
+
+    stage: str
+    seconds: float
+    cached: bool
+
+
+class ImageSet(TypedDict):
+    """Images that the run worked on; ``boxes`` is null of images without labels."""
+
+    name: str
+    images: int
+    boxes: int | None
+
+
 class ReportContent(TypedDict):
     schema_version: int
     status: str
@@ -125,3 +168,9 @@ class ReportContent(TypedDict):
     ship: NotRequired[Ship | None]
     tables: dict[str, TableContent]
     timed_in: NotRequired[dict[str, str]]
+    size: NotRequired[ModelSize | None]
+    """Absent, as are those below, from reports that earlier versions wrote."""
+    training: NotRequired[list[Training]]
+    stages: NotRequired[list[StageTime]]
+    """Of the file of a run only, as are its ``images``."""
+    images: NotRequired[list[ImageSet]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 
 class Difference(TypedDict):
@@ -123,6 +126,8 @@ class CompareContent(TypedDict):
     calibration: Calibrations
     image_loss: ImageLoss
     worst: list[WorstImage]
+    typical: NotRequired[list[WorstImage]]
+    """Absent from what earlier versions wrote."""
     seconds: float
 
 

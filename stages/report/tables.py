@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stages.numerics.variants import SEED, is_float, title_of
 from stages.options import compression
+from stages.report import points
 from stages.report.markdown_text import escape
 from stages.report.rows import BASE, ORDER
 from stages.report.schema import GateVerdict, ReportContent, Row, TableContent
@@ -98,7 +99,7 @@ def detail_table(report: ReportContent) -> Table:
     """A line per backend and variant."""
     header = [
         "Backend", "Precision", "Status", "Runtime p50, ms", "p90", "p99", "Speed-up", "Over best float",
-        "End2End p50, ms", "Speed-up", "Over best float", "mAP", "AP50", "mAP drop", "Engine, MB", "INT8 share",
+        "End2End p50, ms", "Speed-up", "Over best float", "mAP", "AP50", "mAP change", "Engine, MB", "INT8 share",
     ]  # fmt: skip
     rows = []
     for row in report["rows"]:
@@ -119,7 +120,7 @@ def detail_table(report: ReportContent) -> Table:
                 _over_float(row, "end2end"),
                 digits(row["map"], 1),
                 digits(row["map50"], 1),
-                _ranged(row["map_drop"], _drop_interval(row), 1),
+                points.told(row) or NOTHING,
                 digits(None if size is None else size / 1e6, 1),
                 NOTHING if share is None else f"{share:.1%}",
             ]
@@ -240,15 +241,6 @@ def _best_over_float(rows: Iterable[Row], mode: str) -> str:
         return NOTHING
     best = max(found, key=lambda over: over["median"])
     return f"{best['median']:.2f} ({title_of(best['against'])})"
-
-
-def _drop_interval(row: Row) -> list[float] | None:
-    difference = row["difference"].get("map")
-    return (
-        None
-        if difference is None or difference["low"] is None or difference["high"] is None
-        else [-difference["high"], -difference["low"]]
-    )
 
 
 def _median(row: Row | None, mode: str) -> float | None:

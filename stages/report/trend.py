@@ -6,16 +6,13 @@ An interval is that of the number itself: of mAP by resampling the images, of th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-import numpy as np
-
 from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
 from stages.detection.matching import Matches
-from stages.numerics.student_t import student
 from stages.report.compare_runs import Load
+from stages.report.intervals import of_median
 from stages.report.schema import ReportContent, Row
 from stages.report.tables import NOTHING, Table
 
@@ -139,15 +136,11 @@ def _map(row: Row, load: Load) -> Number | None:
 
 
 def _runtime(row: Row) -> Number | None:
-    """The median, with Student's interval (`stages/numerics/student_t.py`) on the logarithms of the rounds' medians."""
+    """The median with its interval (`stages/report/intervals.py`)."""
     runtime = row["latency"]["runtime"]
     if runtime is None:
         return None
-    rounds = np.log(runtime.get("rounds_ms") or [1.0])
-    low = high = None
-    if len(rounds) > 1:
-        spread = math.exp(student(len(rounds) - 1) * float(np.std(rounds, ddof=1)) / math.sqrt(len(rounds)))
-        low, high = runtime["median_ms"] / spread, runtime["median_ms"] * spread
+    low, high = of_median(runtime) or (None, None)
     return {"value": runtime["median_ms"], "low": low, "high": high}
 
 

@@ -64,8 +64,8 @@ def test_the_first_one_becomes_the_champion(root: Path) -> None:
     assert champion is not None and champion.run_id == told["run_id"] and registry.challenger() is None
     model = connect(small.small_config(root).tracking).get_logged_model(champion.tags["model_id"])
     numbers = {metric.key: metric.value for metric in model.metrics}
-    assert numbers["map.onnxruntime.fp32"] == pytest.approx(100.0)
-    assert "latency.onnxruntime.fp32.p50_ms" in numbers
+    assert numbers["map/onnxruntime.fp32"] == pytest.approx(100.0)
+    assert "latency/onnxruntime.fp32.p50_ms" in numbers
     files = {f.path for f in registry.client.list_logged_model_artifacts(model.model_id)}
     assert files == {"bundle.zip", "checkpoint.pdparams", "images.npz", "promotion.json", "promotion.md"}
 
@@ -103,7 +103,7 @@ def test_a_worse_challenger_is_refused_with_the_failing_gate_named(root: Path) -
         f"tags.run_id = '{told['run_id']}' and tags.node = 'pipeline'",
     )
     assert "A gate does not hold: champion.max_map_drop" in run.data.tags["mlflow.note.content"]
-    assert run.data.metrics["promotion.passed"] == 0.0 and run.data.metrics["champion.map_difference.high"] < -2
+    assert run.data.metrics["promotion/passed"] == 0.0 and run.data.metrics["champion/map_difference.high"] < -2
     shown = {file.path for file in registry.client.list_artifacts(run.info.run_id)}
     assert {"promotion.json", "promotion.md", "report.html", "report-trend.html", "report-trend.png"} <= shown
     assert again(root)["outcome"] == "unchanged"  # the same is not tried twice

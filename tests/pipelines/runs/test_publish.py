@@ -11,6 +11,7 @@ import pytest
 from pipelines.execution.events import Observers, RunInfo
 from pipelines.runs.publish import publish
 from pipelines.runs.run import Run
+from stages.artifacts import ImageList, LabeledSet
 from stages.report.report import ReportStage
 from tests.fakes import FakeContext
 from tests.stages.report.test_report import OPTIONS, everything
@@ -45,7 +46,7 @@ def test_the_run_puts_its_own_name_in_and_leaves_other_words_alone(tmp_path: Pat
     path = publish(run, stored)
     before, report = json.loads((stored / "report.json").read_text()), json.loads(path.read_text())
     assert (report["run_id"], report["command"], report["timed_in"]) == ("run-2", "detpress compress seed=run-2", {})
-    same = {"run_id", "command", "timed_in"}
+    same = {"run_id", "command", "timed_in", "stages", "images"}
     assert {k: v for k, v in report.items() if k not in same} == {k: v for k, v in before.items() if k not in same}
     for name in ("report.md", "report.html"):
         text = (run.info.run_dir / name).read_text()
@@ -65,6 +66,25 @@ def test_the_page_is_the_stages_but_for_the_runs_name(tmp_path: Path, stored: Pa
     publish(run, stored)
     for name in ("report.md", "report.html"):
         assert (run.info.run_dir / name).read_text() == (stored / name).read_text()
+
+
+def test_it_says_how_long_stages_took_and_on_how_many_images(tmp_path: Path, stored: Path) -> None:
+    run = opened(tmp_path, "run-2")
+    digest = {"root": tmp_path, "images_digest": "", "images_root": ""}
+    run.results.artifacts |= {
+        "labels.val": LabeledSet(**digest, images=20, boxes=61),
+        "images.unlabeled": ImageList(root=tmp_path, count=64),
+    }
+    run.results.seconds = {"labels.val": 1.25, "images.unlabeled": 0.01, "distill": 3.0}
+    run.results.computed = {"labels.val": 1.25, "images.unlabeled": 7.5}
+    run.results.cached.add("images.unlabeled")
+    report = json.loads(publish(run, stored).read_text())
+    assert report["stages"] == [
+        {"stage": "labels.val", "seconds": 1.25, "cached": False},
+        {"stage": "images.unlabeled", "seconds": 7.5, "cached": True},
+    ]  # one that failed has none
+    page = (run.info.run_dir / "report.html").read_text()
+    assert "Stage durations" in page and "from the store" in page and "20 with 61 boxes" in page
 
 
 def test_it_says_where_a_timing_comes_from(tmp_path: Path, stored: Path) -> None:

@@ -18,15 +18,19 @@ from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.events import NullObserver, Observers, RunInfo, StageInfo
 from pipelines.system.run_lock import alive
 from pipelines.tracking import observer as tracking
+from pipelines.tracking import writer
 from pipelines.tracking.client import connect, store_uri, sweep
+from pipelines.tracking.experiments import VIEW_TAG
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import readable, result_table, results_view
+from pipelines.tracking.names import headline, readable, result_table, results_view
 from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
-from pipelines.tracking.writer import VIEW_TAG
 from stages.artifacts import AccuracyResult, ImageList, Precision, hash_files
-from stages.errors import StageError
+from stages.errors import StageError, UnavailableError
+from tests.fakes import FakeContext
 from tests.object_storage import local_s3, use
+from tests.stages.report.test_report import GATES, everything
+from tests.stages.report.test_report import report as engines_report
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -115,6 +119,13 @@ def artifact_names(options: TrackingOptions, run: Run) -> set[str]:
     return {f.path for f in connect(options).list_artifacts(run.info.run_id)}
 
 
+def not_computed(options: TrackingOptions, run: Run) -> dict[str, Any]:
+    """The table of what was not computed."""
+    path = connect(options).download_artifacts(run.info.run_id, "not_computed.json")
+    found: dict[str, Any] = json.loads(Path(path).read_text())
+    return found
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,14 +144,16 @@ def test_a_run_and_its_stages(store: TrackingOptions, tmp_path: Path) -> None:
     assert parent.data.params["compression.ops"] == "[conv2d]"
     assert parent.data.tags["commit"] == "0123abcd"
     assert "it broke" in parent.data.tags["mlflow.note.content"]
-    assert artifact_names(store, parent) == {"config.yaml"}
+    assert artifact_names(store, parent) == {"config.yaml", "not_computed.json"}
 
-    assert set(nested) == {"images.unlabeled", "distill"}
-    assert all(r.data.tags["mlflow.parentRunId"] == parent.info.run_id for r in nested.values())
-    collected, distilled = nested["images.unlabeled"], nested["distill"]
-    assert (collected.info.status, collected.data.tags["cached"]) == ("FINISHED", "true")
-    assert set(collected.data.metrics) == {"seconds", "size_bytes"}
-    assert artifact_names(store, collected) == {"images.json"}
+    assert set(nested) == {"distill"}  # the images came from the store: a line of a table
+    assert nested["distill"].data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.data.tags["from_store"] == "1 of 2 stages"
+    table = not_computed(store, parent)
+    assert table["columns"] == ["stage", "why", "key", "result", "bytes"]
+    assert [row[:4] for row in table["data"]] == [["images.unlabeled", "from the store", "k1", "ImageList"]]
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "not_computed.json", "type": "table"}]
+    distilled = nested["distill"]
     assert (distilled.info.status, distilled.data.tags["error"]) == ("FAILED", "it broke")
     assert distilled.data.params == {"lr": "3e-05", "model.name": "tiny"}
     assert distilled.data.metrics["seconds"] == 3.0
@@ -151,7 +164,7 @@ def test_curves_have_steps_in_the_stage_and_in_the_run(store: TrackingOptions, t
     tell_small_run(MlflowObserver(store), tmp_path, "curve")
     parent, nested = parent_and_nested(store, "curve")
     client = connect(store)
-    for run_id, name in ((nested["distill"].info.run_id, "loss"), (parent.info.run_id, "distill.loss")):
+    for run_id, name in ((nested["distill"].info.run_id, "loss"), (parent.info.run_id, "distill/loss")):
         points = [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
         assert points == [(0, 1.0), (10, pytest.approx(1 / 11, rel=1e-5)), (20, pytest.approx(1 / 21, rel=1e-5))]
     assert [m.step for m in client.get_metric_history(nested["distill"].info.run_id, "images_per_s")] == [30]
@@ -211,12 +224,12 @@ def test_results_have_one_comparable_name_per_backend(store: TrackingOptions, tm
 
     assert observer.warnings == []
     parent, nested = parent_and_nested(store, "results")
-    assert parent.data.metrics == {"map.onnxruntime.int8": 41.0}
-    assert nested["accuracy.onnxruntime.int8"].data.metrics["map.onnxruntime.int8"] == 41.0
+    assert parent.data.metrics == {"map/onnxruntime.int8": 41.0}
+    assert nested["accuracy.onnxruntime.int8"].data.metrics["map/onnxruntime.int8"] == 41.0
     assert nested["accuracy.onnxruntime.int8"].data.metrics["images_per_s"] == 9.0
-    assert nested["export.fp32"].data.metrics["agreement.boxes"] == 1e-6
+    assert nested["export.fp32"].data.metrics["agreement/boxes"] == 1e-6
     tags = connect(store).get_experiment(parent.info.experiment_id).tags
-    assert json.loads(tags[VIEW_TAG])["selectedColumns"] == ["metrics.`map.onnxruntime.int8`"]
+    assert json.loads(tags[VIEW_TAG])["selectedColumns"] == ["metrics.`map/onnxruntime.int8`"]
     assert nested["accuracy.onnxruntime.int8"].data.tags["backend"] == "onnxruntime"
     assert parent.data.tags["mlflow.note.content"].startswith("| backend | INT8 |")
     assert artifact_names(store, parent) == {"config.yaml", "report.json", "report.md"}
@@ -273,8 +286,9 @@ def test_events_sent_twice_are_there_once(store: TrackingOptions, tmp_path: Path
         observer.run_finished("FINISHED", {}, None)
         assert observer.warnings == []
     parent, nested = parent_and_nested(store, "twice")
-    assert len(nested) == 2
-    assert len(connect(store).get_metric_history(parent.info.run_id, "distill.loss")) == 3
+    assert len(nested) == 1 and len(not_computed(store, parent)["data"]) == 1
+    assert parent.data.tags["from_store"] == "1 of 2 stages"
+    assert len(connect(store).get_metric_history(parent.info.run_id, "distill/loss")) == 3
     assert len(parent.inputs.dataset_inputs) == 1
     client = connect(store)
     assert len(client.search_runs([parent.info.experiment_id], "tags.run_id = 'twice' and tags.node = 'pipeline'")) == 1
@@ -288,7 +302,9 @@ def test_a_run_whose_process_was_killed_is_marked(store: TrackingOptions, tmp_pa
         "from tests.pipelines.tracking.test_observer import *\n"
         f"observer = MlflowObserver(TrackingOptions(folder={store.folder!r}))\n"
         f"observer.run_started(run_info(Path({str(tmp_path)!r}), 'killed'))\n"
-        "observer.stage_started(StageInfo(id='distill', stage='distill', key='k'))\n"
+        "stage = StageInfo(id='distill', stage='distill', key='k')\n"
+        "observer.stage_started(stage)\n"
+        "observer.stage_event(stage, {'event': 'progress', 'done': 0, 'total': 9})\n"
         "while observer._queue.qsize(): time.sleep(0.05)\n"
         "time.sleep(1)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -377,14 +393,14 @@ def test_an_observer_that_raises_is_dropped_with_one_warning(tmp_path: Path) -> 
 
 
 def test_the_columns_are_the_results_and_stay_where_they_are() -> None:
-    names = ["map.a.int8", "map50.a.int8", "latency.a.fp32.p50_ms", "latency.a.int8.p50_ms", "latency.a.speedup"]
-    view = results_view({"selectedColumns": ["metrics.`latency.a.speedup`", "params.`seed`"]}, names)
-    expected = ["latency.a.speedup", "seed", "map.a.int8", "latency.a.int8.p50_ms"]
+    names = ["map/a.int8", "map50/a.int8", "latency/a.fp32.p50_ms", "latency/a.int8.p50_ms", "latency/a.speedup"]
+    view = results_view({"selectedColumns": ["metrics.`latency/a.speedup`", "params.`seed`"]}, names)
+    expected = ["latency/a.speedup", "seed", "map/a.int8", "latency/a.int8.p50_ms"]
     assert [column.split("`")[1] for column in view["selectedColumns"]] == expected
     assert view["columnOrder"] == list(view["columnWidths"])
     assert view["columnOrder"][-4:] == view["selectedColumns"]
-    fp32_alone = results_view({}, ["latency.a.fp32.p50_ms"])
-    assert fp32_alone["selectedColumns"] == ["metrics.`latency.a.fp32.p50_ms`"]
+    fp32_alone = results_view({}, ["latency/a.fp32.p50_ms"])
+    assert fp32_alone["selectedColumns"] == ["metrics.`latency/a.fp32.p50_ms`"]
 
 
 def test_the_description_begins_with_the_result() -> None:
@@ -397,6 +413,66 @@ def test_the_description_begins_with_the_result() -> None:
         "| a FP32 | 28.15 | None | 61.3 |",
     ]
     assert result_table([]) == ""
+
+
+def test_the_description_begins_with_the_verdict_in_three_lines(tmp_path: Path) -> None:
+    disturbed = "invalid: drift between rounds (30%)"
+    told, _ = engines_report(FakeContext(tmp_path), everything(tmp_path, disturbed), gate=GATES)
+    first, second, third = headline(told).removesuffix("\n\n").split("  \n")
+    assert first == "**Use onnxruntime FP32, once a quiet timing confirms it.**"
+    assert second == "Speed, Runtime 30.00 ms (timing disturbed); mAP 50.5; Engine 4.0 MB."
+    assert third.replace("\\", "").startswith("Gates failed: max_engine_mb, ")
+    assert third.endswith("4 of 4 timings disturbed.")
+    assert headline({}) == "" and headline({**told, "rows": []}) == ""
+
+
+def test_a_stage_that_is_at_work_gets_its_run_before_it_ends(
+    store: TrackingOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "HELD_MS", 0)
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "quiet"))
+    observer.stage_started(StageInfo(id="export.fp32", stage="export", key="k"))
+    limit = time.monotonic() + 60
+    while not parent_and_nested_or_none(store, "quiet") and time.monotonic() < limit:
+        time.sleep(0.2)
+    assert set(parent_and_nested(store, "quiet")[1]) == {"export.fp32"}
+    observer.run_finished("FINISHED", {}, None)
+
+
+def parent_and_nested_or_none(options: TrackingOptions, run_id: str) -> dict[str, Run]:
+    try:
+        return parent_and_nested(options, run_id)[1]
+    except KeyError:
+        return {}
+
+
+def test_results_from_the_store_still_count_in_the_run(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "reused"))
+    stage = StageInfo(id="accuracy.a.int8", stage="accuracy", key="k9", backend="a", precision="int8")
+    observer.stage_started(stage)
+    observer.stage_event(stage, {"event": "metric", "name": "map.a.int8", "value": 41.0, "step": None})
+    observer.stage_finished(stage, image_list(tmp_path), True, 0.1)
+    observer.run_finished("FINISHED", {}, None)
+    parent, nested = parent_and_nested(store, "reused")
+    assert nested == {} and parent.data.metrics == {"map/a.int8": 41.0}
+    described = connect(store).get_experiment(parent.info.experiment_id).tags["mlflow.note.content"]
+    assert described.startswith("Runs of detpress on one model")
+
+
+def test_stages_of_a_backend_that_is_not_here_are_lines_of_the_table(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "absent"))
+    stage = StageInfo(id="build.tensorrt.int8", stage="build", key="k7", backend="tensorrt", precision="int8")
+    observer.stage_started(stage)
+    observer.stage_failed(stage, UnavailableError("no GPU here\nat all"), 0.1)
+    observer.run_finished("FINISHED", {}, None)
+    parent, nested = parent_and_nested(store, "absent")
+    assert nested == {} and parent.data.tags["unavailable"] == "1 of 1 stages"
+    assert not_computed(store, parent)["data"] == [
+        ["build.tensorrt.int8", "unavailable: no GPU here", "k7", None, None],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])
@@ -421,7 +497,8 @@ def test_a_run_that_computed_nothing_is_sent_by_another_process(store: TrackingO
     while spool.exists() and time.monotonic() < limit:
         time.sleep(0.2)
     parent, nested = parent_and_nested(store, "repeat")
-    assert parent.info.status == "FINISHED" and nested["images.unlabeled"].data.tags["cached"] == "true"
+    assert parent.info.status == "FINISHED" and nested == {}
+    assert parent.data.tags["from_store"] == "1 of 1 stages"
 
 
 @pytest.mark.timing

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stages.accuracy import per_image
+from stages.accuracy import per_image, pictures
 from stages.accuracy.compare import Compare, CompareInputs
 from stages.artifacts import AccuracyResult, LabeledSet, Precision, hash_files
 from stages.detection.average_precision import summarize
@@ -102,6 +102,41 @@ def test_differences_are_those_of_the_scores_and_the_images_that_lose_most_come_
     with np.load(tmp_path / "stage" / "out" / "draws.npz") as draws:
         assert draws["map"].shape == (200,)
         assert np.quantile(draws["map"], 0.025) == pytest.approx(content["difference"]["map"]["low"])
+
+
+def test_typical_images_are_those_in_the_middle(tmp_path: Path) -> None:
+    content, _, both = compared(tmp_path, lambda f: worsened(f, 4), CompareOptions(draws=0, worst=2, typical=3))
+    f1 = [per_image.image_f1(m, content["threshold"]) for m in both]
+    loss = f1[0] - f1[1]
+    typical = [image["loss"] for image in content["typical"]]
+    worst = {image["image_id"] for image in content["worst"]}
+    assert len(typical) == 3 and not worst & {image["image_id"] for image in content["typical"]}
+    away = sorted(abs(loss - np.median(loss)))
+    assert max(abs(np.array(typical) - np.median(loss))) <= away[2 + len(worst)]
+    assert (tmp_path / "stage" / "out" / "typical-3.jpg").is_file()
+    assert {image["picture"] for image in content["typical"]} == {f"typical-{place}.jpg" for place in (1, 2, 3)}
+
+
+def _near(panel: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """Pixels near a colour (blue, green, red); a JPEG blurs it."""
+    return int((np.abs(panel.astype(int) - colour).sum(axis=2) < 90).sum())
+
+
+def test_boxes_that_were_lost_or_gained_are_marked_in_the_second_panel_alone(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((200, 240, 3), 255, np.uint8))
+    boxes = [[20.0, 40.0, 60.0, 60.0], [140.0, 90.0, 60.0, 60.0]]
+    labels = [{"id": i, "category_id": 1, "bbox": box, "area": 3600.0} for i, box in enumerate(boxes, 1)]
+    found = [{"category_id": 1, "bbox": box, "score": 0.9} for box in boxes]
+    pictures.side_by_side(
+        tmp_path / "a.png", labels, [found[:1], found[1:]], ["FP32", "INT8"], {1: "ant"}, tmp_path / "out.jpg"
+    )
+    picture = cv2.imread(str(tmp_path / "out.jpg"))
+    left, right = picture[26:, :480], picture[26:, 488:]
+    for colour in (pictures._LOST, pictures._GAINED):
+        assert _near(left, colour) == 0 and _near(right, colour) > 150
+    assert _near(left, pictures._HIT) > 150 and _near(right, pictures._HIT) == 0  # not those of the first engine
+    judged = [pictures.judge(labels, detections) for detections in (found[:1], found[1:])]
+    assert [(j.boxes, sorted(j.missed)) for j in judged] == [([0], [1]), ([1], [0])]
 
 
 def test_without_draws_there_is_no_interval(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from stages.build.build import Build, BuildInputs
 from stages.bundle import contents
 from stages.bundle.bundle import BundleStage, _golden_images
 from stages.bundle.contents import open_bundle, unpack, write_sums
-from stages.bundle.predict import predict
+from stages.bundle.predict import draw, predict, summary
 from stages.bundle.verify import compare, iou, verify
+from stages.detection.drawing import class_colour
 from stages.detection.images import read_image
 from stages.errors import DataError, InputError
 from stages.options.accuracy import NmsOptions
@@ -191,6 +192,36 @@ def test_predictions_are_json_and_pictures(zipped: Path, tmp_path: Path, capsys:
         assert not np.array_equal(read_image(out / "000.png"), read_image(image))
     with pytest.raises(DataError, match="cannot be read"):
         list(predict(bundle, [tmp_path / "none.png"], None, 0.5))
+
+
+def test_on_a_terminal_a_prediction_is_a_line_to_read(
+    zipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = str(unpack(zipped, tmp_path / "u").root / "golden" / "000.png")
+    given = [str(zipped), image, "--threshold", "0.05", "--no-pictures"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert predict_command.main(given) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{image}: ") and line.count("\n") == 1 and "{" not in line
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert predict_command.main([*given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["image"] == image
+
+
+def test_a_summary_counts_classes_and_spans_scores() -> None:
+    found = [("RBC", 0.91), ("WBC", 0.924), ("RBC", 0.515), ("ant", 0.5)]
+    detections = [{"class": 0, "label": name, "score": score, "box": [0, 0, 1, 1]} for name, score in found]
+    line = {"image": "a.jpg", "detections": detections, "drawn": "out/a.png"}
+    assert summary(line) == "a.jpg: 2 RBC (0.52 to 0.91), 1 WBC (0.92), 1 ant (0.50) -> out/a.png"
+    assert summary({**line, "detections": [], "drawn": None}) == "a.jpg: nothing found"
+
+
+def test_boxes_are_drawn_in_the_colour_of_their_class() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    boxes = [{"class": k, "label": "x", "score": 0.9, "box": [20 + 90 * k, 60, 80 + 90 * k, 150]} for k in (0, 1)]
+    picture = draw(image, boxes)
+    assert [picture[100, 20 + 90 * k].tolist() for k in (0, 1)] == [list(class_colour(k)) for k in (0, 1)]
+    assert not image.any()
 
 
 def test_the_command_packs_an_engine_of_a_run(

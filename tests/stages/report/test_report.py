@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -319,7 +322,7 @@ def test_gates_are_judged_on_the_worse_bound(tmp_path: Path, context: FakeContex
     assert margins["max_map_drop"] == pytest.approx(-0.5) and margins["min_speedup"] == pytest.approx(0.3)
     assert context.value("gate.max_map_drop.onnxruntime.int8.margin") == pytest.approx(-0.5)
     assert "## Gates" in text and "large boxes, upper bound of the drop" in text
-    assert "1.2 (-0.5 to 2.5)" in text and "3.00 (2.80 to 3.20)" in text
+    assert "-1.3 (-2.5 to +0.5)" in text and "3.00 (2.80 to 3.20)" in text
 
 
 def test_a_gate_on_what_was_not_measured_fails(tmp_path: Path, context: FakeContext) -> None:
@@ -387,11 +390,24 @@ def test_the_page_is_whole_and_needs_nothing_beside_itself(tmp_path: Path, conte
     page.close()
     assert page.open == []
     assert all(link.startswith(("data:", "#")) for link in page.loads)
-    assert "http-equiv" not in text and "@import" not in text and "<script" not in text
+    assert text.count("http-equiv") == 1 and "@import" not in text and text.count("<script") == 1
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    script = text[text.index("<script>") + len("<script>") : text.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and policy.startswith("default-src 'none'")
     assert len(set(page.ids)) == len(page.ids), "ids of figures must not clash"
     assert text.count("<svg") == 4  # Pareto, two distributions, classes
     for part in (
-        *("Gates", "Runtime latency", "End2End latency", "Precision audit", "Worst images", "<one>.jpg", "b|c"),
+        *(
+            "Gates",
+            "Runtime latency",
+            "End2End latency",
+            "Precision audit",
+            "Worst images",
+            "<one>.jpg",
+            "b|c",
+            "Terms",
+        ),
         *("detpress compress model=ppyoloe_tiny", "numpy 1", "3 of 7 gates fail", "95 %: 2.80 to 3.20"),
     ):
         assert part in page.text, part

@@ -1,0 +1,53 @@
+"""Changes of mAP have one rounding and one sign, wherever they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from stages.report import compare_runs, points
+from stages.report.report import render
+from tests.fakes import FakeContext
+from tests.stages.report.test_compare_runs import row as compared_row
+from tests.stages.report.test_report import everything, report
+
+
+def scored(first: float, second: float, low: float | None = None, high: float | None = None) -> Any:
+    difference = {"map": {"value": second - first, "low": low, "high": high}}
+    return {"map": second, "map_drop": first - second, "difference": difference}
+
+
+def test_a_change_is_that_of_the_numbers_as_they_are_shown() -> None:
+    row = scored(39.949, 39.551)  # -0.398 by itself; shown as 39.9 and 39.6
+    assert points.change_of(row) == -0.3
+    row = scored(39.851, 39.649)  # -0.202, shown as 39.9 and 39.6
+    assert points.change_of(row) == -0.3 and points.told(row) == "-0.3"
+    assert points.told(scored(50.04, 49.96)) == "0.0" and points.signed(-0.04) == "0.0"
+
+
+def test_an_interval_holds_the_change_as_it_is_shown() -> None:
+    assert points.told(scored(39.851, 39.649, -0.22, -0.19)) == "-0.3 (-0.3 to -0.2)"
+    assert points.told(scored(50.0, 50.0, -0.04, 0.31)) == "0.0 (0.0 to +0.3)"
+
+
+def test_a_row_that_was_not_scored_has_no_change() -> None:
+    assert (
+        points.change_of({**scored(1, 1), "map": None}) is None and points.told({**scored(1, 1), "map": None}) is None
+    )
+
+
+def test_markdown_page_and_a_comparison_say_the_same(tmp_path: Path, context: FakeContext) -> None:
+    content, _ = report(context, everything(tmp_path))
+    own = content["rows"][1]
+    own["map"], own["map_drop"] = 39.649, 39.851 - 39.649
+    content["rows"][0]["map"] = 39.851
+    own["difference"]["map"] = {"value": -0.202, "low": -0.5, "high": 0.1}
+    texts = render(content, context.out)
+    for text in (texts["report.md"], re.sub("<[^>]*>", " ", texts["report.html"])):
+        assert "-0.3 (-0.5 to +0.1)" in text and "-0.2 " not in text.partition("Terms")[0].partition("How it was")[0]
+    (change,) = compare_runs.compare({"rows": [compared_row([], 39.851)]}, {"rows": [compared_row([], 39.649)]},
+                                     lambda row: None)  # fmt: skip
+    assert compare_runs.table([change]).rows[0][2:5] == ["39.9", "39.6", "-0.3"]
+    assert json.loads(texts["report.json"])["rows"][1]["map_drop"] == own["map_drop"]
