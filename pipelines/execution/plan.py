@@ -6,11 +6,12 @@ checks the files it takes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.execution import work
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.key_changes import changes, distance
 from pipelines.execution.node import Node, Ref
@@ -23,8 +24,10 @@ from stages.errors import StoreError
 
 FRESH, AUTO, ANY = "fresh", "auto", "any"
 """When timings are taken from the store: never, if all of them still stand (`timings_stand`), or always."""
-_SCALES = ("steps", "runs")
-"""Options that the time of a stage grows with."""
+
+
+TRY_STEPS = 50
+"""Of a training that is only to show that everything works."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Step:
     entry: Entry | None = None
     seconds: float | None = None
     size: int | None = None
-    """What an earlier result took: estimates, in seconds and bytes; ``None`` where there was none."""
+    """Estimates, in seconds and bytes, from what an earlier result took; ``None`` where nothing is known."""
+    rough: bool = False
+    """``seconds`` is that of another model, scaled, or of another machine."""
     follows: bool = False
     """It runs because another does; if that one's result comes out as before, this one is taken from the store."""
     checkpoint: bool = False
@@ -77,8 +82,15 @@ def survey(
 
 
 def estimate(steps: Sequence[Step], store: Store) -> list[Step]:
-    """The steps with what earlier results of the same nodes took."""
-    return [step if step.cached else _estimated(step, store) for step in steps]
+    """The steps with what they are likely to take, by earlier results of the same nodes on this kind of machine."""
+    hardware = provenance.hardware()
+    return [step if step.cached else _estimated(step, store, hardware) for step in steps]
+
+
+def shorter(node: Node) -> str | None:
+    """The override that makes a training short, e.g. ``compression.steps=50``; ``None`` of other stages."""
+    key, steps = node.origins.get("steps"), getattr(node.options, "steps", None)
+    return f"{key}={TRY_STEPS}" if key and steps is not None and steps > TRY_STEPS else None
 
 
 def timings_stand(steps: Sequence[Step]) -> bool:
@@ -159,9 +171,11 @@ class _NoInputs:
     pass
 
 
-def _nearest(node: Node, parts: Mapping[str, Any], store: Store) -> Record | None:
+def _nearest(
+    node: Node, parts: Mapping[str, Any], store: Store, fits: Callable[[Record], bool] = lambda record: True
+) -> Record | None:
     """The record of the same node that differs least; of equals, the newest."""
-    records = [r for r in store.records(node.key_name) if r.get("node") == node.id]
+    records = [r for r in store.records(node.key_name) if r.get("node") == node.id and fits(r)]
     return min(records, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
 
 
@@ -178,19 +192,24 @@ def _feeds(node: Node) -> dict[str, str]:
     return found
 
 
-def _estimated(step: Step, store: Store) -> Step:
+def _estimated(step: Step, store: Store, hardware: str) -> Step:
+    """What the nearest earlier result of this machine says, scaled to the options and the model; else a rough guess."""
     node = step.node
     parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0, OWN)  # only to find the nearest
-    old = _nearest(node, parts, store)
+    options = to_json(node.options)
+    old = _nearest(node, parts, store, lambda record: work.comparable(node, record, hardware))
     if old is None:
-        return step
-    seconds = float(old["seconds"])
-    before, now = old["parts"].get("options", {}), to_json(node.options)
-    for name in _SCALES:
-        if before.get(name) and now.get(name) and now.get("max_seconds") is None:
-            seconds *= now[name] / before[name]
+        seconds = work.guess(node, options)
+        return replace(step, seconds=seconds, rough=True) if seconds is not None else step
     folder = store.entries / old["stage"] / old["key"]
-    return replace(step, seconds=seconds, size=folder_size(folder) if folder.is_dir() else None)
+    grown = work.growth(node, old)
+    before = folder_size(folder) if folder.is_dir() else None
+    return replace(
+        step,
+        seconds=work.seconds(node, options, old),
+        size=None if before is None else round(before * grown),
+        rough=not work.same_model(node, old),
+    )
 
 
 def folder_size(folder: Path) -> int:

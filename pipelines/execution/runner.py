@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.execution import plan
-from pipelines.execution.events import Observer, StageInfo
+from pipelines.execution import plan, work
+from pipelines.execution.events import Observer, PlannedStage, StageInfo
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
@@ -87,6 +87,18 @@ class Runner:
         self.run_id = run_id
         self.provenance = dict(provenance or {})
         self.devices = devices or DeviceLocks()
+
+    def announce(self, nodes: Sequence[Node], *more: str) -> None:
+        """Tell the observer what `run` will do with ``nodes``, before it does it.
+
+        Args:
+            more: ids of what follows them and is not known yet.
+        """
+        settings = self.settings
+        found = survey(nodes, self.store, settings.seed, timings=settings.timings, python=settings.python)
+        steps = plan.estimate(found, self.store)
+        planned = [PlannedStage(s.node.id, s.cached, s.seconds, s.rough, plan.shorter(s.node)) for s in steps]
+        self.observer.planned([*planned, *(PlannedStage(name) for name in more)])
 
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
@@ -253,6 +265,7 @@ class Runner:
                 "warnings": warnings,
                 "metrics": metrics,
                 "node": node.id,
+                "work": work.plain(node.work),
                 "run": self.run_id,
                 "machine": machine(),
                 "provenance": self.provenance,
