@@ -1,7 +1,7 @@
 """What the person at the terminal sees of a run: a line a stage, a bar for what takes long, how much is left.
 
 Everything goes to standard error; standard output is for the outcome and for the path of the report. Details (what
-stages say of graphs, each point of a training's curve, each stage that was cached) are kept in ``logs/run.log`` of the
+stages say of graphs, each point of a training's curve, each stage that was cached) are kept in ``logs/all.log`` of the
 run's folder, and are shown here with ``--verbose``.
 """
 
@@ -30,7 +30,7 @@ _LINE_AT_LEAST_EVERY = 600.0
 thirty seconds, and each waits thirty seconds longer than the one before, up to ten minutes."""
 LONG_SECONDS = 120.0
 """A stage that is likely to take longer is announced."""
-LOG = "run.log"
+LOG = "all.log"
 
 
 class ConsoleObserver(NullObserver):
@@ -170,7 +170,7 @@ class ConsoleObserver(NullObserver):
 
 
 class LogObserver(ConsoleObserver):
-    """The same with all details, into ``logs/run.log`` of the run's folder."""
+    """The same with all details, into ``logs/all.log`` of the run's folder."""
 
     def __init__(self) -> None:
         super().__init__(details=True)

@@ -86,7 +86,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
             timings=timings_policy(config),
             python=paddle_python(config.run.paddle_python),
         ),
-        logs=run.logs,
+        logs=all.logs,
         run_id=run.info.run_id,
         provenance=run.provenance,
         devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone),

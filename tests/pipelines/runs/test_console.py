@@ -1,4 +1,4 @@
-"""What the terminal shows of a run, with and without a terminal, and what it keeps for ``logs/run.log``."""
+"""What the terminal shows of a run, with and without a terminal, and what it keeps for ``logs/all.log``."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_details_and_all_but_the_first_warning_are_for_the_log() -> None:
         "  distill: computes on GPU 0",
         "  warning distill: invalid 0",
         f"  ✓ 1/1 {'distill':<28} 3.0 s",
-        "  warning distill: 3 more in logs/run.log of the run",
+        "  warning distill: 3 more in logs/all.log of the run",
     ]
     assert [line for line in told(True) if "invalid" in line or "nodes" in line] == [
         "  distill: distilled nodes: a, b",
@@ -180,7 +180,7 @@ def test_the_log_of_a_run_has_everything(tmp_path: Path) -> None:
     log.stage_event(STAGE, {"event": "info", "message": "distilled nodes: a", "detail": True})
     log.stage_finished(STAGE, MADE, True, 0.0)
     log.run_finished("FINISHED", {}, None)
-    assert (tmp_path / "logs" / "run.log").read_text().splitlines() == [
+    assert (tmp_path / "logs" / "all.log").read_text().splitlines() == [
         "r  m on d, x",
         "  distill: distilled nodes: a",
         f"  ✓ 1/1 {'distill':<28} cached",
