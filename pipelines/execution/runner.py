@@ -154,7 +154,7 @@ class Runner:
         started = time.monotonic()
         self.observer.stage_started(info)
         try:
-            with self.store.lock(key):
+            with self.store.lock(key, lambda message: self._inform(info, message), f"run {self.run_id}"):
                 entry = None if fresh else self._find(key, info, results)
                 cached = entry is not None
                 if entry is None:

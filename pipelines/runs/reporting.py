@@ -86,10 +86,10 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
             timings=timings_policy(config),
             python=paddle_python(config.run.paddle_python),
         ),
-        logs=all.logs,
+        logs=run.logs,
         run_id=run.info.run_id,
         provenance=run.provenance,
-        devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone),
+        devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone, who=f"run {run.info.run_id}"),
     )
 
 
