@@ -9,7 +9,7 @@ from pipelines.config.compose import Command
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.node import Work
 from pipelines.graph.compress import compress_graph
-from pipelines.graph.work import PER_IMAGE, size_of, sized
+from pipelines.graph.work import PER_IMAGE, PER_MODEL, size_of, sized
 
 GFLOPS = {"ppyoloe_s": 17.36, "ppyoloe_m": 49.91, "ppyoloe_l": 110.07, "ppyoloe_x": 206.59}
 """As PaddleDetection publishes them, a multiplication and an addition counted apart, at 640x640."""
@@ -52,8 +52,9 @@ def test_the_stages_that_work_on_the_model_say_how_much() -> None:
     assert found is not None
     size = float(found.parameters)
     assert nodes["draw"].work is None and nodes["compare.onnxruntime"].work is None
-    assert nodes["export.fp32"].work == Work("ppyoloe_s", size, size)
+    assert nodes["export.fp32"].work == Work("ppyoloe_s", size + PER_MODEL, size)
     assert nodes["distill"].work == Work("ppyoloe_s", 2 * (found.multiply_adds + PER_IMAGE), size)
+    assert (found_work := nodes["accuracy.onnxruntime.int8"].work) is not None and found_work.parameters is None
     assert {node.stage for node in nodes.values() if node.work} == {
         "export", "distill", "build", "latency", "accuracy", "detect",
     }  # fmt: skip
