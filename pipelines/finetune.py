@@ -60,5 +60,6 @@ def run_finetune(
     trained = f"Trained {config.model.name} for {config.finetune.steps} steps in {span(run.seconds)}"
     print_lines([f"{trained}: {size(target.stat().st_size)} of weights."], console)
     words = f"model={shlex.quote(config.model.name)} model.weights={shlex.quote(shorten(str(target)))}"
-    print_next([(f"detpress compress {words} data=...", "quantize and measure it")], console)
+    data = [word for word in command if word.partition("=")[0].partition(".")[0] == "data"]
+    print_next([(f"detpress compress {words} {shlex.join(data)}".rstrip(), "quantize and measure it")], console)
     return Outcome(ExitCode.DONE, target)

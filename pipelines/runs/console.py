@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pipelines.execution.events import NullObserver, PlannedStage, RunInfo, StageInfo
 from pipelines.runs.plan_words import planned_line, run_left
@@ -50,8 +50,8 @@ class ConsoleObserver(NullObserver):
         """Stages that were, and are not told of yet."""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._last_line, self._lines, self._warned = 0.0, 0, 0
-        """Of the stage that runs: when it got its last line, how many it got, and how many warnings it gave."""
+        self._began, self._last_line, self._lines, self._warned = 0.0, 0.0, 0, 0
+        """Of the stage that runs: since when, when it got its last line, how many it got, how many warnings it gave."""
         self._pace = Pace()
 
     # --- what the run tells -----------------------------------------------------------------------------------------
@@ -67,7 +67,8 @@ class ConsoleObserver(NullObserver):
 
     def stage_started(self, stage: StageInfo) -> None:
         self._number += 1
-        self._last_line, self._lines, self._warned = time.monotonic(), 0, 0
+        self._began = self._last_line = time.monotonic()
+        self._lines = self._warned = 0
         self._pace = Pace()
         planned = self._plan.get(stage.id)
         if planned is not None and planned.cached:
@@ -79,13 +80,14 @@ class ConsoleObserver(NullObserver):
             self._progress = Progress(
                 TextColumn("  {task.fields[number]} [cyan]{task.description}"),
                 BarColumn(16),
-                MofNCompleteColumn(),
+                TextColumn("{task.fields[done]}"),
+                TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
                 TextColumn("[dim]{task.fields[numbers]}"),
                 console=self.console,
                 transient=True,
             )
-            more: Any = {"number": self._count(), "left": expected, "numbers": ""}
+            more: Any = {"number": self._count(), "done": "", "left": expected, "numbers": ""}
             self._task = self._progress.add_task(stage.id, total=None, **more)
             self._progress.start()
         elif expected:
@@ -148,13 +150,19 @@ class ConsoleObserver(NullObserver):
         now, left = time.monotonic(), self._pace.left(event["done"], event["total"])
         if self._progress is not None and self._task is not None:
             self._progress.update(
-                self._task, completed=event["done"], total=event["total"], left=self._left(stage, left), numbers=numbers
+                self._task,
+                completed=event["done"],
+                total=event["total"],
+                done=f"{event['done']}/{event['total']}",
+                left=self._left(stage, left),
+                numbers=numbers,
             )
             return
         wait = min(_LINE_AT_LEAST_EVERY, _LINE_EVERY_SECONDS * (self._lines + 1))
         if now - self._last_line >= wait or (self._details and "loss" in event):  # its log_every says how often
             self._last_line, self._lines = now, self._lines + 1
-            parts = [f"    {stage.id} {event['done']}/{event['total']}", numbers, self._left(stage, left)]
+            times = ", ".join(t for t in (f"{span(now - self._began)} so far", self._left(stage, left)) if t)
+            parts = [f"    {stage.id} {event['done']}/{event['total']}", numbers, times]
             self._line("  ".join(part for part in parts if part))
 
     def _left(self, stage: StageInfo, seconds: float | None) -> str:

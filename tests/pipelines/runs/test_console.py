@@ -60,7 +60,7 @@ def points(count: int, **more: float) -> list[dict[str, Any]]:
 
 def test_a_long_stage_gets_lines_that_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(points(4000, images_per_s=4.0), monkeypatch)  # over three hours
-    assert lines[0].startswith("    distill 10/4000  images_per_s 4  ")
+    assert lines[0].startswith("    distill 10/4000  images_per_s 4  30 s so far, ")
     done = [int(line.split()[1].partition("/")[0]) for line in lines]
     gaps = [3 * (b - a) for a, b in pairwise(done)]
     assert gaps[:3] == [60, 90, 120] and max(gaps) == 600 and gaps == sorted(gaps)
@@ -70,7 +70,7 @@ def test_a_long_stage_gets_lines_that_become_rarer(monkeypatch: pytest.MonkeyPat
 def test_the_rate_is_the_stages_own_and_the_run_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = [PlannedStage("distill", seconds=900.0), PlannedStage("latency", seconds=60.0), PlannedStage("report")]
     first, *_ = shown(points(100), monkeypatch, plan=plan)[1:]  # the first line announces it
-    assert first == "    distill 10/100  4 min 30 s left, run 5 min 30 s"
+    assert first == "    distill 10/100  30 s so far, 4 min 30 s left, run 5 min 30 s"
     more = [*plan, PlannedStage("accuracy")]  # nothing like it was computed before
     assert shown(points(100), monkeypatch, plan=more)[1].endswith("4 min 30 s left, run more than 5 min 30 s")
 
