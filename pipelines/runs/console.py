@@ -31,6 +31,8 @@ thirty seconds, and each waits thirty seconds longer than the one before, up to 
 LONG_SECONDS = 120.0
 """A stage that is likely to take longer is announced."""
 LOG = "all.log"
+_WIDE = 110
+"""Columns of a terminal that has room for the numbers of a stage (loss, images per second) beside the times."""
 
 
 class ConsoleObserver(NullObserver):
@@ -79,7 +81,7 @@ class ConsoleObserver(NullObserver):
             self._told_of_cached()
             self._progress = Progress(
                 TextColumn("  {task.fields[number]} [cyan]{task.description}"),
-                BarColumn(16),
+                BarColumn(16 if self.console.width >= _WIDE else 8),
                 TextColumn("{task.fields[done]}"),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
@@ -155,7 +157,7 @@ class ConsoleObserver(NullObserver):
                 total=event["total"],
                 done=f"{event['done']}/{event['total']}",
                 left=self._left(stage, left),
-                numbers=numbers,
+                numbers=numbers if self.console.width >= _WIDE else "",
             )
             return
         wait = min(_LINE_AT_LEAST_EVERY, _LINE_EVERY_SECONDS * (self._lines + 1))
