@@ -52,6 +52,20 @@ class Step:
     """An interrupted try left something to go on from."""
 
 
+class Records:
+    """The records of a store, each stage's read once: a plan asks for them node by node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[str, list[Record]] = {}
+
+    def of(self, stage: str) -> list[Record]:
+        """As `Store.records`."""
+        if stage not in self._found:
+            self._found[stage] = self._store.records(stage)
+        return self._found[stage]
+
+
 def survey(
     nodes: Sequence[Node],
     store: Store,
@@ -60,17 +74,20 @@ def survey(
     timings: str = AUTO,
     known: Mapping[str, Artifact] | None = None,
     python: Interpreter = OWN,
+    records: Records | None = None,
 ) -> list[Step]:
     """A step for each node, in their order.
 
     Args:
         known: the results of nodes before them.
         python: the Python that the stages run on.
+        records: those of the store, where they are read anyway.
     """
+    records = records or Records(store)
     steps: dict[str, Step] = {}
     artifacts: dict[str, Artifact] = dict(known or {})
     for node in nodes:
-        step = _step(node, artifacts, store, seed, python)
+        step = _step(node, artifacts, store, records, seed, python)
         steps[node.id] = step
         if step.entry is not None:
             artifacts[node.id] = step.entry.artifact
@@ -81,10 +98,11 @@ def survey(
     return list(steps.values())
 
 
-def estimate(steps: Sequence[Step], store: Store) -> list[Step]:
+def estimate(steps: Sequence[Step], store: Store, records: Records | None = None) -> list[Step]:
     """The steps with what they are likely to take, by earlier results of the same nodes on this kind of machine."""
     hardware = provenance.hardware()
-    return [step if step.cached else _estimated(step, store, hardware) for step in steps]
+    records = records or Records(store)
+    return [step if step.cached else _estimated(step, store, records, hardware) for step in steps]
 
 
 def shorter(node: Node) -> str | None:
@@ -129,16 +147,18 @@ def _ancestors(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> Collection[s
     return found
 
 
-def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int, python: Interpreter) -> Step:
+def _step(
+    node: Node, artifacts: Mapping[str, Artifact], store: Store, records: Records, seed: int, python: Interpreter
+) -> Step:
     waits = [name for name in dict.fromkeys(node.upstream()) if name not in artifacts]
     if waits:
         # Its inputs are not there yet, so neither is the whole key; options and versions can be compared already.
-        own = _own_changes(node, store, seed, python)
+        own = _own_changes(node, records, seed, python)
         verb = "runs" if len(waits) == 1 else "run"
         return Step(node, False, [f"{' and '.join(waits)} {verb}", *own], follows=True)
     key = node.key(node.resolve(artifacts), seed, python)
-    work = store.works / f"{key.stage}-{key.digest}"
-    left = work.is_dir() and any(work.iterdir())
+    unfinished = store.works / f"{key.stage}-{key.digest}"
+    left = unfinished.is_dir() and any(unfinished.iterdir())
     if not node.reuse:
         return Step(node, False, ["written in every run"], key)
     try:
@@ -147,15 +167,15 @@ def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int
         return Step(node, False, [str(error)], key, checkpoint=left)
     if entry is not None:
         return Step(node, True, [], key, entry)
-    old = _nearest(node, key.parts, store)
+    old = _nearest(node, key.parts, records)
     if old is None:
         return Step(node, False, ["there is no result of it yet"], key, checkpoint=left)
     return Step(node, False, changes(old["parts"], key.parts, _feeds(node), node.origins), key, checkpoint=left)
 
 
-def _own_changes(node: Node, store: Store, seed: int, python: Interpreter) -> list[str]:
+def _own_changes(node: Node, records: Records, seed: int, python: Interpreter) -> list[str]:
     parts = _parts_without_inputs(node, seed, python)
-    old = _nearest(node, parts, store)
+    old = _nearest(node, parts, records)
     if old is None:
         return []
     return changes({**old["parts"], "inputs": {}}, parts, {}, node.origins)
@@ -172,11 +192,11 @@ class _NoInputs:
 
 
 def _nearest(
-    node: Node, parts: Mapping[str, Any], store: Store, fits: Callable[[Record], bool] = lambda record: True
+    node: Node, parts: Mapping[str, Any], records: Records, fits: Callable[[Record], bool] = lambda record: True
 ) -> Record | None:
     """The record of the same node that differs least; of equals, the newest."""
-    records = [r for r in store.records(node.key_name) if r.get("node") == node.id and fits(r)]
-    return min(records, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
+    own = [r for r in records.of(node.key_name) if r.get("node") == node.id and fits(r)]
+    return min(own, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
 
 
 def _feeds(node: Node) -> dict[str, str]:
@@ -192,12 +212,12 @@ def _feeds(node: Node) -> dict[str, str]:
     return found
 
 
-def _estimated(step: Step, store: Store, hardware: str) -> Step:
+def _estimated(step: Step, store: Store, records: Records, hardware: str) -> Step:
     """What the nearest earlier result of this machine says, scaled to the options and the model; else a rough guess."""
     node = step.node
     parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0, OWN)  # only to find the nearest
     options = to_json(node.options)
-    old = _nearest(node, parts, store, lambda record: work.comparable(node, record, hardware))
+    old = _nearest(node, parts, records, lambda record: work.comparable(node, record, hardware))
     if old is None:
         seconds = work.guess(node, options)
         return replace(step, seconds=seconds, rough=True) if seconds is not None else step

@@ -95,8 +95,11 @@ class Runner:
             more: ids of what follows them and is not known yet.
         """
         settings = self.settings
-        found = survey(nodes, self.store, settings.seed, timings=settings.timings, python=settings.python)
-        steps = plan.estimate(found, self.store)
+        records = plan.Records(self.store)
+        found = survey(
+            nodes, self.store, settings.seed, timings=settings.timings, python=settings.python, records=records
+        )
+        steps = plan.estimate(found, self.store, records)
         planned = [PlannedStage(s.node.id, s.cached, s.seconds, s.rough, plan.shorter(s.node)) for s in steps]
         self.observer.planned([*planned, *(PlannedStage(name) for name in more)])
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pipelines.execution.events import PlannedStage
 from pipelines.system.times import span
 
-LONG_SECONDS = 3600.0
+LONG_SECONDS = 600.0
 """A stage that takes longer gets a word on how to try it first."""
 
 

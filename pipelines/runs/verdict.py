@@ -180,7 +180,8 @@ def _size(row: Row, base: Row | None) -> str:
     if row["engine_bytes"] is None:
         return ""
     beside = base["engine_bytes"] if base is not None and base is not row else None
-    return f"Size: {size(row['engine_bytes'])}{f' instead of {size(beside)}' if beside else ''}. "
+    own, other = size(row["engine_bytes"]), size(beside)
+    return f"Size: {own}{f' instead of {other}' if other and other != own else ''}. "
 
 
 def _times(ratio: Bounds) -> str:
