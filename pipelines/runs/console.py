@@ -24,10 +24,10 @@ from pipelines.system.times import span
 from stages.artifacts import Artifact
 from stages.outside.text import plain, told
 
-_LINE_EVERY_SECONDS = 30.0
+_LINE_EVERY_SECONDS = 60.0
 _LINE_AT_LEAST_EVERY = 600.0
 """Without a terminal (a log file, CI) a bar would print thousands of lines: the first line of a stage comes after
-thirty seconds, and each waits thirty seconds longer than the one before, up to ten minutes."""
+a minute, and each waits a minute longer than the one before, up to ten."""
 LONG_SECONDS = 120.0
 """A stage that is likely to take longer is announced."""
 LOG = "all.log"
@@ -110,16 +110,16 @@ class ConsoleObserver(NullObserver):
         self._stop()
         if cached and not self._details:
             self._cached += 1
+            if self._warned > 1:
+                self._line(f"  {stage.id}:{self._rest_of_warnings()}")
         else:
             how = "[dim]cached[/]" if cached else f"{seconds:.1f} s" if seconds < 120 else span(seconds)
-            self._line(f"  [green]✓[/] {self._count()} {stage.id:<28} {how}")
-        self._rest_of_warnings(stage)
+            self._line(f"  [green]✓[/] {self._count()} {stage.id:<28} {how}{self._rest_of_warnings()}")
 
     def stage_failed(self, stage: StageInfo, error: Exception, seconds: float) -> None:
         self._stop()
-        self._line(f"  [red]✗[/] {self._count()} {stage.id:<28} {seconds:.1f} s")
+        self._line(f"  [red]✗[/] {self._count()} {stage.id:<28} {seconds:.1f} s{self._rest_of_warnings()}")
         self._line(f"    [red]{escape(told(str(error)))}[/]")
-        self._rest_of_warnings(stage)
 
     def run_finished(self, status: str, summary: Mapping[str, Any], report_dir: Path | None) -> None:
         self._stop()
@@ -142,10 +142,12 @@ class ConsoleObserver(NullObserver):
         total = max(len(self._plan), self._number)
         return f"{self._number:>{len(str(total))}}/{total}"
 
-    def _rest_of_warnings(self, stage: StageInfo) -> None:
-        if self._warned > 1 and not self._details:
-            self._line(f"  [yellow]warning[/] {stage.id}: {self._warned - 1} more in logs/{LOG} of the run")
-        self._warned = 0
+    def _rest_of_warnings(self) -> str:
+        """Where those are that were not shown."""
+        more, self._warned = self._warned - 1, 0
+        if more < 1 or self._details:
+            return ""
+        return f"  [yellow]{more} more warning{'' if more == 1 else 's'} in logs/{LOG}[/]"
 
     def _show_progress(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
         numbers = "  ".join(f"{k} {v:.4g}" for k, v in event.items() if k not in ("event", "done", "total"))

@@ -101,7 +101,8 @@ def gate_lines(gates: Sequence[GateVerdict]) -> list[str]:
     left_out = f" ({len(gates) - len(asked)} left out: not available here)" if len(asked) < len(gates) else ""
     missed = [gate for gate in asked if gate["verdict"] != PASS]
     if not missed:
-        return [f"Gates: all {len(asked)} hold{left_out}." if asked else f"Gates: none was judged{left_out}."]
+        held = f"all {len(asked)} hold" if len(asked) > 1 else "the one there is holds" if asked else "none was judged"
+        return [f"Gates: {held}{left_out}."]
     failed = sum(gate["verdict"] == FAIL for gate in missed)
     told = [f"{failed} of {len(asked)} failed"] if failed else []
     if len(missed) > failed:

@@ -60,19 +60,19 @@ def points(count: int, **more: float) -> list[dict[str, Any]]:
 
 def test_a_long_stage_gets_lines_that_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(points(4000, images_per_s=4.0), monkeypatch)  # over three hours
-    assert lines[0].startswith("    distill 10/4000  images_per_s 4  30 s so far, ")
+    assert lines[0].startswith("    distill 20/4000  images_per_s 4  1 min so far, ")
     done = [int(line.split()[1].partition("/")[0]) for line in lines]
     gaps = [3 * (b - a) for a, b in pairwise(done)]
-    assert gaps[:3] == [60, 90, 120] and max(gaps) == 600 and gaps == sorted(gaps)
-    assert len(lines) < 40
+    assert gaps[:3] == [120, 180, 240] and max(gaps) == 600 and gaps == sorted(gaps)
+    assert len(lines) < 30
 
 
 def test_the_rate_is_the_stages_own_and_the_run_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = [PlannedStage("distill", seconds=900.0), PlannedStage("latency", seconds=60.0), PlannedStage("report")]
     first, *_ = shown(points(100), monkeypatch, plan=plan)[1:]  # the first line announces it
-    assert first == "    distill 10/100  30 s so far, 4 min 30 s left, run 5 min 30 s"
+    assert first == "    distill 20/100  1 min so far, 4 min left, run 5 min"
     more = [*plan, PlannedStage("accuracy")]  # nothing like it was computed before
-    assert shown(points(100), monkeypatch, plan=more)[1].endswith("4 min 30 s left, run more than 5 min 30 s")
+    assert shown(points(100), monkeypatch, plan=more)[1].endswith("4 min left, run more than 5 min")
 
 
 def test_a_long_stage_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +163,7 @@ def test_details_and_all_but_the_first_warning_are_for_the_log() -> None:
     assert told(False) == [
         "  distill: computes on GPU 0",
         "  warning distill: invalid 0",
-        f"  ✓ 1/1 {'distill':<28} 3.0 s",
-        "  warning distill: 3 more in logs/all.log of the run",
+        f"  ✓ 1/1 {'distill':<28} 3.0 s  3 more warnings in logs/all.log",
     ]
     assert [line for line in told(True) if "invalid" in line or "nodes" in line] == [
         "  distill: distilled nodes: a, b",
@@ -188,7 +187,7 @@ def test_the_log_of_a_run_has_everything(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("slow", [0.2, 1.0, 3.0])
+@pytest.mark.parametrize("slow", [0.2, 1.0, 6.0])
 def test_the_demo_is_few_lines_in_a_log_on_a_slow_machine_too(slow: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what its stages say on a disturbed machine; the verdict, the page and the path are a dozen lines more."""
     now = [0.0]

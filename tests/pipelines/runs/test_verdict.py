@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from pipelines import compress
 from pipelines.runs.verdict import gate_lines, next_steps, print_next, print_verdict, verdict
 from stages.options.gate import GateOptions
 from stages.report.gates import evaluate_gates
 from stages.report.schema import GateVerdict, ReportContent, Row
 from stages.report.ship import choose_ship
+from tests.pipelines import small
 from tests.stages.report.test_ship import rows_of
 
 
@@ -205,3 +207,36 @@ def test_a_command_is_never_wrapped_and_markup_in_it_is_text() -> None:
     stream = io.StringIO()
     print_next([("detpress compress 'data.root=[red]x' " + "y" * 100, "why")], Console(file=stream, width=80))
     assert stream.getvalue() == f"Next:   detpress compress 'data.root=[red]x' {'y' * 100}  why\n"
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_it_and_says_little_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real stages on a detector that needs no training."""
+    small.draw(tmp_path, "train", 4, seed=1)
+    small.draw(tmp_path, "val", 4, seed=2)
+    small.weights(tmp_path, 0.0, "first")
+    config = small.small_config(tmp_path)
+    config.tracking.enabled, config.gate.max_engine_mb = False, 5.0
+    monkeypatch.setattr(compress, "compress_graph", small.small_graph)
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        outcome = compress.run_compress(config, command=["detpress", "compress"])
+        out, err = capsys.readouterr()
+        said = out.splitlines()
+        assert said[0].startswith("Use onnxruntime FP32: ") and said[1].startswith("Accuracy: mAP ")
+        assert (
+            said[2].startswith("Size: ") and "The run took " in said[2] and said[3] == "Gates: the one there is holds."
+        )
+        assert (
+            outcome.path is not None and said[5] == f"Report: {outcome.path.parent.relative_to(tmp_path)}/report.html"
+        )
+        assert [line[8:].split("  ")[0].split()[:2] for line in said[6:]] == [
+            ["detpress", "bundle"],
+            ["detpress", "report"],
+        ]
+        told = err.splitlines()
+        assert told[1].startswith("  10 stages") and len(told) < 16
+        assert ("stages cached" in err) == (number == 2)
+        assert (outcome.path.parent / "logs" / "all.log").read_text().endswith("FINISHED\n")
