@@ -10,6 +10,9 @@ from pipelines.system.times import span
 LONG_SECONDS = 600.0
 """A stage that takes longer gets a word on how to try it first."""
 
+TELLING_SECONDS = 60.0
+"""Where what is known of a part is less than this, it says nothing about the whole."""
+
 
 def planned_line(stages: Sequence[PlannedStage]) -> list[str]:
     """How many stages there are, how many of them are cached, and what the others take; then what takes very long."""
@@ -31,10 +34,11 @@ def about(computed: Sequence[PlannedStage]) -> str:
     known = [stage.seconds for stage in computed if stage.seconds is not None]
     if not computed:
         return "nothing has to be computed"
-    if not known:
-        return "how long they take is not known: none was computed on this machine yet"
     rough = any(stage.rough for stage in computed if stage.seconds is not None)
     least = sum(stage.seconds is None and not _short(stage) for stage in computed)
+    if not known or (least and sum(known) < TELLING_SECONDS):
+        some = "none was" if not known else "not all were"
+        return f"how long they take is not known: {some} computed on this machine yet"
     text = f"{'at least' if least else 'about'} {span(sum(known))}"
     return f"{text}, as other models took" if rough and not least else text
 
