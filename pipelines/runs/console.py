@@ -198,5 +198,9 @@ class LogObserver(ConsoleObserver):
     def run_finished(self, status: str, summary: Mapping[str, Any], report_dir: Path | None) -> None:
         super().run_finished(status, summary, report_dir)
         self.console.print(status)
+
+    def close(self) -> None:
+        """Close the file; a run that nobody finished has one too."""
         if self._file is not None:
             self._file.close()
+            self._file = None

@@ -179,9 +179,10 @@ def open_run(
     run = Run(info, Observers(observers), digest, versions=python.packages(), python=python)
     run.observer.add(_StateWriter(run))
     run.observer.add(ProgressWriter(folder))
-    run.observer.add(LogObserver())
+    log = LogObserver()
+    run.observer.add(log)
     warned: list[str] = []
-    with _told_of_a_full_disk(artifacts), _termination(), alive(folder):
+    with contextlib.closing(log), _told_of_a_full_disk(artifacts), _termination(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)

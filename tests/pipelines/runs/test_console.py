@@ -181,6 +181,8 @@ def test_the_log_of_a_run_has_everything(tmp_path: Path) -> None:
     log.stage_event(STAGE, {"event": "info", "message": "distilled nodes: a", "detail": True})
     log.stage_finished(STAGE, MADE, True, 0.0)
     log.run_finished("FINISHED", {}, None)
+    log.close()
+    log.close()
     assert (tmp_path / "logs" / "all.log").read_text().splitlines() == [
         "r  m on d, x",
         "  distill: distilled nodes: a",
