@@ -32,7 +32,7 @@ def planned_line(stages: Sequence[PlannedStage]) -> list[str]:
 def about(computed: Sequence[PlannedStage]) -> str:
     """What stages take together: ``about 3 min``, or how much of it is known."""
     known = [stage.seconds for stage in computed if stage.seconds is not None]
-    if not computed:
+    if all(map(_short, computed)):
         return "nothing has to be computed"
     rough = any(stage.rough for stage in computed if stage.seconds is not None)
     least = sum(stage.seconds is None and not _short(stage) for stage in computed)

@@ -115,14 +115,14 @@ def test_a_plan_is_told_and_a_stage_says_which_of_how_many_it_is() -> None:
 def test_a_run_that_takes_all_from_the_store_is_a_few_lines() -> None:
     made, stream = observer()
     names = [f"s{i}" for i in range(30)]
-    made.planned([PlannedStage(name, cached=True) for name in names])
+    made.planned([*(PlannedStage(name, cached=True) for name in names), PlannedStage("report")])
     for name in names:
         made.stage_started(stage(name))
         made.stage_event(stage(name), {"event": "metric", "name": "x", "value": 1.0, "step": None})
         made.stage_finished(stage(name), MADE, True, 0.0)
     made.run_finished("FINISHED", {}, None)
     assert stream.getvalue().splitlines() == [
-        "  30 stages, 30 of them cached; nothing has to be computed",
+        "  31 stages, 30 of them cached; nothing has to be computed",
         "  ✓ 30 stages cached",
     ]
 
