@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pipelines.system import telemetry
 from pipelines.system.failures import tell
-from pipelines.system.output import lossy
+from pipelines.system.output import lossy, told_more
 from pipelines.system.signals import stopped_by
 from pipelines.system.user import named
 from stages.errors import ExitCode, InputError
@@ -86,8 +86,8 @@ Start with
   detpress compress model=ppyoloe_s model.weights=FILE \\
       data=coco_folder data.root=DIR
 
-`detpress COMMAND --help` tells more. Everywhere: --debug shows tracebacks,
---version the version.
+`detpress COMMAND --help` tells more. Everywhere: --verbose tells every stage in
+detail, --debug shows tracebacks, --version the version.
 
 Exit codes: 0 done, 2 wrong config or input, 3 a gate failed, 4 a stage failed,
 5 nothing changed (`retrain`, and `compress --exit-if-unchanged`), 130 and 143
@@ -119,8 +119,8 @@ def _main(words: list[str]) -> int:
     # Words that are to be completed are no flags of ours.
     quoted = words[:2] == ["completion", "words"]
     try:
-        with stopped_by():
-            return _dispatch([word for word in words if quoted or word != "--debug"], debug)
+        with stopped_by(), told_more("--verbose" in words and not quoted):
+            return _dispatch([word for word in words if quoted or word not in ("--debug", "--verbose")], debug)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
     except SystemExit as stop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.config.schema import PipelineConfig
+from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import require_a_backend, threads_of, user_model, with_labels
@@ -15,6 +16,8 @@ from pipelines.runs.outcome import Outcome, exit_code
 from pipelines.runs.reporting import reported, run_status, runner_for
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import print_tables
+from pipelines.runs.verdict import print_verdict
+from pipelines.system.output import verbose
 from stages.errors import ConfigError
 
 
@@ -38,13 +41,16 @@ def run_compress(
         observers = default_observers(config, hand_over=not registers)
     with open_run(config, pipeline="compress", command=command, observers=observers) as run:
         runner = runner_for(config, run)
+        runner.announce(nodes, ids.REPORT)
         runner.run(nodes, run.results)
         path, report = reported(config, run, runner, nodes)
         code = exit_code(run.results, report, require_all=config.run.require_all_backends)
         status = run_status(code)
         candidate = register.candidate(config, run, runner) if registers and status == FINISHED else None
         run.finish(status, report, path.parent)
-    print_tables(report)
+    if verbose():
+        print_tables(report)
+    print_verdict(report, path.parent, run.seconds)
     if candidate is not None:  # now that MLflow has the whole run
         register.register(config, register.registry_of(config), run, candidate, model)
     return Outcome(code, path)

@@ -51,6 +51,9 @@ class StageContext(Protocol):
     def info(self, message: str) -> None:
         """Tell the user something worth a line."""
 
+    def detail(self, message: str) -> None:
+        """Tell what matters only to someone who looks into it: kept in the run's logs, shown with ``--verbose``."""
+
 
 class Stage(Protocol[In, Out]):
     """A unit of work: a small class, constructed with its options, run in a process of its own.

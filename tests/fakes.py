@@ -32,6 +32,8 @@ class FakeContext:
     def info(self, message: str) -> None:
         self.infos.append(message)
 
+    detail = info
+
     def value(self, name: str) -> float:
         """The last value of a metric."""
         return [v for n, v, _ in self.metrics if n == name][-1]

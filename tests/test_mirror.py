@@ -41,6 +41,7 @@ THROUGH = {
     "pipelines/retraining/test_journal": """
         pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
     """,
+    "pipelines/runs/test_console": "pipelines.runs.plan_words",
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
     "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",
     "pipelines/scheduling/test_status": "pipelines.commands.schedule_views",

@@ -15,7 +15,17 @@ CONFIG = ("compress", "plan", "finetune", "sensitivity", "retrain", "schedule")
 SCHEDULE = ("add", "list", "status", "history", "logs", "serve", "pause", "resume", "remove", "run", "run-now", "stop")
 SHELLS = ("bash", "zsh", "fish")
 _NAMED = SCHEDULE[2:5] + SCHEDULE[6:]
-_OF_CONFIG = ("--help", "--cfg", "--info", "--resolve", "--multirun", "--config-dir", "--config-name", "--debug")
+_OF_CONFIG = (
+    "--help",
+    "--cfg",
+    "--info",
+    "--resolve",
+    "--multirun",
+    "--config-dir",
+    "--config-name",
+    "--debug",
+    "--verbose",
+)
 FLAGS: dict[str, tuple[str, ...]] = {
     "promote": ("--artifacts", "--force", "--name", "--uri"),
     "rollback": ("--artifacts", "--name", "--uri"),
@@ -84,7 +94,7 @@ def _flags(command: str, rest: Sequence[str]) -> tuple[str, ...]:
         return tuple(
             f for f in (*_OF_CONFIG, *_OWN_FLAGS.get(command, ())) if (command, f) != ("schedule", "--multirun")
         )
-    return (*FLAGS.get(command, ()), "--help", "--debug")
+    return (*FLAGS.get(command, ()), "--help", "--debug", "--verbose")
 
 
 # --- the config -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.config.variants import offer
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.paddle_python import missing, paddle_python
 from pipelines.system import gpu_stack, provenance
@@ -84,7 +85,14 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where results will go (run.artifacts)")
     options = parser.parse_args(arguments)
     workers = paddle_python(None)
-    checks = [*machine(Path(options.artifacts)), *gpu(workers), *paddle_of(workers), *engines(workers), *tracking()]
+    checks = [
+        *machine(Path(options.artifacts)),
+        *gpu(workers),
+        *paddle_of(workers),
+        *engines(workers),
+        *variants(workers),
+        *tracking(),
+    ]
     able = can_compress(checks)
     if options.json:
         rows = [{**asdict(check), "install": fitted(check.install)} for check in checks]
@@ -208,6 +216,13 @@ def engines(workers: Interpreter = OWN) -> list[Check]:
         else:
             checks.append(Check("backend", name, MISSING, state.reason, state.install))
     return checks
+
+
+def variants(workers: Interpreter = OWN) -> list[Check]:
+    """The precisions that each backend makes here, and why not the others."""
+    able = [name for name in backends.names()
+            if isinstance(state := workers.availability(name), Available) and state.can_run]  # fmt: skip
+    return [Check("engines", name, OK, offer(name).sentence) for name in able]
 
 
 def tracking() -> list[Check]:

@@ -27,6 +27,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
 from pipelines.system.arguments import Parser
 from pipelines.system.failures import tell
+from pipelines.system.output import verbose
 from pipelines.system.redact import redact_text
 from stages.errors import ExitCode, InputError
 
@@ -103,7 +104,7 @@ def run(
             else:
                 codes.append(tell(error, debug=debug))
 
-    debugging = ["--debug"] if debug else []
+    debugging = [*(["--debug"] if debug else []), *(["--verbose"] if verbose() else [])]
     printing = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
     with printing, ray_sweep.sweep([name, *own_flags, *debugging, *folders]) as launched:
         _with_hydra(name, flags, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from rich.text import Text
 
 from pipelines.commands import doctor, hydra_command
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.variants import Offer, offers_of
 from pipelines.execution import ids
+from pipelines.execution.events import PlannedStage
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.paddle_python import paddle_python
-from pipelines.execution.plan import Step, estimate, survey
+from pipelines.execution.plan import Step, estimate, shorter, survey
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import threads_of, user_model, with_labels
+from pipelines.runs.plan_words import planned_line
 from pipelines.runs.reporting import timings_policy
 from pipelines.runs.tables import stdout_console
 from pipelines.store.remote import open_store
@@ -30,6 +33,7 @@ from stages.backends.base import Unavailable
 from stages.catalog import PADDLE, stage_entry
 from stages.data.weights import cached_path, is_url
 from stages.errors import ExitCode
+from stages.outside.text import plain
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -51,6 +55,8 @@ class Plan:
     missing: list[str]
     """What the run needs and this machine lacks."""
     notes: list[str]
+    offers: list[Offer] = field(default_factory=list)
+    """The precisions that each backend makes, and why not the others."""
 
     @property
     def unchanged(self) -> bool:
@@ -69,7 +75,7 @@ def plan_compress(config: PipelineConfig) -> Plan:
         notes.append(f"training, compression and scores take {device}")
     store = open_store(Path(config.run.artifacts).resolve(), config.run.store)
     steps = estimate(survey(nodes, store, config.seed, timings=timings_policy(config), python=python), store)
-    return Plan(steps, _missing(config, nodes, steps), notes)
+    return Plan(steps, _missing(config, nodes, steps), notes, offers_of(config))
 
 
 def show(config: PipelineConfig, *, as_json: bool = False) -> int:
@@ -131,35 +137,67 @@ def _plain(plan: Plan) -> dict[str, Any]:
         ],
         "seconds": sum(step.seconds or 0.0 for step in plan.steps),
         "bytes": sum(step.size or 0 for step in plan.steps),
+        "variants": [
+            {
+                "backend": one.backend,
+                "made": one.made,
+                "possible": one.possible,
+                "left_out": [{"variants": names, "reason": why} for why, names in one.left_out.items()],
+            }
+            for one in plan.offers
+        ],
         "missing": plan.missing,
         "notes": plan.notes,
     }
+
+
+def _because(reasons: Sequence[str]) -> list[str]:
+    """The reasons, of which another model is one, however many of its options are others; all are in the JSON."""
+    own = [reason for reason in reasons if reason.startswith("model.")]
+    named = [reason for reason in own if reason.startswith("model.name ")]
+    if len(own) < 2 or not named:
+        return list(reasons)
+    return list(dict.fromkeys(named[0] if reason in own else reason for reason in reasons))
+
+
+def _amounts(step: Step) -> tuple[str, str]:
+    """Time and disk of a stage; "~" where another model's are scaled, "?" where nothing is known."""
+    about = "~" if step.rough else ""
+    return tuple(f"{about}{text}" if text else "?" for text in (duration(step.seconds), size(step.size)))  # type: ignore[return-value]
 
 
 def _print(plan: Plan) -> None:
     console = stdout_console(160)
     table = Table(box=None, pad_edge=False)
     for name in ("", "stage", "", "because", "time", "disk"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("time", "disk") else "left")
+        table.add_column(name, overflow="fold", justify="right" if name in ("time", "disk") else "left",
+                         no_wrap=name == "stage")  # fmt: skip
     for step in plan.steps:
         if step.cached:
             table.add_row(Text("=", "green"), step.node.id, Text("cached", "dim"), "", "", "")
             continue
-        because = Text("; ".join(step.reasons) + ("; continues from its checkpoint" if step.checkpoint else ""))
-        table.add_row(Text("▶", "yellow"), step.node.id, "run", because, duration(step.seconds), size(step.size))
+        because = Text(
+            "; ".join(_because(step.reasons)) + ("; continues from its checkpoint" if step.checkpoint else "")
+        )
+        table.add_row(Text("▶", "yellow"), step.node.id, "run", because, *_amounts(step))
     console.print(table)
     running = [step for step in plan.steps if not step.cached]
     if not running:
         console.print("\nNothing has to be computed: the run only writes its report.")
     else:
-        new = sum(step.seconds is None for step in running)
-        total, disk = sum(step.seconds or 0.0 for step in running), sum(step.size or 0 for step in running)
-        line = f"{len(running)} of {len(plan.steps)} stages run, about {duration(total)} and {size(disk)} as before"
-        console.print(f"\n{line}{f'; {new} of them for the first time' if new else ''}.")
+        console.print()
+        stages = [PlannedStage(s.node.id, s.cached, s.seconds, s.rough, shorter(s.node)) for s in plan.steps]
+        for line in planned_line(stages):
+            console.print(f"{line}.")
+        if known := [step.size for step in running if step.size is not None]:
+            rest = f", without {len(running) - len(known)} stages whose size is not known"
+            console.print(f"About {size(sum(known))} on disk{rest if len(known) < len(running) else ''}.")
         if any(step.follows for step in running):
             console.print(
                 "A stage that follows another is taken from the store after all if that one's result is as before."
             )
+    for one in plan.offers:
+        console.print(Text.assemble(f"{one.backend} makes ", plain(one.sentence)), soft_wrap=not console.is_terminal)
     for note in plan.notes:
         console.print(f"note: {note}")
     for line in plan.missing:

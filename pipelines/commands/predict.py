@@ -17,7 +17,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Detections of images: JSON on stdout (a summary on a terminal), pictures in a folder."""
     parser = Parser(
         prog="detpress predict",
-        description="Run a bundle's engine on images: a line each of what was found on a terminal, else JSON; the boxes "
+        description="Run a bundle's engine on images: a line each of what was found on a terminal, else JSON; boxes "
         "are drawn in --out. An ONNX file out of a bundle works alone, with ONNX Runtime on the CPU.",
     )
     parser.add_argument("bundle", type=Path, help="a bundle's zip file, or an ONNX file out of one")

@@ -23,6 +23,7 @@ from pipelines.runs.observers import default_observers
 from pipelines.runs.remembered import require_state
 from pipelines.runs.reporting import runner_for
 from pipelines.runs.run import open_run
+from pipelines.runs.verdict import print_next
 from pipelines.store.local import Store
 from pipelines.system.locks import signed
 from pipelines.system.output import say
@@ -102,6 +103,7 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
     say(promotion.verdict(evidence))
     becomes = "is the champion" if evidence["passed"] else "stays the challenger"
     say(f"{registry.name}: version {version.number} {becomes}")
+    print_next([("detpress champion", "the champion and how it came to be")], page=run.info.run_dir / "promotion.md")
     print(run.info.run_dir / "promotion.json")
     return ExitCode.DONE if evidence["passed"] else ExitCode.GATE_FAILED
 

@@ -2,7 +2,7 @@
 
 The runner calls the methods in this order, from one thread::
 
-    run_started  (stage_started  stage_event*  stage_finished | stage_failed)*  run_finished
+    run_started  planned*  (stage_started  stage_event*  stage_finished | stage_failed)*  run_finished
 
 A stage whose result lies in the store already gets ``stage_started`` and ``stage_finished(cached=True)`` with nothing
 in between. Stages may overlap; events of different stages then interleave.
@@ -56,6 +56,20 @@ class StageInfo:
     precision: str | None = None
 
 
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage that is about to run, or to be taken from the store."""
+
+    id: str
+    cached: bool = False
+    seconds: float | None = None
+    """What it is likely to take; ``None`` where nothing is known."""
+    rough: bool = False
+    """That is scaled from another model's, or a guess."""
+    shorter: str | None = None
+    """An override that makes it quick, for a first try."""
+
+
 class Observer(Protocol):
     """Someone who watches a run. No method may take noticeable time: the runner waits for it."""
 
@@ -65,10 +79,16 @@ class Observer(Protocol):
 
     def run_started(self, run: RunInfo) -> None: ...
 
+    def planned(self, stages: Sequence[PlannedStage]) -> None:
+        """What follows, as far as it is known; a run that finds more to do plans again."""
+
     def stage_started(self, stage: StageInfo) -> None: ...
 
     def stage_event(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
-        """One line of the worker: ``{"event": "metric" | "progress" | "warning" | "info", ...}``."""
+        """One line of the worker: ``{"event": "metric" | "progress" | "warning" | "info", ...}``.
+
+        An info that has ``"detail": True`` is for those who look into it.
+        """
 
     def stage_finished(self, stage: StageInfo, artifact: Artifact, cached: bool, seconds: float) -> None: ...
 
@@ -85,6 +105,8 @@ class NullObserver:
         self.warnings: list[str] = []
 
     def run_started(self, run: RunInfo) -> None: ...
+
+    def planned(self, stages: Sequence[PlannedStage]) -> None: ...
 
     def stage_started(self, stage: StageInfo) -> None: ...
 
@@ -128,6 +150,9 @@ class Observers:
 
     def run_started(self, run: RunInfo) -> None:
         self._tell("run_started", run)
+
+    def planned(self, stages: Sequence[PlannedStage]) -> None:
+        self._tell("planned", stages)
 
     def stage_started(self, stage: StageInfo) -> None:
         self._tell("stage_started", stage)

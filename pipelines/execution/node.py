@@ -24,6 +24,17 @@ class Ref:
 Input = Union[Ref, Artifact, Sequence[Ref], None]  # noqa: UP007 (Python 3.10 evaluates it)
 
 
+@dataclass(frozen=True)
+class Work:
+    """How much a stage has to do for a model, to tell from what it took for another one."""
+
+    model: str
+    amount: float | None = None
+    """In a unit that all nodes of the stage share; ``None``: the model's architecture is not known."""
+    parameters: float | None = None
+    """What the size of its result grows with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """One stage with its options and where its inputs come from."""
@@ -51,6 +62,8 @@ class Node:
     """``partial``, and a list may lack all there is (the report)."""
     backend: str | None = None
     precision: str | None = None
+    work: Work | None = None
+    """``None`` of a stage that does the same for every model; no part of the key."""
 
     @property
     def key_name(self) -> str:

@@ -6,11 +6,12 @@ checks the files it takes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.execution import work
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.key_changes import changes, distance
 from pipelines.execution.node import Node, Ref
@@ -23,8 +24,10 @@ from stages.errors import StoreError
 
 FRESH, AUTO, ANY = "fresh", "auto", "any"
 """When timings are taken from the store: never, if all of them still stand (`timings_stand`), or always."""
-_SCALES = ("steps", "runs")
-"""Options that the time of a stage grows with."""
+
+
+TRY_STEPS = 50
+"""Of a training that is only to show that everything works."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,27 @@ class Step:
     entry: Entry | None = None
     seconds: float | None = None
     size: int | None = None
-    """What an earlier result took: estimates, in seconds and bytes; ``None`` where there was none."""
+    """Estimates, in seconds and bytes, from what an earlier result took; ``None`` where nothing is known."""
+    rough: bool = False
+    """``seconds`` is that of another model, scaled, or of another machine."""
     follows: bool = False
     """It runs because another does; if that one's result comes out as before, this one is taken from the store."""
     checkpoint: bool = False
     """An interrupted try left something to go on from."""
+
+
+class Records:
+    """The records of a store, each stage's read once: a plan asks for them node by node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[str, list[Record]] = {}
+
+    def of(self, stage: str) -> list[Record]:
+        """As `Store.records`."""
+        if stage not in self._found:
+            self._found[stage] = self._store.records(stage)
+        return self._found[stage]
 
 
 def survey(
@@ -55,17 +74,20 @@ def survey(
     timings: str = AUTO,
     known: Mapping[str, Artifact] | None = None,
     python: Interpreter = OWN,
+    records: Records | None = None,
 ) -> list[Step]:
     """A step for each node, in their order.
 
     Args:
         known: the results of nodes before them.
         python: the Python that the stages run on.
+        records: those of the store, where they are read anyway.
     """
+    records = records or Records(store)
     steps: dict[str, Step] = {}
     artifacts: dict[str, Artifact] = dict(known or {})
     for node in nodes:
-        step = _step(node, artifacts, store, seed, python)
+        step = _step(node, artifacts, store, records, seed, python)
         steps[node.id] = step
         if step.entry is not None:
             artifacts[node.id] = step.entry.artifact
@@ -76,9 +98,17 @@ def survey(
     return list(steps.values())
 
 
-def estimate(steps: Sequence[Step], store: Store) -> list[Step]:
-    """The steps with what earlier results of the same nodes took."""
-    return [step if step.cached else _estimated(step, store) for step in steps]
+def estimate(steps: Sequence[Step], store: Store, records: Records | None = None) -> list[Step]:
+    """The steps with what they are likely to take, by earlier results of the same nodes on this kind of machine."""
+    hardware = provenance.hardware()
+    records = records or Records(store)
+    return [step if step.cached else _estimated(step, store, records, hardware) for step in steps]
+
+
+def shorter(node: Node) -> str | None:
+    """The override that makes a training short, e.g. ``compression.steps=50``; ``None`` of other stages."""
+    key, steps = node.origins.get("steps"), getattr(node.options, "steps", None)
+    return f"{key}={TRY_STEPS}" if key and steps is not None and steps > TRY_STEPS else None
 
 
 def timings_stand(steps: Sequence[Step]) -> bool:
@@ -117,16 +147,18 @@ def _ancestors(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> Collection[s
     return found
 
 
-def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int, python: Interpreter) -> Step:
+def _step(
+    node: Node, artifacts: Mapping[str, Artifact], store: Store, records: Records, seed: int, python: Interpreter
+) -> Step:
     waits = [name for name in dict.fromkeys(node.upstream()) if name not in artifacts]
     if waits:
         # Its inputs are not there yet, so neither is the whole key; options and versions can be compared already.
-        own = _own_changes(node, store, seed, python)
+        own = _own_changes(node, records, seed, python)
         verb = "runs" if len(waits) == 1 else "run"
         return Step(node, False, [f"{' and '.join(waits)} {verb}", *own], follows=True)
     key = node.key(node.resolve(artifacts), seed, python)
-    work = store.works / f"{key.stage}-{key.digest}"
-    left = work.is_dir() and any(work.iterdir())
+    unfinished = store.works / f"{key.stage}-{key.digest}"
+    left = unfinished.is_dir() and any(unfinished.iterdir())
     if not node.reuse:
         return Step(node, False, ["written in every run"], key)
     try:
@@ -135,15 +167,15 @@ def _step(node: Node, artifacts: Mapping[str, Artifact], store: Store, seed: int
         return Step(node, False, [str(error)], key, checkpoint=left)
     if entry is not None:
         return Step(node, True, [], key, entry)
-    old = _nearest(node, key.parts, store)
+    old = _nearest(node, key.parts, records)
     if old is None:
         return Step(node, False, ["there is no result of it yet"], key, checkpoint=left)
     return Step(node, False, changes(old["parts"], key.parts, _feeds(node), node.origins), key, checkpoint=left)
 
 
-def _own_changes(node: Node, store: Store, seed: int, python: Interpreter) -> list[str]:
+def _own_changes(node: Node, records: Records, seed: int, python: Interpreter) -> list[str]:
     parts = _parts_without_inputs(node, seed, python)
-    old = _nearest(node, parts, store)
+    old = _nearest(node, parts, records)
     if old is None:
         return []
     return changes({**old["parts"], "inputs": {}}, parts, {}, node.origins)
@@ -159,10 +191,12 @@ class _NoInputs:
     pass
 
 
-def _nearest(node: Node, parts: Mapping[str, Any], store: Store) -> Record | None:
+def _nearest(
+    node: Node, parts: Mapping[str, Any], records: Records, fits: Callable[[Record], bool] = lambda record: True
+) -> Record | None:
     """The record of the same node that differs least; of equals, the newest."""
-    records = [r for r in store.records(node.key_name) if r.get("node") == node.id]
-    return min(records, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
+    own = [r for r in records.of(node.key_name) if r.get("node") == node.id and fits(r)]
+    return min(own, key=lambda r: distance(r["parts"], parts), default=None)  # min keeps the first of equals
 
 
 def _feeds(node: Node) -> dict[str, str]:
@@ -178,19 +212,24 @@ def _feeds(node: Node) -> dict[str, str]:
     return found
 
 
-def _estimated(step: Step, store: Store) -> Step:
+def _estimated(step: Step, store: Store, records: Records, hardware: str) -> Step:
+    """What the nearest earlier result of this machine says, scaled to the options and the model; else a rough guess."""
     node = step.node
     parts = step.key.parts if step.key is not None else _parts_without_inputs(node, 0, OWN)  # only to find the nearest
-    old = _nearest(node, parts, store)
+    options = to_json(node.options)
+    old = _nearest(node, parts, records, lambda record: work.comparable(node, record, hardware))
     if old is None:
-        return step
-    seconds = float(old["seconds"])
-    before, now = old["parts"].get("options", {}), to_json(node.options)
-    for name in _SCALES:
-        if before.get(name) and now.get(name) and now.get("max_seconds") is None:
-            seconds *= now[name] / before[name]
+        seconds = work.guess(node, options)
+        return replace(step, seconds=seconds, rough=True) if seconds is not None else step
     folder = store.entries / old["stage"] / old["key"]
-    return replace(step, seconds=seconds, size=folder_size(folder) if folder.is_dir() else None)
+    grown = work.growth(node, old)
+    before = folder_size(folder) if folder.is_dir() else None
+    return replace(
+        step,
+        seconds=work.seconds(node, options, old),
+        size=None if before is None else round(before * grown),
+        rough=not work.same_model(node, old),
+    )
 
 
 def folder_size(folder: Path) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.execution import plan
-from pipelines.execution.events import Observer, StageInfo
+from pipelines.execution import plan, work
+from pipelines.execution.events import Observer, PlannedStage, StageInfo
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
@@ -90,6 +90,21 @@ class Runner:
         self.provenance = dict(provenance or {})
         self.devices = devices or DeviceLocks()
 
+    def announce(self, nodes: Sequence[Node], *more: str) -> None:
+        """Tell the observer what `run` will do with ``nodes``, before it does it.
+
+        Args:
+            more: ids of what follows them and is not known yet.
+        """
+        settings = self.settings
+        records = plan.Records(self.store)
+        found = survey(
+            nodes, self.store, settings.seed, timings=settings.timings, python=settings.python, records=records
+        )
+        steps = plan.estimate(found, self.store, records)
+        planned = [PlannedStage(s.node.id, s.cached, s.seconds, s.rough, plan.shorter(s.node)) for s in steps]
+        self.observer.planned([*planned, *(PlannedStage(name) for name in more)])
+
     def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
 
@@ -144,7 +159,7 @@ class Runner:
         started = time.monotonic()
         self.observer.stage_started(info)
         try:
-            with self.store.lock(key):
+            with self.store.lock(key, lambda message: self._inform(info, message), f"run {self.run_id}"):
                 entry = None if fresh else self._find(key, info, results)
                 cached = entry is not None
                 if entry is None:
@@ -256,6 +271,7 @@ class Runner:
                 "warnings": warnings,
                 "metrics": metrics,
                 "node": node.id,
+                "work": work.plain(node.work),
                 "run": self.run_id,
                 "machine": machine(),
                 "provenance": self.provenance,

@@ -16,6 +16,7 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
+from pipelines.graph.work import sized
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
 from stages.options.compression import DistillOptions
@@ -44,13 +45,13 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
         nodes += backend_nodes(config, name, exports, threads)
     if config.agreement.images:
         nodes += agreement_nodes(config, exports, threads)
-    return nodes
+    return sized(nodes, config.model)
 
 
 def sensitivity_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """The compression up to the INT8 model, and the analysis of its blocks; arguments as of ``compress_graph``."""
     nodes = model_nodes(config, source, threads=threads)
-    return [*nodes, *_labels_for_blocks(config, nodes), sensitivity_node(config, threads)]
+    return sized([*nodes, *_labels_for_blocks(config, nodes), sensitivity_node(config, threads)], config.model)
 
 
 def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:

@@ -29,7 +29,7 @@ from pipelines.retraining.trend import write_trend
 from pipelines.runs.observers import default_observers
 from pipelines.runs.reporting import reported, runner_for, stop_on_failure, stop_on_input
 from pipelines.runs.run import Run, open_run
-from pipelines.runs.tables import print_tables
+from pipelines.runs.verdict import print_verdict
 from stages.artifacts import Artifact, ImageSummary, sha256_of
 from stages.catalog import stage_entry
 from stages.champion.promotion import PromotionContent
@@ -81,13 +81,14 @@ def challenge(
         if config.retrain.check_drop:
             data_checks.check(state.accepted(), current, config)
         runner = runner_for(config, run)
+        runner.announce(nodes, ids.REPORT)
         runner.run([node for node in nodes if stage_entry(node.stage).collects], run.results)
         _stop(run)
         _look_for_drift(config, run, runner, registry, champion_engine, outcome)
         state.accept(current)
         runner.run([node for node in nodes if not stage_entry(node.stage).collects], run.results)
         path, content = reported(config, run, runner, nodes)
-        print_tables(content)
+        print_verdict(content, path.parent, run.seconds, following=False)
         engine = (backend_of(config), engine_of(precision_of(config)))
         others = [node.id for node in nodes if not _concerns(node, *engine)]
         _stop(run, but=others)

@@ -89,7 +89,7 @@ def runner_for(config: PipelineConfig, run: Run) -> Runner:
         logs=run.logs,
         run_id=run.info.run_id,
         provenance=run.provenance,
-        devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone),
+        devices=DeviceLocks(config.run.locks, alone=config.run.timing_alone, who=f"run {run.info.run_id}"),
     )
 
 

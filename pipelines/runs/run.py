@@ -25,6 +25,7 @@ from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Results
 from pipelines.runs import history
+from pipelines.runs.console import LogObserver
 from pipelines.runs.observers import default_observers
 from pipelines.runs.progress import ProgressWriter
 from pipelines.system import provenance
@@ -61,6 +62,11 @@ class Run:
         return self.info.run_dir / "logs"
 
     @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._clock
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What is kept with every result that this run computes."""
         return {
@@ -94,7 +100,7 @@ class Run:
             "data": self.info.data,
             "status": status,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
-            "seconds": round(time.monotonic() - self._clock, 3),
+            "seconds": round(self.seconds, 3),
             "resumed_from": self.info.resumed_from,
             "config_digest": self.config_digest,
             "seed": self.info.config.get("seed"),
@@ -172,8 +178,10 @@ def open_run(
     run = Run(info, Observers(observers), digest, versions=python.packages(), python=python)
     run.observer.add(_StateWriter(run))
     run.observer.add(ProgressWriter(folder))
+    log = LogObserver()
+    run.observer.add(log)
     warned: list[str] = []
-    with _told_of_a_full_disk(artifacts), stopped_by(), alive(folder):
+    with contextlib.closing(log), _told_of_a_full_disk(artifacts), stopped_by(), alive(folder):
         try:
             run.save_state("RUNNING")
             run.observer.run_started(info)

@@ -16,6 +16,8 @@ from stages.report.schema_blocks import SensitivityContent
 
 LOG_WIDTH = 400
 """Columns where standard output is no terminal: enough for the tables, which would be folded at the usual 80."""
+WIDTH = 80
+"""Columns there of what fits them."""
 
 
 def stdout_console(log_width: int = LOG_WIDTH) -> Console:

@@ -49,6 +49,9 @@ class Record(TypedDict):
     run: NotRequired[str]
     machine: NotRequired[str]
     node: NotRequired[str]
+    work: NotRequired[dict[str, Any] | None]
+    """See `pipelines/execution/work.py`; absent from records of earlier versions."""
+    provenance: NotRequired[dict[str, Any]]
     attempt: NotRequired[str]
     """On object storage: the folder of the files."""
 

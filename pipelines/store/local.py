@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.store.entries import SCHEMA, Entry, Key, Record, check, checked, parse
-from pipelines.system.locks import exclusive, try_exclusive
+from pipelines.system.locks import exclusive, holder, signing, try_exclusive
 from stages.artifacts import Artifact
 from stages.codec import to_json
 from stages.errors import StoreError
 from stages.outside import names, records
+from stages.outside.text import plain
 
 A = TypeVar("A", bound=Artifact)
 _TEMPORARY = re.compile(r"[a-z].*-[^-]+")
@@ -68,10 +69,20 @@ class Store:
         return self.entries / key.stage / key.digest
 
     @contextmanager
-    def lock(self, key: Key) -> Iterator[None]:
-        """Hold the key against other processes: of two that want one result, the second waits and then finds it."""
+    def lock(self, key: Key, wait: Callable[[str], None] | None = None, who: str = "") -> Iterator[None]:
+        """Hold the key against other processes: of two that want one result, the second waits and then finds it.
+
+        Args:
+            wait: told once if it has to be waited for, with who has it since when.
+            who: what others are told that they wait for, e.g. ``run RUN_ID``.
+        """
         path = self.entries / ".locks" / f"{key.stage}-{key.digest}"
-        with path.open("w") as stream, exclusive(stream):
+
+        def waiting() -> None:
+            if wait is not None:
+                wait(f"waits for {plain(holder(path))}, which computes the same")
+
+        with path.open("a") as stream, exclusive(stream, waiting), signing(stream, who):
             yield
 
     @contextmanager
@@ -203,7 +214,7 @@ class Store:
         """
         removed: list[Path] = []
         for folder in self.temporary():
-            with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("w") as stream:
+            with (self.entries / ".locks" / folder.name.rpartition("-")[0]).open("a") as stream:
                 if not try_exclusive(stream):
                     continue  # a process computes it
                 shutil.rmtree(folder, ignore_errors=True)
@@ -234,7 +245,7 @@ class Store:
         return self._unless_locked(name, self.works / names.part(name, self.works, "the folder"))
 
     def _unless_locked(self, lock: str, folder: Path) -> bool:
-        with (self.entries / ".locks" / lock).open("w") as stream:
+        with (self.entries / ".locks" / lock).open("a") as stream:
             if not try_exclusive(stream):
                 return False
             # Out of sight in one step, then away: a reader never sees half an entry.

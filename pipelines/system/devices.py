@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.system.locks import exclusive, shared
+from pipelines.system.locks import UNSIGNED, exclusive, holder, shared, signing
 from stages.errors import StoreError
+from stages.outside.text import plain
 
 DEVICE, HOST = "device", "host"
 CPU, CUDA = "cpu", "cuda"
@@ -35,12 +36,14 @@ def device_of(options: Mapping[str, Any], fingerprint: Mapping[str, str]) -> str
 class DeviceLocks:
     """The locks of this host, files of ``folder``; they go with the processes that hold them."""
 
-    def __init__(self, folder: str | Path | None = None, *, alone: str = DEVICE) -> None:
+    def __init__(self, folder: str | Path | None = None, *, alone: str = DEVICE, who: str = "") -> None:
         """
         Args:
             folder: the same for all processes that share the devices; ``None``: one in the temporary folder.
             alone: what a measurement has for itself, its ``DEVICE`` or the ``HOST``.
+            who: what others are told that they wait for, e.g. ``run RUN_ID``.
         """
+        self.who = who
         self.folder = Path(folder) if folder else Path(tempfile.gettempdir()) / "detpress-locks"
         self.alone = alone
 
@@ -67,24 +70,34 @@ class DeviceLocks:
             yield
 
     @contextmanager
-    def _lock(self, how: _Lock, name: str, holder: str, wait: Callable[[str], None]) -> Iterator[None]:
+    def _lock(self, how: _Lock, name: str, what: str, wait: Callable[[str], None]) -> Iterator[None]:
         descriptor = self._open(name)
         try:
-            with how(descriptor, lambda: wait(f"waits for {holder}")):
+            with ExitStack() as held:
+                held.enter_context(how(descriptor, lambda: wait(f"waits for {what}{self._named(name)}")))
+                if how is exclusive:
+                    held.enter_context(signing(descriptor, self.who))
                 yield
         finally:
             os.close(descriptor)
 
+    def _named(self, name: str) -> str:
+        """Who holds a lock that one has it alone, since when; empty where it has not said so."""
+        text = holder(self.folder / name)
+        return f": {plain(text)}" if text != UNSIGNED else ""
+
     def _open(self, name: str) -> int:
-        path, flags = self.folder / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        path, flags = self.folder / name, os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self.folder.chmod(0o1777)  # others on this host lock the same devices
             try:
-                return os.open(path, flags)
+                return os.open(path, flags | os.O_RDWR)
+            except PermissionError:  # another user's: it can be locked, not signed
+                return os.open(path, flags | os.O_RDONLY)
             except FileNotFoundError:
-                return os.open(path, flags | os.O_CREAT, 0o666)
+                return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise StoreError(
                 f"cannot lock {path}: {error.strerror}; set run.locks=FOLDER to one that is writable, the same for "

@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pipelines.system.times import local
 from stages.errors import StoreError
 
 OpenFile = int | IO[Any]
 """A descriptor, or what has one."""
 
+UNSIGNED = "another process"
+"""Who holds a lock that is taken and not signed (yet)."""
 INHERITED = "DETPRESS_LOCK"
 """Environment variable with the number of a descriptor that holds a lock: the scheduler's child gets one. The kernel
 releases the lock when the last process has closed it, so a child that outlives a killed scheduler keeps it."""
@@ -83,7 +87,7 @@ def signed(path: Path, waiting: Callable[[str], object] | None = None) -> Iterat
             yield
             return
         with exclusive(stream, None if waiting is None else lambda: waiting(holder(path))):
-            sign(stream.fileno(), f"process {os.getpid()}")
+            sign(stream.fileno(), signature())
             yield
 
 
@@ -103,12 +107,35 @@ def sign(descriptor: int, text: str) -> None:
     os.pwrite(descriptor, f"{text}\n".encode(), 0)
 
 
+def signature(who: str = "") -> str:
+    """What a holder writes into a lock's file: who it is, and since when.
+
+    Args:
+        who: what people know it as, e.g. ``run RUN_ID``.
+    """
+    process = f"process {os.getpid()}"
+    return f"{who} ({process}), since {local(time.time())}" if who else f"{process}, since {local(time.time())}"
+
+
+@contextlib.contextmanager
+def signing(file: IO[Any] | int, who: str = "") -> Iterator[None]:
+    """Have this process's `signature` in a lock's file while it holds the lock; nothing where it may not be written."""
+    descriptor = file if isinstance(file, int) else file.fileno()
+    with contextlib.suppress(OSError):
+        sign(descriptor, signature(who))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+
+
 def holder(path: Path) -> str:
     """Who holds the lock, in words."""
     with contextlib.suppress(OSError):
         if text := path.read_text(errors="replace").strip():
             return text
-    return "another process"  # taken, and not signed yet
+    return UNSIGNED
 
 
 def _inherited(descriptor: int) -> bool:

@@ -17,8 +17,31 @@ from typing import Any, TextIO
 from stages.errors import ExitCode
 from stages.outside.text import line
 
+VERBOSE = "DETPRESS_VERBOSE"
+"""Environment variable that ``--verbose`` sets: what one command starts (a retraining of a schedule, a job of a sweep)
+tells as much as the command itself."""
 READER_LEFT = 128 + signal.SIGPIPE
 """Exit code, as a shell has it for a program that such a pipe ends."""
+
+
+def verbose() -> bool:
+    """Whether details are to be told too."""
+    return os.environ.get(VERBOSE, "") not in ("", "0")
+
+
+@contextlib.contextmanager
+def told_more(asked: bool) -> Iterator[None]:
+    """Let `verbose` hold for the length of a ``with``, if that is ``asked``."""
+    before = os.environ.get(VERBOSE)
+    if asked:
+        os.environ[VERBOSE] = "1"
+    try:
+        yield
+    finally:
+        if asked:
+            os.environ.pop(VERBOSE)
+            if before is not None:
+                os.environ[VERBOSE] = before
 
 
 class Lossy:

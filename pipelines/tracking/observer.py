@@ -13,12 +13,12 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config.options.tracking import TrackingOptions
-from pipelines.execution.events import RunInfo, StageInfo
+from pipelines.execution.events import PlannedStage, RunInfo, StageInfo
 from pipelines.system.process_identity import this_process
 from pipelines.system.redact import redact, redact_text
 from pipelines.tracking.client import connect, half_database, store_uri
@@ -79,6 +79,9 @@ class MlflowObserver:
                 self.warnings.append(text)
         self._put("run_started", run=_plain(run), process=this_process(), store=self._store)
         self._thread.start()
+
+    def planned(self, stages: Sequence[PlannedStage]) -> None:
+        """Nothing has happened yet."""
 
     def stage_started(self, stage: StageInfo) -> None:
         self._put("stage_started", stage=_plain(stage))

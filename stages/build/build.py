@@ -160,12 +160,12 @@ def _tell(engine: Engine, context: StageContext) -> None:
         context.metric(f"{prefix}.int8_share", audit["int8_share"])
         for layer in audit["float_layers"][:SHOWN]:
             if "reason" in layer:
-                context.info(f"{layer['name']} stays in {layer['format']} ({layer['share']:.2%}): {layer['reason']}")
+                context.detail(f"{layer['name']} stays in {layer['format']} ({layer['share']:.2%}): {layer['reason']}")
     for warning in engine.notes.get("warnings", ()):
         context.warn(warning)
     tuning = engine.notes.get("tuning")
     if tuning is not None:
-        context.info(
+        context.detail(
             f"kernels chosen by timing: {len(tuning['shifted'])} of {tuning['convolutions']} convolutions as matrix "
             f"products, {tuning['before_ms']:.1f} -> {tuning['after_ms']:.1f} ms"
         )
@@ -177,7 +177,7 @@ def _tell(engine: Engine, context: StageContext) -> None:
     passes = engine.notes.get("passes", ())
     if passes:
         done = [f"{r['name']} {sum(r['counts'].values())}" for r in passes if any(r["counts"].values())]
-        context.info(f"lowering: {', '.join(done) or 'nothing to do'}")
+        context.detail(f"lowering: {', '.join(done) or 'nothing to do'}")
     for report in passes:
         for remark in report["remarks"]:
-            context.info(f"{report['name']}: {remark}")
+            context.detail(f"{report['name']}: {remark}")

@@ -127,7 +127,7 @@ class Loop:
                     f"done at step {p.step} of {self.options.steps}: the score has reached "
                     f"compression.target_map={self.options.target_map:g}"
                 )
-            self.context.info(
+            self.context.detail(
                 f"best at step {p.best} of {p.step}: {self.evaluator.metric} {said[p.best]} (before the first step "
                 f"{said[0]}, after the last {said[p.step]})"
             )

@@ -130,7 +130,7 @@ class Export:
             f"{1 if own.scale else 255}, mean {own.mean}, std {own.std}"
         )
         if model.settings:
-            context.info(f"images are prepared as {model.settings} says: {values}")
+            context.detail(f"images are prepared as {model.settings} says: {values}")
         else:
             context.warn(
                 f"no infer_cfg.yml lies beside {model.program}: it is assumed to take images as model={own.name} does: "
@@ -168,7 +168,7 @@ class Export:
                 "onnxruntime (requirements.lock), or raise the bound if this difference is acceptable."
             )
         if int8:
-            context.info(
+            context.detail(
                 f"ONNX (Q/DQ) differs from Paddle's INT8 by at most {worst:.1e} (relative), over all anchors: Paddle "
                 "rounds the inputs of convolutions only, ONNX their outputs too. This is reported, mAP is what counts."
             )

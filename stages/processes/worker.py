@@ -47,6 +47,9 @@ class WorkerContext:
     def info(self, message: str) -> None:
         self.emit({"event": "info", "message": message})
 
+    def detail(self, message: str) -> None:
+        self.emit({"event": "info", "message": message, "detail": True})
+
     def emit(self, event: dict[str, Any]) -> None:
         with self._lock:  # loaders and timers report from threads of their own
             send(self._events, event)

@@ -46,6 +46,20 @@ def explained(content: SensitivityContent) -> str:
     return text
 
 
+def costly(content: SensitivityContent) -> str:
+    """One sentence: which blocks cost mAP for certain, or else which change the outputs most."""
+    certain = [one for one in content["blocks"] if one["low"] is not None and one["low"] > 0]
+    if certain:
+        named = ", ".join(f"{one['block']} ({one['map_drop']:.2f} points)" for one in certain[:3])
+        more = f" and {len(certain) - 3} more" if len(certain) > 3 else ""
+        return f"In INT8 these blocks cost mAP for certain: {named}{more}."
+    if not content["blocks"]:
+        return "No block was quantized."
+    worst = max(content["blocks"], key=lambda one: one["distance"])
+    told = "No block costs mAP for certain" if content["labels"] else "Without labels no mAP was measured"
+    return f"{told}; {worst['block']} changes the outputs most (distance {worst['distance']:.4f})."
+
+
 def markdown(content: SensitivityContent) -> str:
     """``sensitivity.md``."""
     found = table(content)

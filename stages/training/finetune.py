@@ -140,7 +140,7 @@ class Finetune:
             return o.static_steps if fresh else 0
         epochs = int(layer.yolo_head.static_assigner_epoch)
         steps = math.ceil(max(0, epochs) * images / o.batch)
-        context.info(f"static_assigner_epoch={epochs}: labels go by geometry for {steps} steps, of {o.steps} in all")
+        context.detail(f"static_assigner_epoch={epochs}: labels go by geometry for {steps} steps, of {o.steps} in all")
         return steps
 
 

@@ -199,6 +199,16 @@ def test_errors_of_a_stage_are_one_line_and_tracebacks_are_for_debug(tmp_path: P
     assert done.stderr.endswith("stage:\nits lines\nerror: export failed; see its log\n")
 
 
+def test_verbose_stands_anywhere_and_is_handed_on(tmp_path: Path) -> None:
+    told = (
+        'import os; from pipelines.system.output import verbose; print(verbose(), os.environ.get("DETPRESS_VERBOSE"))'
+    )
+    done = run(tmp_path, "compress", "--verbose", RUNS, script=stub(told))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == [f"ran 0 detpress compress {RUNS}", "True 1"]
+    assert run(tmp_path, "compress", RUNS, script=stub(told)).stdout.splitlines()[1] == "False None"
+
+
 def test_an_unforeseen_error_is_one_line_with_a_hint(tmp_path: Path) -> None:
     done = run(tmp_path, "compress", RUNS, script=stub("1 / 0"))
     assert done.returncode == 4

@@ -104,7 +104,7 @@ def prepare(
             peers = stack.enter_context(closing(data_parallel.start_group(model, images, gpus, options, context)))
             threads = data_parallel.share_of_threads(context.threads, options.processes)
         made = prepare_student(model, options, scope, context.work / "teacher", threads, context.warn)
-        context.info(f"distilled nodes: {', '.join(made.nodes)}")
+        context.detail(f"distilled nodes: {', '.join(made.nodes)}")
         context.metric("prepare_s", time.perf_counter() - started)
         started = time.perf_counter()
         _initial_ranges(made.student, _ranges(source, made, sorted(made.student.activations)), scope)

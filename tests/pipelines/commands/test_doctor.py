@@ -42,7 +42,7 @@ def test_a_whole_installation_can_compress(capsys: pytest.CaptureFixture[str], t
     shown = json.loads(capsys.readouterr().out)
     assert shown["can_compress"] is True
     groups = {check["group"] for check in shown["checks"]}
-    assert groups - {"gpu"} == {"machine", "paddle", "backend", "tracking"}
+    assert groups - {"gpu"} == {"machine", "paddle", "backend", "engines", "tracking"}
     assert {c["name"] for c in shown["checks"] if c["group"] == "backend"} == set(backends.names())
 
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pipelines.execution.events import NullObserver
+from pipelines.execution.events import NullObserver, PlannedStage
+from pipelines.execution.node import Work
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
 from stages.catalog import PADDLE, STAGES
@@ -62,6 +64,31 @@ class NoInputs:
 
 def text(results: Results, name: str) -> str:
     return results.artifacts[name].path("text.txt").read_text()
+
+
+def test_what_is_about_to_run_is_announced_with_what_it_is_likely_to_take(tmp_path: Path) -> None:
+    told: list[PlannedStage] = []
+
+    class Listener(NullObserver):
+        def planned(self, stages: Sequence[PlannedStage]) -> None:
+            told[:] = stages
+
+    runner = Runner(Store(tmp_path / "artifacts"), Listener(), RunnerSettings(0), logs=tmp_path / "logs")
+    size = Work("small", 2.0, 5.0)
+    runner.announce([node("a"), node("b", inputs={"first": Ref("a")}, work=size)], "report")
+    assert told == [PlannedStage("a"), PlannedStage("b"), PlannedStage("report")]
+    runner.run([node("a"), node("b", inputs={"first": Ref("a")}, work=size)])
+
+    def again(amount: float | None, model: str = "large") -> PlannedStage:
+        work = Work(model, amount, 50.0)
+        runner.announce([node("a"), node("b", "more", inputs={"first": Ref("a")}, work=work)])
+        assert told[0] == PlannedStage("a", cached=True)
+        return told[1]
+
+    same, large = again(2.0, "small"), again(20.0)
+    assert same.seconds is not None and not same.rough
+    assert large.seconds == pytest.approx(10 * same.seconds) and large.rough
+    assert again(None).seconds is None  # an architecture that nobody counted: unknown, not what the small one took
 
 
 def test_results_flow_along_the_graph_and_are_found_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,8 @@ from stages.backends.openvino.options import OpenVinoOptions
 from stages.distillation.distill import Distill
 from stages.errors import ConfigError
 from stages.options.sensitivity import SensitivityOptions
+from stages.report.schema_blocks import BlockDamage
+from stages.report.sensitivity import costly
 
 
 @pytest.fixture
@@ -140,13 +143,29 @@ def test_the_command_leaves_the_analysis_in_the_runs_folder_and_prints_it(
 
     monkeypatch.setattr(sensitivity, "sensitivity_graph", graph)
     config.run.artifacts = str(tmp_path)
-    outcome = sensitivity.run_sensitivity(config, command=["detpress", "sensitivity"], observers=[NullObserver()])
+    outcome = sensitivity.run_sensitivity(
+        config, command=["detpress", "sensitivity", "seed=1"], observers=[NullObserver()]
+    )
     assert outcome.exit_code == 0 and outcome.path is not None
     assert json.loads(outcome.path.read_text())["blocks"][0]["block"] == "neck.worst"
     assert {p.name for p in outcome.path.parent.glob("sensitivity.*")} == set(sensitivity.FILES)
     assert json.loads((outcome.path.parent / "run.json").read_text())["status"] == "FINISHED"
     shown = capsys.readouterr().out
     assert "neck.worst" in shown and "+1.25" in shown and "7 labelled training images" in shown
+    end = shown.splitlines()[-3:]
+    assert end[0].startswith("In INT8 these blocks cost mAP for certain: neck.worst (1.25 points)")
+    assert end[1].startswith("The run took ")
+    assert end[2].startswith("Next:   detpress compress seed=1 compression.max_map_drop=0.5  ")
+
+
+def test_where_no_block_costs_map_for_certain_the_farthest_is_named() -> None:
+    worst: BlockDamage = {
+        "block": "neck", "layers": 1, "share": 0.1, "distance": 0.5, "map_drop": 0.3, "low": -0.1, "high": 0.7,
+    }  # fmt: skip
+    content: Any = {"labels": "val", "blocks": [worst, {**worst, "block": "head", "distance": 0.7}]}
+    assert costly(content) == "No block costs mAP for certain; head changes the outputs most (distance 0.7000)."
+    assert costly({**content, "labels": None}).startswith("Without labels no mAP was measured; head changes")
+    assert costly({**content, "blocks": []}) == "No block was quantized."
 
 
 def test_the_command_says_what_it_cannot_look_at(config: PipelineConfig, tmp_path: Path) -> None:

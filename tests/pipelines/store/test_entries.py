@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,3 +133,26 @@ def test_stray_files_in_the_store_stop_nothing(tmp_path: Path) -> None:
     left = store.begin(Key("stub", {"text": "b"})).folder
     assert store.sweep() == [left]
     assert name in store.names() and not [found for found in store.names() if "." in found]
+
+
+def test_who_waits_for_a_key_is_told_of_the_run_that_has_it(tmp_path: Path) -> None:
+    store, key, told = Store(tmp_path), Key("stub", {"text": "a"}), list[str]()
+    store.prepare()
+
+    def second() -> None:
+        with Store(tmp_path).lock(key, told.append, "run two"):
+            told.append("has it")
+
+    waiting = threading.Thread(target=second)
+    with store.lock(key, told.append, "run one"):
+        waiting.start()
+        limit = time.monotonic() + 30
+        while not told and time.monotonic() < limit:
+            time.sleep(0.01)
+        (said,) = told
+        assert said.startswith(f"waits for run one (process {os.getpid()}), since 20")
+        assert said.endswith(", which computes the same")
+        assert not store.remove(str(key))  # whoever only asks does not wipe the name off
+        assert "run one" in (store.entries / ".locks" / str(key).replace("/", "-")).read_text()
+    waiting.join(30)
+    assert told[1:] == ["has it"]

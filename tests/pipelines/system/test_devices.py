@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -35,15 +36,27 @@ def ignore(message: str) -> None: ...
 
 
 def test_a_device_has_one_timing_at_a_time_and_others_are_not_kept_waiting(tmp_path: Path) -> None:
-    turns, told, second = DeviceLocks(tmp_path), list[str](), threading.Event()
+    turns, told, second = DeviceLocks(tmp_path, who="run one"), list[str](), threading.Event()
     with turns.timing(CPU, ignore):
         with turns.timing(CUDA, ignore), turns.working(ignore):
             pass
         waiting = enters(DeviceLocks(tmp_path).timing(CPU, told.append), second)
         assert not second.wait(0.2)
-        assert told == ["waits for another measurement on cpu"]
+        (said,) = told
+        assert said.startswith(f"waits for another measurement on cpu: run one (process {os.getpid()}), since 20")
     waiting.join(5)
     assert second.is_set()
+    assert (tmp_path / CPU).read_text() == ""  # nobody has it: nobody is named to the next one
+
+
+def test_a_holder_that_could_not_sign_is_another_measurement(tmp_path: Path) -> None:
+    turns, told, second = DeviceLocks(tmp_path), list[str](), threading.Event()
+    with turns.timing(CPU, ignore):
+        (tmp_path / CPU).write_text("")
+        waiting = enters(DeviceLocks(tmp_path).timing(CPU, told.append), second)
+        assert not second.wait(0.2)
+        assert told == ["waits for another measurement on cpu"]
+    waiting.join(5)
 
 
 def test_a_timing_that_has_the_host_for_itself_waits_for_stages_and_they_for_it(tmp_path: Path) -> None:

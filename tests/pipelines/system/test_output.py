@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.runs import history
 from pipelines.runs.run import open_run
-from pipelines.system.output import Lossy
+from pipelines.system.output import VERBOSE, Lossy, told_more, verbose
 from tests.conftest import ROOT
 from tests.pipelines import stub_pipeline
 from tests.pipelines.test_cli import RUNS, stub
@@ -124,3 +124,16 @@ def test_a_stream_that_lost_something_takes_no_more(tmp_path: Path) -> None:
         assert stream.write("more") == 4
         assert (stream.encoding, stream.isatty()) == ("utf-8", False)
         stream.close()  # what was buffered goes nowhere, and that is no error
+
+
+def test_verbose_holds_for_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VERBOSE, raising=False)
+    with told_more(False):
+        assert not verbose()
+    with told_more(True):
+        assert verbose()
+    assert not verbose() and VERBOSE not in os.environ
+    monkeypatch.setenv(VERBOSE, "1")
+    with told_more(True):
+        assert verbose()
+    assert os.environ[VERBOSE] == "1"
