@@ -50,5 +50,10 @@ class GateOptions:
     min_int8_share: float | None = option(
         None, SHARE, "smallest share of multiply-adds that really run in INT8, 0 to 1"
     )
-    require_valid: bool = option(False, doc="fail gates on speed where the timing's verdict is not `valid`")
+    require_valid: bool = option(
+        False, doc="fail gates on speed that could not be judged because the timing was disturbed"
+    )
+    accept_disturbed: bool = option(
+        False, doc="judge gates on speed by disturbed timings too; the evidence of a promotion says so"
+    )
     champion: ChampionGateOptions = part(ChampionGateOptions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks
+from stages.report import float_blocks, marks
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -45,7 +45,7 @@ def render(report: ReportContent) -> str:
         parts += _section(latency_table(report, mode), EXPLAINED[mode])
     invalid = invalid_timings(report)
     if invalid:
-        parts.append("\\* These timings are not valid:")
+        parts.append("\\* Measured while disturbed, not valid:")
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in invalid))
     if absent := left_out(report):
         parts.append("Columns that a backend has nothing for:")
@@ -71,7 +71,7 @@ DETAILS = (
     "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
     "all in float; mAP drop is FP32 − this engine, in points. In brackets: 95 % intervals, of speed-ups from round to "
     "round, of the drop from resampling the images. A star: the timing is not valid, or has too few samples for that "
-    "percentile."
+    "percentile; behind a speed-up: the ratio is not valid. A ratio may be valid where the times are not."
 )
 EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",
@@ -92,7 +92,8 @@ def _headlines(report: ReportContent) -> list[str]:
         faster, drop = row["speedup"]["runtime"], row["map_drop"]
         facts = []
         if faster is not None:
-            facts.append(f"{faster:.2f} times the speed of FP32")
+            disturbed = marks.while_disturbed(marks.speedup(row, "runtime"))
+            facts.append(f"{faster:.2f} times the speed of FP32{disturbed}")
         if drop is not None and row["map"] is not None:
             facts.append(f"mAP {row['map']:.1f} ({-drop:+.1f} points)")
         if facts:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from stages.numerics.variants import is_float, title_of
 from stages.report import float_blocks as words
+from stages.report import marks
+from stages.report.gates import tally
 from stages.report.html import render as render_template
 from stages.report.markdown import DETAILS, EXPLAINED, GATES
 from stages.report.page_items import (
@@ -103,10 +105,10 @@ def _filled(*sections: Section) -> list[Section]:
 
 def _gates_badge(report: ReportContent) -> list[Badge]:
     gates = report["gates"]
-    failed = sum(gate["verdict"] == "fail" for gate in gates)
     if not gates:
         return []
-    return [Badge("fail", f"{failed} of {len(gates)} gates fail") if failed else Badge("pass", "all gates pass")]
+    counted = tally(gates)
+    return [Badge("fail", counted) if counted else Badge("pass", "all gates pass")]
 
 
 def _cards(row: Row) -> list[Card]:
@@ -118,7 +120,7 @@ def _cards(row: Row) -> list[Card]:
         over = (row.get("over_float") or {}).get("runtime")
         if over is not None and over["against"] != BASE:
             remark += f" · over {title_of(over['against'])} {bounded(over)}"
-        valid = row["validity"]["runtime"] in (None, "valid")
+        valid = marks.is_valid(marks.speedup(row, "runtime"))
         cards.append(Card(f"{name}: speed-up, Runtime", f"{ratio:.2f}×", remark, valid))
     if row["map_drop"] is not None and row["map"] is not None:
         remark = f"FP32 {row['map'] + row['map_drop']:.1f}, now {row['map']:.1f}"

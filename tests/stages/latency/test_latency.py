@@ -114,7 +114,7 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     options = LatencyOptions(warmup=3, warmup_seconds=0, runs=20, rounds=4, images=2)
     result = Latency(options, here).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
-    assert told["schema_version"] == 2 and told["backend"] == "stub" and told["threads"] == 1
+    assert told["schema_version"] == 3 and told["backend"] == "stub" and told["threads"] == 1
     assert len(told["affinity"]) == 1 and told["rounds"] == 4 and told["warmup"] == 3
     for precision, delay in DELAYS.items():
         found = told["engines"][str(precision)]
