@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console
+from rich.text import Text
+
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.events import Observer
 from pipelines.graph.compress import compress_graph
@@ -13,9 +16,11 @@ from pipelines.runs.history import FINISHED
 from pipelines.runs.observers import default_observers
 from pipelines.runs.outcome import Outcome, exit_code
 from pipelines.runs.reporting import reported, run_status, runner_for
+from pipelines.runs.retiming import repeat_hint
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import print_tables
 from stages.errors import ConfigError
+from stages.outside.text import told
 
 
 def run_compress(
@@ -45,6 +50,8 @@ def run_compress(
         candidate = register.candidate(config, run, runner) if registers and status == FINISHED else None
         run.finish(status, report, path.parent)
     print_tables(report)
+    if hint := repeat_hint(run.results, command, reused=config.run.reuse_latency is True):
+        Console(stderr=True, highlight=False, emoji=False).print(Text(told(hint)), soft_wrap=True)
     if candidate is not None:  # now that MLflow has the whole run
         register.register(config, register.registry_of(config), run, candidate, model)
     return Outcome(code, path)

@@ -60,7 +60,7 @@ THROUGH = {
         pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
         pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
         pipelines.retraining.head_to_head pipelines.retraining.reasons
-        pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
+        pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
@@ -117,7 +117,10 @@ THROUGH = {
         stages.paddle.models.onnx_export
     """,
     "stages/export/test_models_in": "stages.paddle.runtime.infer",
-    "stages/latency/test_latency": "stages.latency.engine_process stages.latency.timed_engine",
+    "stages/latency/test_latency": """
+        stages.latency.engine_process stages.latency.metrics stages.latency.timed_engine
+    """,
+    "stages/latency/test_ratio": "stages.latency.limits",
     "stages/latency/test_timing": "stages.numerics.student_t",
     "stages/latency/test_validity": "stages.latency.machine",
     "stages/lowering/test_kernels": "stages.backends.onnxruntime.tuning",
@@ -135,6 +138,7 @@ THROUGH = {
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
     "stages/numerics/test_ranges": "stages.numerics.algorithms",
+    "stages/report/test_gates": "stages.report.marks",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
@@ -143,7 +147,7 @@ THROUGH = {
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_report": """
-        stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
+        stages.options.report stages.report.figures stages.report.html stages.report.markdown
         stages.report.page stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables

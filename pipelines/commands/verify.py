@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.system.devices import DeviceLocks, device_of
 from stages import backends
 from stages.errors import ExitCode
+from stages.report import marks
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -60,4 +61,6 @@ def _print(record: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         print(f"quick mAP       {result['map']:.1f}, promised {result['promised_map']:.1f} (golden images only)")
     promised = result["promised_ms"]
     reference = "" if promised is None else f", promised {promised:.2f} ms on {result['promised_on']}"
+    if promised is not None and not marks.is_valid(result["promised_timing"]):
+        reference += f", measured while disturbed ({marks.why(result['promised_timing'])})"
     print(f"latency         {result['median_ms']:.2f} ms{reference}")

@@ -19,7 +19,17 @@ from pipelines.system.slug import matching
 from pipelines.tracking.client import artifact_location, store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import flat, metric_name, numbers, readable, results_view, run_note, small_files
+from pipelines.tracking.names import (
+    disturbed_metrics,
+    flat,
+    metric_name,
+    numbers,
+    readable,
+    results_view,
+    run_note,
+    small_files,
+    timing_tags,
+)
 from stages.catalog import stage_entry
 from stages.errors import StoreError
 from stages.outside import records
@@ -115,6 +125,10 @@ class MlflowWriter:
     def _run_finished(self, record: Record, at: int) -> None:
         folder = Path(record["report_dir"]) if record["report_dir"] else None
         self._client.set_tag(self._parent, "mlflow.note.content", run_note(self._run, record, folder))
+        timed = [row for row in record["summary"].get("rows") or [] if (row.get("latency") or {}).get("runtime")]
+        if timed:  # whether times and ratios can be believed: a metric has no tags of its own
+            self._set_tags(self._parent, timing_tags(disturbed_metrics(timed)))
+            self._engines.tag_timings(timed)
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))
@@ -216,6 +230,8 @@ class MlflowWriter:
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
         for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
             self._metric(run_id, name, value, None, at)
+        if artifact["type"] == "LatencyResult":
+            self._set_tags(run_id, timing_tags(artifact["fields"].get("disturbed", [])))
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
         dataset = as_dataset(artifact, f"{self._run['data']} {ids.set_name(node)}")
@@ -254,6 +270,10 @@ class MlflowWriter:
         held.append(Metric(metric_name(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
         if len(held) >= BATCH:
             self.flush()
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        for name, text in tags.items():
+            self._client.set_tag(run_id, name, text)
 
     def _log_params(self, run_id: str, params: dict[str, str]) -> None:
         from mlflow.entities import Param

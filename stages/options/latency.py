@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
-from stages.options.rules import COUNT, POSITIVE, above, at_least, option, part, some_of
+from stages.options.rules import COUNT, POSITIVE, above, at_least, each, option, part, some_of
 
 
 @dataclass
@@ -82,6 +82,7 @@ class LatencyOptions(LatencySettings):
     )
     limits: dict[str, float] = option(
         {},
-        doc="limits of the gates on speed, by speed-up and mode: `over_fp32.runtime`, `over_best_float.runtime`, "
+        each(above(0)),
+        "limits of the gates on speed, by speed-up and mode: `over_fp32.runtime`, `over_best_float.runtime`, "
         "`against.champion.end2end`; more rounds are timed while one is undecided",
     )

@@ -127,9 +127,10 @@ def apart_by(first: ReportContent, second: ReportContent) -> str:
     """What stands between the timings of two reports, in words; empty if they are of one machine and one day."""
     if first["hardware"] != second["hardware"]:
         return "another machine"
-    days = [{run[:_DAY] for run in (report.get("timed_in") or {}).values()} or {report["run_id"][:_DAY]}
-            for report in (first, second)]  # fmt: skip
-    return "" if days[0] == days[1] else "another day"
+    runs = [list((report.get("timed_in") or {}).values()) or [report["run_id"]] for report in (first, second)]
+    days = [{run[:_DAY] for run in each} for each in runs]
+    dated = all(day.isdigit() for day in days[0] | days[1])
+    return "another day" if dated and days[0] != days[1] else ""
 
 
 def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLatency, apart: str) -> Change:

@@ -18,6 +18,7 @@ from stages.report.schema_accuracy import ClassDifference, Difference
 
 PASS, FAIL, LEFT_OUT = "pass", "fail", "left out"
 UNDECIDED, NOT_JUDGED = "undecided", "not judged"
+_ACCEPTED = "; accepted (gate.accept_disturbed=true)"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ def holds(gate: GateVerdict) -> bool:
     return gate["verdict"] in (PASS, LEFT_OUT)
 
 
+def accepted(gate: GateVerdict) -> bool:
+    """Whether it was judged by a disturbed timing, because ``gate.accept_disturbed`` says so."""
+    return (gate["reason"] or "").endswith(_ACCEPTED)
+
+
 def tally(gates: Sequence[GateVerdict]) -> str:
     """Those that do not hold, counted: ``1 of 3 gates fail, 2 of 3 not judged``; empty if all do."""
     counts = {v: sum(gate["verdict"] == v for gate in gates) for v in (FAIL, UNDECIDED, NOT_JUDGED)}
@@ -104,7 +110,7 @@ def _verdict(name: str, limit: float, row: Row, readings: Readings, options: Gat
         if not marks.is_valid(reading.verdict):
             reason = f"timing {reading.verdict}"
             if options.accept_disturbed:
-                reason += "; accepted (gate.accept_disturbed=true)"
+                reason += _ACCEPTED
             else:
                 verdict = FAIL if options.require_valid else NOT_JUDGED
     return {
@@ -147,7 +153,10 @@ def _largest(candidates: Sequence[tuple[str, Difference | ClassDifference | None
 
 def _speedup(mode: str) -> Callable[[Row], Reading]:
     def read(row: Row) -> Reading:
-        ratio, bounds, verdict = row["speedup"][mode], row["speedup_interval"][mode], marks.speedup(row, mode)
+        ratio, bounds = row["speedup"][mode], row["speedup_interval"][mode]
+        if ratio is None:
+            return Reading(None, "speed-up, no interval")
+        verdict = marks.speedup(row, mode)
         if bounds is not None:
             return Reading(bounds[0], "lower bound of the speed-up", bounds[1], verdict)
         return Reading(ratio, "speed-up, no interval", None, verdict)
@@ -168,7 +177,9 @@ def _over_float(row: Row) -> Reading:
 def _median(mode: str) -> Callable[[Row], Reading]:
     def read(row: Row) -> Reading:
         latency = row["latency"][mode]
-        return Reading(None if latency is None else latency["median_ms"], "median, ms", None, marks.timing(row, mode))
+        if latency is None:
+            return Reading(None, "median, ms")
+        return Reading(latency["median_ms"], "median, ms", None, marks.timing(row, mode))
 
     return read
 

@@ -35,20 +35,20 @@ def while_disturbed(verdict: str | None) -> str:
 
 
 def timing(row: Row, mode: str) -> str | None:
-    """The verdict on the times of a row."""
-    return row["validity"][mode]
+    """The verdict on the times of a row; the rows of a list of runs may lack it."""
+    return (row.get("validity") or {}).get(mode)
 
 
 def speedup(row: Row, mode: str) -> str | None:
     """The verdict on a row's speed-up over FP32; in a report of before there were such, that on its times."""
     verdicts = row.get("speedup_validity")
-    return row["validity"][mode] if verdicts is None else verdicts[mode]
+    return timing(row, mode) if verdicts is None else verdicts.get(mode)
 
 
 def over_float(row: Row, mode: str) -> str | None:
     """The verdict on a row's speed-up over the fastest float engine, likewise."""
     over = (row.get("over_float") or {}).get(mode)
-    return None if over is None else of_ratio(over, row["validity"][mode])
+    return None if over is None else of_ratio(over, timing(row, mode))
 
 
 def of_ratio(ratio: Bounds, otherwise: str | None = None) -> str | None:

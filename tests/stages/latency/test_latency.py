@@ -147,6 +147,49 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     assert context.progress_calls[-1][:2] == (80, 80)
 
 
+def test_every_ratio_has_its_verdict_and_the_result_says_what_is_disturbed(
+    stub: None, tmp_path: Path, context: FakeContext
+) -> None:
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+    options = LatencyOptions(warmup=0, warmup_seconds=0, runs=10, rounds=2, images=1, names=["champion", "challenger"])
+    result = Latency(options, here).run(inputs, context)
+    told = json.loads(result.path("latency.json").read_text())
+    for ratio in told["against"]["champion"].values():
+        assert ratio["verdict"] == "valid" and ratio["median"] == pytest.approx(3)
+    assert result.disturbed == [] and result.rounds == {"runtime": 2, "end2end": 2}
+    assert result.intervals["against.champion.runtime"] == [pytest.approx(3)] * 2
+    once = Latency(replace(options, rounds=1, max_rounds=1), here).run(inputs, FakeContext(tmp_path / "once"))
+    told = json.loads(once.path("latency.json").read_text())
+    said = "invalid: too few rounds (1, an interval needs 2)"
+    assert {ratio["verdict"] for ratio in told["against"]["champion"].values()} == {said}
+    assert once.disturbed == [] and once.intervals == {}  # measuring again would not help
+
+
+def test_more_rounds_are_timed_for_a_gate_that_is_undecided(
+    stub: None, tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    steady = CLOCK.wait
+    monkeypatch.setattr(CLOCK, "wait", lambda ms: steady(ms * (1 + rng.normal(0, 0.05))))
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+
+    def rounds(**limits: float) -> dict[str, int]:
+        options = LatencyOptions(warmup=0, warmup_seconds=0, runs=12, rounds=3, images=1, max_rounds=12)
+        options.limits = {name.replace("__", "."): limit for name, limit in limits.items()}
+        made = FakeContext(tmp_path / f"of-{len(list(tmp_path.iterdir()))}")
+        result = Latency(options, here).run(inputs, made)
+        assert made.progress_calls[-1][0] == made.progress_calls[-1][1] == 2 * 4 * sum(result.rounds.values())
+        told = json.loads(result.path("latency.json").read_text())
+        assert len(told["engines"]["int8"]["runtime"]["rounds_ms"]) == result.rounds["runtime"] == told["rounds"]
+        if not Latency.objection(result, options):
+            return result.rounds
+        raise AssertionError("it was not decided, although more rounds were allowed")
+
+    assert rounds() == rounds(over_fp32__runtime=1.5) == {"runtime": 3, "end2end": 3}
+    found = rounds(over_fp32__runtime=3.0)
+    assert found["runtime"] > 3 and found["end2end"] == 3
+
+
 def test_an_engine_is_timed_as_each_variant_that_it_is_opened_as(
     stub: None, tmp_path: Path, context: FakeContext
 ) -> None:
