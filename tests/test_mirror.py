@@ -58,7 +58,7 @@ THROUGH = {
     "pipelines/test_retrain": """
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
         pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
-        pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
+        pipelines.registry.names pipelines.registry.register
         pipelines.retraining.head_to_head pipelines.retraining.reasons
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion
     """,
