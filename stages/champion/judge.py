@@ -77,11 +77,13 @@ class Judge:
             raise StageError(f"{len(inputs.engines)} engines were to be judged as {', '.join(o.names)}")
         rows = self._rows(inputs)
         challenger = rows[o.names[-1]]
-        gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], o.gate)
+        # A promotion measures again where it could not judge; what counts as failed would not be.
+        gate_options = dataclasses.replace(o.gate, require_valid=False)
+        gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], gate_options)
         beside: promotion.Beside = {}
         if CHAMPION in rows:
             seen = _seen_beside(challenger, rows[CHAMPION], inputs, o.names)
-            gates += judge_beside(seen, o.gate)
+            gates += judge_beside(seen, gate_options)
             beside = {
                 "map": seen["difference"].get("map"),
                 "size": seen["size_ratio"],

@@ -52,7 +52,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     packages: ClassVar[tuple[str, ...]] = ("matplotlib",)
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id", "command")  # a repeated run renders the report again with its own
     Options: ClassVar[type] = ReportOptions

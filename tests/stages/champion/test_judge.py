@@ -151,7 +151,7 @@ def test_a_ratio_that_is_valid_is_judged_although_the_times_are_not(tmp_path: Pa
 
 def test_a_disturbed_ratio_is_not_judged_and_the_evidence_says_why(tmp_path: Path) -> None:
     given = disturb(inputs(tmp_path), tmp_path / "d", HELD_UP)
-    content = judged(tmp_path, given, GateOptions(), NAMES)
+    content = judged(tmp_path, given, GateOptions(require_valid=True), NAMES)
     assert not content["passed"] and content["failed"] == [] and content["not_judged"] == ["champion.min_speedup"]
     assert promotion.disturbed(content) and promotion.in_short(content) == "not judged: champion.min_speedup"
     text = (tmp_path / "judge" / "out" / "promotion.md").read_text()
