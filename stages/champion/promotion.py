@@ -117,8 +117,16 @@ def in_short(content: PromotionContent) -> str:
 
 
 def disturbed(content: PromotionContent) -> bool:
-    """Whether nothing but a disturbed timing stands in the way, so that measuring again may help."""
-    return not content["passed"] and not content["failed"] and bool(content.get("not_judged"))
+    """Whether nothing but a disturbed timing stands in the way, so that measuring again may help.
+
+    A ratio may be valid while other processes disturb both times, but its interval is wider then: what is undecided
+    may be decided on a quieter machine.
+    """
+    if content["passed"] or content["failed"]:
+        return False
+    verdicts = [v for engine in content["engines"].values() for v in (engine.get("validity") or {}).values()]
+    times = not all(map(marks.is_valid, verdicts))
+    return bool(content.get("not_judged")) or (times and bool(content.get("undecided")))
 
 
 def describe_gate(gate: GateVerdict) -> str:

@@ -149,6 +149,15 @@ def test_a_ratio_that_is_valid_is_judged_although_the_times_are_not(tmp_path: Pa
     assert "10.00*" in text and "times as fast as the champion\n" in text
 
 
+def test_what_is_undecided_while_both_times_are_disturbed_is_to_be_measured_again(tmp_path: Path) -> None:
+    given = disturb(inputs(tmp_path, beside=0.9), tmp_path / "d", "valid")
+    content = judged(tmp_path, given, GateOptions(), NAMES)
+    assert content["undecided"] == ["champion.min_speedup"] and promotion.disturbed(content)
+    failed = judged(tmp_path / "f", disturb(inputs(tmp_path / "g", beside=0.8), tmp_path / "e", "valid"),
+                    GateOptions(), NAMES)  # fmt: skip
+    assert failed["failed"] == ["champion.min_speedup"] and not promotion.disturbed(failed)
+
+
 def test_a_disturbed_ratio_is_not_judged_and_the_evidence_says_why(tmp_path: Path) -> None:
     given = disturb(inputs(tmp_path), tmp_path / "d", HELD_UP)
     content = judged(tmp_path, given, GateOptions(require_valid=True), NAMES)
