@@ -295,21 +295,45 @@ def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Pat
         assert found["cold_start"]["import_s"] > 0
 
 
+@contextmanager
+def planted_load(cpu: int) -> Iterator[None]:
+    """Another process that always works on a CPU."""
+    code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    load = psutil.Popen([sys.executable, "-c", code])
+    try:
+        while load.cpu_times().user < 0.1:  # it is at it
+            time.sleep(0.02)
+        yield
+    finally:
+        load.kill()
+        load.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
+@pytest.mark.timing
+def test_a_real_load_on_both_engines_is_not_called_a_slowdown(tmp_path: Path, context: FakeContext) -> None:
+    engine = build("onnxruntime", Precision.FP32, tmp_path / "engines")
+    images = unlabeled(tmp_path / "images")
+    with planted_load(choose_cpus(1)[0]):
+        told = timed(
+            [engine, engine], images, context, names=["champion", "challenger"], runs=5000, rounds=5, max_seconds=2.5
+        )
+    ratio = told["against"]["champion"]["runtime"]
+    for found in told["engines"].values():
+        assert "CPU shared with the load of other processes" in found["runtime"]["validity"]["verdict"]
+    assert ratio["taken"] > 0.2
+    # Another load than this one may have hit one engine more: then the ratio says so, and is no slowdown either.
+    assert ratio["verdict"] != "valid" or (ratio["low"] <= 1.05 and ratio["high"] >= 0.95)
+
+
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
 @pytest.mark.timing
 def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context: FakeContext) -> None:
     engines = [build("onnxruntime", p, tmp_path / "engines") for p in Precision]
     images = unlabeled(tmp_path / "images")
     cpu = choose_cpus(1)[0]
-    code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    load = psutil.Popen([sys.executable, "-c", code])
-    try:
-        while load.cpu_times().user < 0.1:  # it is at it
-            time.sleep(0.02)
+    with planted_load(cpu):
         told = timed(engines, images, context, runs=3000, rounds=3, max_seconds=1.5)
-    finally:
-        load.kill()
-        load.wait()
     assert told["affinity"] == [cpu]
     for found in told["engines"].values():
         validity = found["runtime"]["validity"]
