@@ -126,8 +126,8 @@ def judge(config: PipelineConfig, run: Run, runner: Runner, run_id: str, champio
         if not promotion.disturbed(content):
             break
         to_stderr(
-            f"{promotion.verdict(content)} It is measured again, at most {left} more times, once other processes take "
-            f"at most {limit:.0%} of the CPUs, or after {patience:g} s"
+            f"{promotion.verdict(content)} It is measured again (tries left: {left}) once other processes take at most "
+            f"{limit:.0%} of the CPUs, or after {patience:g} s"
         )
         wait_until_quiet(limit, patience)
         measured = content.get("measured", 1) + 1

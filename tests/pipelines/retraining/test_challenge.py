@@ -118,7 +118,7 @@ def test_it_is_measured_again_once_the_machine_is_quieter(
     loud.touch()
     told, evidence = tick(root)
     assert told["outcome"] == "promoted" and evidence["measured"] == 2 and asked == [(0.05, 0.0)]
-    assert "It is measured again, at most 1 more times, once other processes take at most 5%" in capsys.readouterr().err
+    assert "It is measured again (tries left: 1) once other processes take at most 5%" in capsys.readouterr().err
 
 
 def test_disturbed_timings_are_accepted_if_that_is_asked_for_and_it_is_written_down(root: Path, loud: Path) -> None:
