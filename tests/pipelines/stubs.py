@@ -6,13 +6,11 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
-from stages.artifacts import AccuracyResult, Artifact, LatencyResult, Precision, hash_files
+from stages.artifacts import AccuracyResult, Artifact, Precision, hash_files
 from stages.contract import StageContext
 from stages.errors import DataError
-from stages.latency.latency import Latency
 
 
 @dataclass
@@ -71,40 +69,3 @@ class Stub:
         (context.out / "text.txt").write_text("+".join(parts))
         (context.out / "starts").write_text(starts.read_text()) if behave == "count" else None
         return AccuracyResult(root=context.out, files=hash_files(context.out), backend="stub", precision=Precision.FP32)
-
-
-@dataclass
-class TimingOptions:
-    """Those of `StubTiming`, and of the real stage what its `objection` asks for."""
-
-    loud: str = ""
-    """Other processes disturb the timing while there is a file of this name."""
-    limits: dict[str, float] = field(default_factory=dict)
-    max_rounds: int = 20
-
-
-class StubTiming:
-    """A timing of three rounds, whose ratio lies between 1.4 and 1.6."""
-
-    name: ClassVar[str] = "stub_timing"
-    version: ClassVar[int] = 1
-    packages: ClassVar[tuple[str, ...]] = ()
-    unkeyed: ClassVar[tuple[str, ...]] = ("limits", "max_rounds")
-    Options = TimingOptions
-    Inputs = StubInputs
-    Output = LatencyResult
-    objection = staticmethod(Latency.objection)
-
-    def __init__(self, options: TimingOptions) -> None:
-        self.options = options
-
-    def run(self, inputs: StubInputs, context: StageContext) -> LatencyResult:
-        disturbed = bool(self.options.loud) and Path(self.options.loud).is_file()
-        return LatencyResult(
-            root=context.out,
-            backend="stub",
-            disturbed=["int8 runtime: invalid: CPU shared with the load of other processes (77% of its time)"]
-            * disturbed,
-            rounds={"runtime": 3, "end2end": 3},
-            intervals={"over_fp32.int8.runtime": [1.4, 1.6]},
-        )

@@ -17,9 +17,11 @@ from pipelines.execution.plan import ANY, AUTO, FRESH, estimate, survey
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
 from pipelines.system import provenance
+from pipelines.system.devices import DeviceLocks
 from pipelines.system.units import duration, size
 from tests.conftest import ROOT
-from tests.pipelines.stubs import StubOptions, TimingOptions
+from tests.pipelines.stub_timing import TimingOptions
+from tests.pipelines.stubs import StubOptions
 
 STUB = "tests.pipelines.stubs:Stub"
 
@@ -120,7 +122,7 @@ def test_timings_are_kept_only_together_and_on_the_machine_as_it_was(
 
 def timing(loud: Path, **options: Any) -> list[Node]:
     made = TimingOptions(loud=str(loud), **options)
-    return [Node(id="time", stage="tests.pipelines.stubs:StubTiming", options=made, timed=True)]
+    return [Node(id="time", stage="tests.pipelines.stub_timing:StubTiming", options=made, timed=True)]
 
 
 class Notes(NullObserver):
@@ -140,7 +142,8 @@ def test_only_timings_that_nothing_disturbed_are_taken_from_the_store(tmp_path: 
 
     def again(timings: str = AUTO) -> set[str]:
         settings = RunnerSettings(seed=0, timings=timings)
-        runner = Runner(Store(tmp_path), notes, settings, logs=tmp_path / "logs", run_id="r")
+        locks = DeviceLocks(tmp_path / "locks")  # the host's other measurements are waited for, and that is told
+        runner = Runner(Store(tmp_path), notes, settings, logs=tmp_path / "logs", run_id="r", devices=locks)
         return runner.run(timing(loud)).cached
 
     why = "time: the timing was disturbed: int8 runtime: invalid: CPU shared with the load of other processes"
