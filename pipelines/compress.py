@@ -14,10 +14,11 @@ from pipelines.runs.history import FINISHED
 from pipelines.runs.observers import default_observers
 from pipelines.runs.outcome import Outcome, exit_code
 from pipelines.runs.reporting import reported, run_status, runner_for
+from pipelines.runs.retiming import repeat_hint
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import print_tables
 from pipelines.runs.verdict import print_verdict
-from pipelines.system.output import verbose
+from pipelines.system.output import say, verbose
 from stages.errors import ConfigError
 
 
@@ -51,6 +52,8 @@ def run_compress(
     if verbose():
         print_tables(report)
     print_verdict(report, path.parent, run.seconds)
+    if hint := repeat_hint(run.results, command, reused=config.run.reuse_latency is True):
+        say(hint)
     if candidate is not None:  # now that MLflow has the whole run
         register.register(config, register.registry_of(config), run, candidate, model)
     return Outcome(code, path)

@@ -16,7 +16,7 @@ from pipelines.graph.user_inputs import require_a_backend, with_labels
 from pipelines.registry import register
 from pipelines.registry.registry import Registry, Version
 from pipelines.retraining import journal
-from pipelines.retraining.challenge import Verdict, challenge
+from pipelines.retraining.challenge import Verdict, challenge, measure_again
 from pipelines.retraining.journal import Outcome, run_and_record
 from pipelines.retraining.reasons import look, no_reason, reasons
 from pipelines.retraining.snapshot import describe
@@ -70,7 +70,8 @@ def _retrain(
     outcome.more["changes"] = changes
     verdict = challenge(config, registry, champion, state, current, outcome, command=command, observers=observers)
     _decide(config, registry, champion, verdict, outcome)
-    state.consider(current, outcome.outcome, outcome.run_id)
+    if verdict.evidence is None or not promotion.disturbed(verdict.evidence):
+        state.consider(current, outcome.outcome, outcome.run_id)  # else the next one measures again
 
 
 def _checked(config: PipelineConfig) -> PipelineConfig:
@@ -93,7 +94,10 @@ def _decide(
     judgement = promotion.verdict(evidence)
     if not evidence["passed"]:
         outcome.more["failed_gates"] = evidence["failed"]
+        outcome.more |= {name: found for name in ("undecided", "not_judged") if (found := evidence.get(name))}
         stays = f"Version {champion.number} stays the champion" if champion else "There is no champion yet"
+        if promotion.disturbed(evidence):
+            stays += f"; {measure_again(outcome.version)}, and so does the next retraining"
         outcome.end(journal.KEPT, f"{judgement} {stays}", ExitCode.GATE_FAILED)
     elif not config.retrain.promote:
         hint = f"retrain.promote=false: `detpress promote {outcome.version}` promotes it"

@@ -225,9 +225,17 @@ class LatencyResult(Artifact):
     """File ``latency.json`` (see ``stages/latency/latency.py``) and ``samples.npz`` with the raw seconds of each run.
 
     One result covers all engines of a backend, because they are timed alternately.
+
+    Attributes:
+        disturbed: a sentence for each timing and ratio whose verdict is not ``valid``.
+        rounds: mode -> how many rounds were timed.
+        intervals: [low, high] of each ratio that is valid: ``over_fp32.int8.runtime``, ``against.champion.runtime``.
     """
 
     backend: str
+    disturbed: list[str] = field(default_factory=list)
+    rounds: dict[str, int] = field(default_factory=dict)
+    intervals: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

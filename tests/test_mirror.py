@@ -59,9 +59,9 @@ THROUGH = {
     "pipelines/test_retrain": """
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
         pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
-        pipelines.registry.names pipelines.registry.register pipelines.retraining.challenge
+        pipelines.registry.names pipelines.registry.register
         pipelines.retraining.head_to_head pipelines.retraining.reasons
-        pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion stages.report.trend
+        pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion
     """,
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
@@ -118,7 +118,10 @@ THROUGH = {
         stages.paddle.models.onnx_export
     """,
     "stages/export/test_models_in": "stages.paddle.runtime.infer",
-    "stages/latency/test_latency": "stages.latency.engine_process stages.latency.timed_engine",
+    "stages/latency/test_latency": """
+        stages.latency.engine_process stages.latency.metrics stages.latency.timed_engine
+    """,
+    "stages/latency/test_ratio": "stages.latency.limits",
     "stages/latency/test_timing": "stages.numerics.student_t",
     "stages/latency/test_validity": "stages.latency.machine",
     "stages/lowering/test_kernels": "stages.backends.onnxruntime.tuning",
@@ -136,6 +139,7 @@ THROUGH = {
         stages.mixed_precision.workbench stages.paddle.compression.mixing
     """,
     "stages/numerics/test_ranges": "stages.numerics.algorithms",
+    "stages/report/test_gates": "stages.report.marks",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
@@ -146,7 +150,7 @@ THROUGH = {
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
     "stages/report/test_report": """
-        stages.options.report stages.report.figures stages.report.gates stages.report.html stages.report.markdown
+        stages.options.report stages.report.figures stages.report.html stages.report.markdown
         stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables

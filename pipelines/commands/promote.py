@@ -15,7 +15,7 @@ from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
 from pipelines.registry.champion import add_existing_result, fetch_champion
 from pipelines.registry.registry import Registry, Version
-from pipelines.retraining.challenge import judge
+from pipelines.retraining.challenge import judge, measure_again
 from pipelines.retraining.head_to_head import require_frozen
 from pipelines.runs import history
 from pipelines.runs.history import find_run
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         "promote",
         "Measure a run's engine beside the champion, on the same images and alternately, and make it the champion of "
         "MLflow's registry if every gate holds. The evidence is attached to the version. Exit codes: 0 promoted, 3 a "
-        "gate failed, 2 wrong input, 4 a stage or MLflow failed.",
+        "gate failed, is undecided or could not be judged, 2 wrong input, 4 a stage or MLflow failed.",
     )
     parser.add_argument("words", nargs="*", metavar="RUN|VERSION|KEY=VALUE",
                         help="a run (default: latest), or the number of a version; gate.KEY=VALUE")  # fmt: skip
@@ -103,6 +103,8 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
     say(promotion.verdict(evidence))
     becomes = "is the champion" if evidence["passed"] else "stays the challenger"
     say(f"{registry.name}: version {version.number} {becomes}")
+    if promotion.disturbed(evidence):
+        say(f"when the machine is quieter, {measure_again(version.number)}")
     print_next([("detpress champion", "the champion and how it came to be")], page=run.info.run_dir / "promotion.md")
     print(run.info.run_dir / "promotion.json")
     return ExitCode.DONE if evidence["passed"] else ExitCode.GATE_FAILED

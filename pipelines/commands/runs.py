@@ -23,6 +23,8 @@ from stages.errors import ExitCode, InputError
 from stages.numerics.variants import is_float
 from stages.outside import records
 from stages.outside.text import plain
+from stages.report import marks
+from stages.report.gates import NOT_JUDGED, PASS
 from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
@@ -69,7 +71,7 @@ def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
     quantized = [r for r in fast if not is_float(r["precision"])]
     best = max(quantized or fast, key=lambda r: _speedup(r) or 0.0, default=None)
     base = next((r for r in rows if r["precision"] == "fp32"), None)
-    gates = _gates(folder, report)
+    gates, unjudged = _gates(folder, report)
     return {
         "id": folder.name,
         "started": state.get("started"),
@@ -77,34 +79,42 @@ def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
         "model": state.get("model") or (report and report.get("model")),
         "data": state.get("data") or (report and report.get("data")),
         "status": status,
-        "outcome": _outcome(status, state.get("pipeline"), gates, promoted=folder.name in (promoted or ())),
+        "outcome": _outcome(status, state.get("pipeline"), gates, unjudged, promoted=folder.name in (promoted or ())),
         "gates": gates,
+        "gates_not_judged": unjudged,
         "resumed_from": state.get("resumed_from"),
         "map_fp32": None if base is None else base.get("map"),
         "map": None if best is None else best.get("map"),
         "speedup": None if best is None else _speedup(best),
+        "speedup_verdict": None if best is None else marks.speedup(best, "runtime"),
         "engine_bytes": None if best is None else best.get("engine_bytes"),
         "backend": None if best is None else best.get("backend"),
     }
 
 
-def _gates(folder: Path, report: Mapping[str, Any] | None) -> list[int] | None:
-    """How many gates hold, and of how many: those against the champion if there are, else the report's."""
+def _gates(folder: Path, report: Mapping[str, Any] | None) -> tuple[list[int] | None, int]:
+    """How many gates hold, and of how many: those against the champion if there are, else the report's; and how many
+    could not be judged, because the timing was disturbed."""
     try:
         content = records.read(folder / "promotion.json")
     except (OSError, InputError):
         content = report
     gates = content.get("gates") if isinstance(content, Mapping) else None
-    return [sum(gate.get("verdict") == "pass" for gate in gates), len(gates)] if gates else None
+    if not gates:
+        return None, 0
+    passed, unjudged = (sum(gate.get("verdict") == verdict for gate in gates) for verdict in (PASS, NOT_JUDGED))
+    return [passed, len(gates)], unjudged
 
 
-def _outcome(status: str, pipeline: str | None, gates: Sequence[int] | None, *, promoted: bool) -> str:
+def _outcome(status: str, pipeline: str | None, gates: Sequence[int] | None, unjudged: int, *, promoted: bool) -> str:
     """``gates 9/12``, ``promoted``, ``interrupted``, ... ; ``done`` where there was nothing to judge."""
     if status != history.FINISHED:
         return _WORDS.get(status, status)
     if promoted or (pipeline == "promote" and (gates is None or gates[0] == gates[1])):
         return "promoted"
-    return "done" if gates is None else f"gates {gates[0]}/{gates[1]}"
+    if gates is None:
+        return "done"
+    return f"gates {gates[0]}/{gates[1]}" + (f", {unjudged} not judged" if unjudged else "")
 
 
 def _speedup(row: Row) -> float | None:
@@ -123,7 +133,7 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
         "outcome": [r["outcome"] for r in rows],
         "mAP FP32": [_number(r["map_fp32"], 1) for r in rows],
         "INT8": [_number(r["map"], 1) for r in rows],
-        "speed-up": [_number(r["speedup"], 2, "x") for r in rows],
+        "speed-up": [_number(r["speedup"], 2, "x" + marks.star(r["speedup_verdict"])) for r in rows],
         "engine": [size(r["engine_bytes"]) for r in rows],
         "backend": [r["backend"] or "" for r in rows],
     }
@@ -148,6 +158,8 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
     hidden = [name for name in columns if name not in chosen and name not in same and any(columns[name])]
     if hidden:
         notes.append(f"in a wider terminal also: {', '.join(hidden)}")
+    if "speed-up" in chosen and not all(marks.is_valid(r["speedup_verdict"]) for r in rows):
+        notes.append(marks.LEGEND)
     if notes:
         console.print(plain("; ".join(notes)), soft_wrap=True, markup=False)
 

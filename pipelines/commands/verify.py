@@ -14,6 +14,7 @@ from pipelines.system.output import say
 from stages import backends
 from stages.errors import ExitCode
 from stages.outside.text import line
+from stages.report import marks
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -62,4 +63,6 @@ def _print(record: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         print(f"quick mAP       {result['map']:.1f}, promised {wanted} (golden images only)")
     promised = result["promised_ms"]
     reference = "" if promised is None else f", promised {promised:.2f} ms on {result['promised_on']}"
+    if promised is not None and not marks.is_valid(result["promised_timing"]):
+        reference += f", measured while disturbed ({marks.why(result['promised_timing'])})"
     print(line(f"latency         {result['median_ms']:.2f} ms{reference}"))

@@ -19,6 +19,7 @@ from pipelines.store.entries import Entry, Key, Record
 from pipelines.store.local import Store
 from pipelines.system import provenance
 from stages.artifacts import Artifact
+from stages.catalog import stage_class
 from stages.codec import to_json
 from stages.errors import StoreError
 
@@ -133,6 +134,17 @@ def _measured_again(steps: Sequence[Step], timings: str) -> str:
         return "the machine was started anew since it was measured, or is another"
     if len({entry.run for entry in entries}) > 1:
         return "timings of one table are taken in one run, and these are of several"
+    return objection(steps)
+
+
+def objection(steps: Sequence[Step]) -> str:
+    """What a stage has against its own stored timing: that it was disturbed, or leaves a gate undecided."""
+    for step in steps:
+        objects = getattr(stage_class(step.node.stage), "objection", None) if step.node.timed else None
+        if objects is not None and step.entry is not None:
+            reason: str = objects(step.entry.artifact, step.node.options)
+            if reason:
+                return f"{step.node.id}: {reason}"
     return ""
 
 

@@ -113,21 +113,23 @@ class Runner:
         results = results or Results()
         self.store.prepare()
         self.store.sweep()
-        retimed = self._retimed(nodes, results)
+        retimed, objection = self._retimed(nodes, results)
         for node in nodes:
             lost = [u for u in node.upstream() if u not in results.artifacts]
             if lost and not (node.partial and self._enough(node, results)):
                 results.skipped[node.id] = results.skipped.get(lost[0], lost[0])
                 continue
-            self._run_node(node, results, fresh=not node.reuse or (node.timed and retimed))
+            again = node.timed and retimed
+            self._run_node(node, results, fresh=not node.reuse or again, because=objection if again else "")
         return results
 
-    def _retimed(self, nodes: Sequence[Node], results: Results) -> bool:
-        """Whether timings in the store are left there and taken anew."""
+    def _retimed(self, nodes: Sequence[Node], results: Results) -> tuple[bool, str]:
+        """Whether timings in the store are left there and taken anew, and what speaks against them themselves."""
         if self.settings.timings != plan.AUTO or not any(node.timed for node in nodes):
-            return self.settings.timings == FRESH
+            return self.settings.timings == FRESH, ""
         seed, python = self.settings.seed, self.settings.python
-        return not timings_stand(survey(nodes, self.store, seed, timings=ANY, known=results.artifacts, python=python))
+        steps = survey(nodes, self.store, seed, timings=ANY, known=results.artifacts, python=python)
+        return not timings_stand(steps), plan.objection(steps)
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
@@ -144,7 +146,7 @@ class Runner:
                 return False
         return True
 
-    def _run_node(self, node: Node, results: Results, *, fresh: bool) -> None:
+    def _run_node(self, node: Node, results: Results, *, fresh: bool, because: str = "") -> None:
         inputs = node.resolve(results.artifacts)
         key = node.key(inputs, self.settings.seed, self.settings.python)
         info = StageInfo(
@@ -158,6 +160,8 @@ class Runner:
         )
         started = time.monotonic()
         self.observer.stage_started(info)
+        if because:
+            self._inform(info, f"timings are taken anew; {because}")
         try:
             with self.store.lock(key, lambda message: self._inform(info, message), f"run {self.run_id}"):
                 entry = None if fresh else self._find(key, info, results)

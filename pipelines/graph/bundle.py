@@ -19,6 +19,7 @@ from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
 from stages.outside import files, records, yaml_text
+from stages.report import marks
 
 
 class _Model(TypedDict):
@@ -108,5 +109,9 @@ def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
                 "map50": row["map50"],
                 "median_ms": runtime["median_ms"],
                 "end2end_ms": end2end["median_ms"],
+                "timing": marks.timing(row, "runtime"),
+                "end2end_timing": marks.timing(row, "end2end"),
+                "speedup": (row.get("speedup") or {}).get("runtime"),
+                "speedup_timing": marks.speedup(row, "runtime"),
             }
     return {}

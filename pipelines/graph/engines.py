@@ -50,6 +50,17 @@ def _backend(config: PipelineConfig, name: str) -> _Backend:
     return _Backend(name, config.backend[name], fingerprint, variants_of(config, name).variants)
 
 
+def speed_limits(config: PipelineConfig) -> dict[str, float]:
+    """The limits of the gates on speed-ups, as `stages.options.latency.LatencyOptions` names them."""
+    gate = config.gate
+    found = {
+        "over_fp32.runtime": gate.min_speedup,
+        "over_fp32.end2end": gate.min_end2end_speedup,
+        "over_best_float.runtime": gate.min_speedup_over_float,
+    }
+    return {name: limit for name, limit in found.items() if limit is not None}
+
+
 def agreement_nodes(config: PipelineConfig, exports: Mapping[Precision, Ref], cores: int) -> list[Node]:
     """Detections of the reference and of each backend on the same images, and their comparison."""
     options, origins = stage_options(
@@ -141,7 +152,14 @@ def _build(backend: _Backend, variant: Variant, model: Ref, inside: Inside | Non
 
 def _latency(config: PipelineConfig, backend: _Backend) -> Node:
     variants = Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants])
-    options, origins = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"), variants=variants)
+    options, origins = stage_options(
+        LatencyOptions,
+        config,
+        "latency",
+        nms=Setting("accuracy.nms"),
+        variants=variants,
+        limits=speed_limits(config),
+    )
     return Node(
         id=ids.latency(backend.name),
         stage="latency",

@@ -139,7 +139,7 @@ def register(
     description = ""
     if evidence:
         content: promotion.PromotionContent = json.loads(evidence[0].read_text(encoding="utf-8"))
-        tags["gates"] = "passed" if content["passed"] else f"failed: {', '.join(content['failed'])}"
+        tags["gates"] = promotion.in_short(content)
         description = promotion.render(content)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".register-") as folder:
         files = [Path(folder) / BUNDLE, *evidence, *([candidate.images] if candidate.images else [])]

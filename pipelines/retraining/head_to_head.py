@@ -16,9 +16,11 @@ from pipelines.config.variants import variants_of
 from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
 from pipelines.execution.paddle_python import paddle_python
+from pipelines.graph.engines import speed_limits
 from pipelines.registry.champion import CHALLENGER, CHAMPION, Champion
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.runs.run import Run
+from pipelines.system.devices import device_of
 from stages.artifacts import LabeledSet, sha256_of
 from stages.codec import to_json
 from stages.errors import DataError
@@ -29,11 +31,14 @@ from stages.options.latency import LatencyOptions
 from stages.outside import names
 
 
-def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion | None) -> list[Node]:
+def duel_nodes(
+    config: PipelineConfig, run: Run, run_id: str, champion: Champion | None, *, again: bool = False
+) -> list[Node]:
     """The stages that judge the challenger of ``run_id``, fed by what ``run`` has of that run's stages.
 
     Args:
         champion: its engine has to stand in the results as ``ids.CHAMPION_ENGINE``.
+        again: time the engines once more, where there is no champion too; else the run's own timing is judged then.
     """
     backend, precision = backend_of(config), precision_of(config)
     base = [] if precision == "fp32" else ["fp32", *_other_floats(config, run, backend, precision)]
@@ -50,29 +55,46 @@ def duel_nodes(config: PipelineConfig, run: Run, run_id: str, champion: Champion
         compared = [Ref(ids.compare(backend, precision))] if base and labeled else []
         scored = [Ref(ids.accuracy(backend, name)) for name in built] if labeled else []
         engines = [Ref(node) for node in built.values()]
-        return [_judge(judged, origins, engines, Ref(ids.latency(backend)), scored, compared)]
+        timed = [_timing(config, engines, judged.names, speed_limits(config))] if again else []
+        latency = Ref(ids.DUEL_LATENCY if again else ids.latency(backend))
+        return [*timed, _judge(judged, origins, engines, latency, scored, compared)]
     judged.names = [*base, CHAMPION, CHALLENGER]
     judged.champion = {"version": champion.version.number, "run_id": champion.version.run_id}
     engines = [*(Ref(built[name]) for name in base), Ref(ids.CHAMPION_ENGINE), Ref(built[precision])]
     nodes = _scores(config, backend, dict(zip(judged.names, engines, strict=True))) if labeled else []
-    threads = int(to_json(config.backend[backend]).get("threads", 1))
-    options, own = stage_options(LatencyOptions, config, "latency", nms=Setting("accuracy.nms"), names=judged.names)
-    nodes.append(
-        Node(
-            id=ids.DUEL_LATENCY,
-            stage="latency",
-            options=options,
-            origins=own,
-            inputs={"engines": engines, "images": Ref(ids.IMAGES)},
-            threads=threads,
-            fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
-            timed=True,
-            reuse=False,
-        )
-    )
+    beside = {"runtime": config.gate.champion.min_speedup, "end2end": config.gate.champion.min_end2end_speedup}
+    limits = {f"against.{CHAMPION}.{mode}": limit for mode, limit in beside.items() if limit is not None}
+    nodes.append(_timing(config, engines, judged.names, {**speed_limits(config), **limits}))
     scored = [Ref(ids.duel_accuracy(name)) for name in judged.names] if labeled else []
     compared = [Ref(ids.duel_compare(name)) for name in judged.names[:-1]] if labeled else []
     return [*nodes, _judge(judged, origins, engines, Ref(ids.DUEL_LATENCY), scored, compared)]
+
+
+def _timing(config: PipelineConfig, engines: list[Ref], names: list[str], limits: Mapping[str, float]) -> Node:
+    """Time the engines alternately, never from the store."""
+    backend = backend_of(config)
+    own = to_json(config.backend[backend])
+    fingerprint = paddle_python(config.run.paddle_python).fingerprint(backend)
+    options, origins = stage_options(
+        LatencyOptions,
+        config,
+        "latency",
+        nms=Setting("accuracy.nms"),
+        names=names,
+        limits=dict(limits),
+    )
+    return Node(
+        id=ids.DUEL_LATENCY,
+        stage="latency",
+        options=options,
+        origins=origins,
+        inputs={"engines": engines, "images": Ref(ids.IMAGES)},
+        threads=int(own.get("threads", 1)),
+        fingerprint=fingerprint,
+        timed=True,
+        reuse=False,
+        device=device_of(own, fingerprint),
+    )
 
 
 def _other_floats(config: PipelineConfig, run: Run, backend: str, precision: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.execution.runner import Results
 from stages.errors import ExitCode, InputError, UnavailableError
+from stages.report.gates import holds
 from stages.report.schema import ReportContent
 
 
@@ -23,7 +24,8 @@ def exit_code(results: Results, report: ReportContent | None = None, *, require_
     """``DONE`` if every stage ended well and every gate of the report holds.
 
     A failed stage, or an engine that disagrees with the reference, comes before a failed gate: ``WRONG_INPUT`` if the
-    user's input was the cause, else ``STAGE_FAILED``; ``GATE_FAILED`` if a gate failed. A backend that is unavailable
+    user's input was the cause, else ``STAGE_FAILED``; ``GATE_FAILED`` if a gate failed, is undecided or could not be
+    judged: nobody was shown that what was asked for holds. A backend that is unavailable
     on this machine is no failure as long as one that was listed beside it ran, unless ``require_all``.
     """
     rows = report.get("rows", []) if report else []
@@ -37,5 +39,4 @@ def exit_code(results: Results, report: ReportContent | None = None, *, require_
         return ExitCode.STAGE_FAILED
     if unavailable and (require_all or not ran):
         return ExitCode.STAGE_FAILED
-    failed = any(gate["verdict"] == "fail" for gate in gates)
-    return ExitCode.GATE_FAILED if failed else ExitCode.DONE
+    return ExitCode.DONE if all(map(holds, gates)) else ExitCode.GATE_FAILED

@@ -151,4 +151,6 @@ _STYLED = {
     tables.NOTHING: Text(tables.NONE_SHOWN, "dim"),
     "pass": Text("pass", "green"),
     "fail": Text("fail", "red"),
+    "undecided": Text("undecided", "yellow"),
+    "not judged": Text("not judged", "yellow"),
 }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.system.slug import matching
-from pipelines.tracking.names import flat
+from pipelines.tracking.names import disturbed_metrics, flat, timing_tags
 from stages.numerics.variants import engine_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ class Engines:
             self._client.log_outputs(parent, [LoggedModelOutput(model.model_id, 0)])
             self._client.finalize_logged_model(model.model_id, "READY")
         self._ids[backend, precision] = model.model_id
+
+    def tag_timings(self, rows: Sequence[Record]) -> None:
+        """Say at each engine whether its times and ratios can be believed; ``rows`` are those of a report."""
+        of: dict[str, list[Record]] = {}
+        for row in rows:
+            if (model := self._ids.get((row["backend"], engine_of(row["precision"])))) is not None:
+                of.setdefault(model, []).append(row)
+        for model, own in of.items():
+            self._client.set_logged_model_tags(model, timing_tags(disturbed_metrics(own)))
 
     def measured(self, name: str) -> str | None:
         """The model that a metric of this name is about: ``latency.BACKEND.PRECISION.p50_ms`` and the like.

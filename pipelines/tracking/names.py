@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from stages.numerics.variants import title_of
 from stages.outside.names import joined, relative
+from stages.report import marks
 from stages.report.markdown_text import block, code, escape
-from stages.report.schema import ReportContent
+from stages.report.schema import ReportContent, Row
 from stages.report.verdict import verdict, warned
 
 MAX_KEY = 250
@@ -157,10 +158,41 @@ def result_table(rows: Sequence[Mapping[str, Any]]) -> str:
             name += f" ({row['status']})"
         runtime = (row.get("latency") or {}).get("runtime") or {}
         speedup = (row.get("speedup") or {}).get("runtime")
-        cells = [_cell(runtime.get("p50_ms"), ".2f"), _cell(speedup, ".2f"), _cell(row.get("map"), ".1f")]
+        cells = [
+            _cell(runtime.get("p50_ms"), ".2f", marks.timing(_row(row), "runtime")),
+            _cell(speedup, ".2f", marks.speedup(_row(row), "runtime")),
+            _cell(row.get("map"), ".1f"),
+        ]
         lines.append(f"| {escape(name)} | {' | '.join(cells)} |")
+    if any(line.count(marks.STAR) for line in lines):
+        lines += ["", escape(marks.LEGEND)]
     return "\n".join(lines) + "\n\n"
 
 
-def _cell(value: float | None, form: str) -> str:
-    return "None" if value is None else format(value, form)
+def _cell(value: float | None, form: str, verdict: str | None = None) -> str:
+    return "None" if value is None else format(value, form) + marks.star(verdict)
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    return cast(Row, row)
+
+
+def disturbed_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that were measured while disturbed, as MLflow names them, and why each was: ``NAME: why``."""
+    found: list[str] = []
+    for row in rows:
+        for mode, infix in (("runtime", ""), ("end2end", ".end2end")):
+            prefix = f"latency.{row['backend']}.{row['precision']}{infix}"
+            verdicts = {"p50_ms": marks.timing(_row(row), mode), "over_fp32": marks.speedup(_row(row), mode)}
+            for name, one in verdicts.items():
+                if not marks.is_valid(one):
+                    found.append(f"{grouped(metric_name(prefix, name))}: {marks.why(one)}")
+    return found
+
+
+def timing_tags(disturbed: Sequence[str]) -> dict[str, str]:
+    """The tags of whatever was timed: ``timing``, and with it what of it was disturbed and why."""
+    if not disturbed:
+        return {"timing": "valid"}
+    said = "; ".join(disturbed)
+    return {"timing": "disturbed", "timing.disturbed": said if len(said) <= MAX_NOTE else said[: MAX_NOTE - 1] + "…"}

@@ -22,7 +22,16 @@ from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.experiments import NOTE, show_columns
 from pipelines.tracking.experiments import experiment as made
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import flat, grouped, numbers, readable, run_note, small_files
+from pipelines.tracking.names import (
+    disturbed_metrics,
+    flat,
+    grouped,
+    numbers,
+    readable,
+    run_note,
+    small_files,
+    timing_tags,
+)
 from pipelines.tracking.stored import FILE, SHOWN, SHOWN_TAG, NotComputed
 from stages.catalog import stage_entry
 from stages.errors import UnavailableError
@@ -120,6 +129,10 @@ class MlflowWriter:
     def _run_finished(self, record: Record, at: int) -> None:
         folder = Path(record["report_dir"]) if record["report_dir"] else None
         self._client.set_tag(self._parent, NOTE, run_note(self._run, record, folder))
+        timed = [row for row in record["summary"].get("rows") or [] if (row.get("latency") or {}).get("runtime")]
+        if timed:  # whether times and ratios can be believed: a metric has no tags of its own
+            self._set_tags(self._parent, timing_tags(disturbed_metrics(timed)))
+            self._engines.tag_timings(timed)
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))
@@ -279,6 +292,10 @@ class MlflowWriter:
         held.append(Metric(grouped(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
         if len(held) >= BATCH:
             self._send()
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        for name, text in tags.items():
+            self._client.set_tag(run_id, name, text)
 
     def _log_params(self, run_id: str, params: dict[str, str]) -> None:
         from mlflow.entities import Param

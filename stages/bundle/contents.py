@@ -52,6 +52,20 @@ _NO_ZIP = (
 )
 
 
+class Promised(TypedDict, total=False):
+    """What the run measured; ``speedup`` and the verdicts are absent from bundles of before they were kept."""
+
+    map: float | None
+    map50: float | None
+    golden_map: float | None
+    median_ms: float | None
+    end2end_ms: float | None
+    speedup: float | None
+    timing: str | None
+    end2end_timing: str | None
+    speedup_timing: str | None
+
+
 class BundleRecord(TypedDict):
     """What is read of ``bundle.json``."""
 
@@ -63,7 +77,7 @@ class BundleRecord(TypedDict):
     engine: dict[str, Any]
     nms: dict[str, Any]
     draw_threshold: float
-    promised: dict[str, float | None]
+    promised: Promised
     hardware: str
     versions: dict[str, str]
 

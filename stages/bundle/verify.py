@@ -29,7 +29,8 @@ def verify(bundle: Opened) -> dict[str, Any]:
         ``agreement`` (share of the expected and the found detections above ``SCORE`` that have a partner of the same
         class with an IoU of at least ``IOU``), ``largest_score_difference`` (of partners), ``expected``, ``map`` on the
         golden images in points and ``promised_map`` (``None`` without labels), ``median_ms`` of the engine alone, and
-        ``promised_ms`` with the ``promised_on`` hardware.
+        ``promised_ms`` with the ``promised_on`` hardware and the verdict on that timing, ``promised_timing`` (``None``
+        of a bundle of before it was kept).
 
     Raises:
         InputError: the engine cannot be loaded, or is another one than the record says.
@@ -65,6 +66,7 @@ def verify(bundle: Opened) -> dict[str, Any]:
         "median_ms": statistics.median(times),
         "promised_ms": promised.get("median_ms"),
         "promised_on": bundle.record["hardware"],
+        "promised_timing": promised.get("timing"),
     }
 
 

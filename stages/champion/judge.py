@@ -7,9 +7,12 @@
     passed        whether every gate holds
     gates         see ``stages/report/gates.py``; those beside the champion are named ``champion.GATE``
     failed        the names of those that do not hold
-    engines       name -> {"precision", "backend", "map", "runtime_ms", "end2end_ms", "bytes", "int8_share"}
-    beside        what the challenger is to the champion: {"map": {"value", "low", "high"},
-                  "runtime", "end2end": {"median", "low", "high"}: the champion's time / the challenger's, "size"}
+    undecided, not_judged    the names of those whose interval holds the limit, and whose timing was disturbed
+    accepted_disturbed       the names of those that were judged by a disturbed timing (``gate.accept_disturbed``)
+    engines       name -> {"precision", "backend", "map", "runtime_ms", "end2end_ms", "validity": {"runtime",
+                  "end2end"}: the verdicts on these times, "bytes", "int8_share"}
+    beside        what the challenger is to the champion: {"map": {"value", "low", "high"}, "runtime", "end2end":
+                  {"median", "low", "high", "verdict"}: the champion's time / the challenger's, "size"}
 
 ``promotion.md`` tells the same to people.
 """
@@ -27,13 +30,14 @@ from stages.champion import promotion
 from stages.contract import StageContext
 from stages.errors import StageError
 from stages.options.champion import JudgeOptions
-from stages.report.gates import FAIL, evaluate_gates, judge_beside
+from stages.report import marks
+from stages.report.gates import FAIL, NOT_JUDGED, UNDECIDED, accepted, evaluate_gates, holds, judge_beside
 from stages.report.rows import BASE, MODES, build_rows
 from stages.report.schema import ChallengerRow, Row
 from stages.report.schema_accuracy import ClassDifference, CompareContent, Difference
 from stages.report.schema_engines import Bounds, LatencyContent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHAMPION = "champion"
 
 Made = TypeVar("Made", Engine, AccuracyResult)
@@ -57,7 +61,7 @@ class Judge:
     """The stage."""
 
     name: ClassVar[str] = "judge"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = JudgeOptions
     Inputs: ClassVar[type] = JudgeInputs
@@ -73,11 +77,13 @@ class Judge:
             raise StageError(f"{len(inputs.engines)} engines were to be judged as {', '.join(o.names)}")
         rows = self._rows(inputs)
         challenger = rows[o.names[-1]]
-        gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], o.gate)
+        # A promotion measures again where it could not judge; what counts as failed would not be.
+        gate_options = dataclasses.replace(o.gate, require_valid=False)
+        gates = evaluate_gates([row for name, row in rows.items() if name in (BASE, o.names[-1])], gate_options)
         beside: promotion.Beside = {}
         if CHAMPION in rows:
             seen = _seen_beside(challenger, rows[CHAMPION], inputs, o.names)
-            gates += judge_beside(seen, o.gate)
+            gates += judge_beside(seen, gate_options)
             beside = {
                 "map": seen["difference"].get("map"),
                 "size": seen["size_ratio"],
@@ -92,9 +98,12 @@ class Judge:
             "hardware": o.hardware,
             "images_digest": o.images_digest,
             "champion": cast(promotion.ChampionName, o.champion),
-            "passed": all(gate["verdict"] != FAIL for gate in gates),
+            "passed": all(map(holds, gates)),
             "gates": gates,
             "failed": [gate["gate"] for gate in gates if gate["verdict"] == FAIL],
+            "undecided": [gate["gate"] for gate in gates if gate["verdict"] == UNDECIDED],
+            "not_judged": [gate["gate"] for gate in gates if gate["verdict"] == NOT_JUDGED],
+            "accepted_disturbed": [gate["gate"] for gate in gates if accepted(gate)],
             "engines": {
                 name: _numbers(engine, rows[name]) for name, engine in zip(o.names, inputs.engines, strict=True)
             },
@@ -136,20 +145,30 @@ def _seen_beside(challenger: Row, champion: Row, inputs: JudgeInputs, names: Seq
             content: CompareContent = json.loads(comparison.path("compare.json").read_text(encoding="utf-8"))
             difference = {k: v for k, v in content["difference"].items() if v is not None}
             classes = content["per_class"]
-    verdicts = {mode: [row["validity"][mode] for row in (champion, challenger)] for mode in MODES}
+    verdicts = {mode: _of_times(champion, challenger, mode) for mode in MODES}
     return {
         **challenger,
         "difference": difference,
         "class_differences": classes,
         "speedup": {mode: against[mode]["median"] for mode in MODES},
         "speedup_interval": {mode: _interval(against[mode]) for mode in MODES},
-        "validity": {mode: next((v for v in of_mode if v != "valid"), "valid") for mode, of_mode in verdicts.items()},
+        "validity": verdicts,
+        "speedup_validity": {mode: marks.of_ratio(against[mode], verdicts[mode]) for mode in MODES},
         "size_ratio": _size(challenger) / _size(champion),
-        "ratio": {
-            mode: {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
-            for mode, ratio in against.items()
-        },
+        "ratio": {mode: _bounds(ratio, verdicts[mode]) for mode, ratio in against.items()},
     }
+
+
+def _of_times(champion: Row, challenger: Row, mode: str) -> str | None:
+    """The verdict on the times of both: why one of them is not valid, if so."""
+    verdicts = [row["validity"][mode] for row in (champion, challenger)]
+    return next((v for v in verdicts if not marks.is_valid(v)), verdicts[1])
+
+
+def _bounds(ratio: Bounds, otherwise: str | None) -> Bounds:
+    bounds: Bounds = {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
+    verdict = marks.of_ratio(ratio, otherwise)
+    return bounds if verdict is None else {**bounds, "verdict": verdict}
 
 
 def _interval(ratio: Bounds) -> list[float] | None:
@@ -170,6 +189,7 @@ def _numbers(engine: Engine, row: Row) -> promotion.JudgedEngine:
         "map": row["map"],
         "runtime_ms": runtime["median_ms"] if runtime else None,
         "end2end_ms": end2end["median_ms"] if end2end else None,
+        "validity": {mode: marks.timing(row, mode) for mode in MODES},
         "bytes": _size(row),
         "int8_share": row["int8_share"],
     }

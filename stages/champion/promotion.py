@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from stages.numerics.variants import title_of
+from stages.report import marks
 from stages.report.markdown_text import code, escape
 from stages.report.schema import GateVerdict
 from stages.report.schema_accuracy import Difference
 from stages.report.schema_engines import Bounds
 from stages.report.tables import NOTHING, Table
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 
 class ChampionName(TypedDict, total=False):
@@ -25,6 +29,7 @@ class JudgedEngine(TypedDict):
     map: float | None
     runtime_ms: float | None
     end2end_ms: float | None
+    validity: NotRequired[dict[str, str | None]]
     bytes: int
     int8_share: float | None
 
@@ -47,6 +52,12 @@ class PromotionContent(TypedDict):
     passed: bool
     gates: list[GateVerdict]
     failed: list[str]
+    undecided: NotRequired[list[str]]
+    not_judged: NotRequired[list[str]]
+    accepted_disturbed: NotRequired[list[str]]
+    """These three, and ``validity``, are absent from what was written before ratios had verdicts."""
+    measured: NotRequired[int]
+    """How often the engines were timed until this came out, where that was more than once."""
     engines: dict[str, JudgedEngine]
     beside: Beside
 
@@ -57,28 +68,69 @@ def render(content: PromotionContent) -> str:
     beside = f"champion version {escape(champion['version'])}" if champion else "no champion yet"
     where = f"Run {code(content['run_id'])}, {beside}, on {escape(content['hardware'])}."
     parts = [f"**{escape(verdict(content))}** {where}"]
+    if (times := content.get("measured", 1)) > 1:
+        parts.append(f"The engines were timed {times} times: the timings before were disturbed.")
     parts.append(_engines(content).markdown())
     if content["beside"]:
         parts.append(_beside(content["beside"]))
     if content["gates"]:
         parts.append(_gates(content).markdown())
         parts.append(
-            "Where a number has an interval, its worse bound is judged. All engines ran in one go, alternately."
+            "Where a number has an interval, its worse bound is judged. All engines ran in one go, alternately. A "
+            "star: measured while disturbed. A ratio may be valid where the times are not."
         )
     return "\n\n".join(parts) + "\n"
 
 
 def verdict(content: PromotionContent) -> str:
-    """One sentence: whether every gate holds, else which do not, with their numbers."""
-    failed = [gate for gate in content["gates"] if gate["verdict"] == "fail"]
-    if not failed:
-        return "Every gate holds." if content["gates"] else "No gate was set."
-    subject = "A gate does" if len(failed) == 1 else f"{len(failed)} gates do"
-    return f"{subject} not hold: {'; '.join(map(describe_gate, failed))}."
+    """In a few sentences: whether every gate holds, else which do not, with their numbers, and what was accepted."""
+    parts = []
+    for kind, one, several in _SAID:
+        gates = [gate for gate in content["gates"] if gate["verdict"] == kind]
+        if gates:
+            subject = one if len(gates) == 1 else f"{len(gates)} {several}"
+            parts.append(f"{subject}: {'; '.join(map(describe_gate, gates))}.")
+    if not parts:
+        parts.append("Every gate holds." if content["gates"] else "No gate was set.")
+    if accepted := content.get("accepted_disturbed"):
+        parts.append(f"Judged by a disturbed timing, as gate.accept_disturbed=true asks: {', '.join(accepted)}.")
+    return " ".join(parts)
+
+
+_SAID = (
+    ("fail", "A gate does not hold", "gates do not hold"),
+    ("undecided", "A gate is undecided", "gates are undecided"),
+    ("not judged", "A gate could not be judged", "gates could not be judged"),
+)
+"""Verdict -> what is said of one such gate, and of several."""
+
+
+def in_short(content: PromotionContent) -> str:
+    """``passed``, or the names of the gates that do not hold: ``failed: a, b; not judged: c``."""
+    kinds = {
+        "failed": content["failed"],
+        "undecided": content.get("undecided"),
+        "not judged": content.get("not_judged"),
+    }
+    found = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+    return found or "passed"
+
+
+def disturbed(content: PromotionContent) -> bool:
+    """Whether nothing but a disturbed timing stands in the way, so that measuring again may help.
+
+    A ratio may be valid while other processes disturb both times, but its interval is wider then: what is undecided
+    may be decided on a quieter machine.
+    """
+    if content["passed"] or content["failed"]:
+        return False
+    verdicts = [v for engine in content["engines"].values() for v in (engine.get("validity") or {}).values()]
+    times = not all(map(marks.is_valid, verdicts))
+    return bool(content.get("not_judged")) or (times and bool(content.get("undecided")))
 
 
 def describe_gate(gate: GateVerdict) -> str:
-    """A failed gate in words."""
+    """A gate that does not hold in words."""
     value = "not measured" if gate["value"] is None else f"{gate['value']:.3g}"
     bound = "at most" if gate["gate"].rpartition(".")[2].startswith("max_") else "at least"
     reason = f"; {gate['reason']}" if gate["reason"] and gate["value"] is not None else ""
@@ -90,8 +142,10 @@ def _engines(content: PromotionContent) -> Table:
         [
             f"{name} ({engine['backend']} {title_of(engine['precision'])})",
             _number(engine["map"], ".1f"),
-            _number(engine["runtime_ms"], ".2f"),
-            _number(engine["end2end_ms"], ".2f"),
+            *(
+                _number(ms, ".2f") + ("" if ms is None else marks.star((engine.get("validity") or {}).get(mode)))
+                for mode, ms in (("runtime", engine["runtime_ms"]), ("end2end", engine["end2end_ms"]))
+            ),
             _number(engine["bytes"] / 1e6, ".1f"),
             _number(engine["int8_share"], ".2f"),
         ]
@@ -122,7 +176,8 @@ def _beside(beside: Beside) -> str:
         lines.append(f"- mAP: {text} points against the champion")
     for name, times in (("Runtime", beside["runtime"]), ("End2End", beside["end2end"])):
         text = _ranged(times["median"], times["low"], times["high"], ".3f")
-        lines.append(f"- {name}: {text} times as fast as the champion")
+        said = marks.while_disturbed(marks.of_ratio(times))
+        lines.append(f"- {name}: {text} times as fast as the champion{said and ' ' + escape(said)}")
     lines.append(f"- Size: {beside['size']:.3f} times the champion's")
     return "\n".join(lines)
 

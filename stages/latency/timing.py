@@ -150,12 +150,23 @@ class Plan:
     rounds: int
     max_seconds: float | None = None
     warmup_seconds: float = 0.0
+    max_rounds: int = 0
+
+    def share(self, r: int) -> int:
+        """Runs of round ``r``; further rounds have as many as the last of the ``rounds``."""
+        return self.runs // self.rounds + (1 if r < self.runs % self.rounds else 0)
 
 
 def measure(
-    tasks: Sequence[Timed], plan: Plan, progress: Callable[[int, int], None] = lambda done, total: None
+    tasks: Sequence[Timed],
+    plan: Plan,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    undecided: Callable[[list[Series]], bool] = lambda series: False,
 ) -> list[Series]:
     """Time the tasks in turn, ``plan.rounds`` times; every other round in reverse order, so that drift cancels.
+
+    As long as it is ``undecided``, as many rounds again follow, up to ``plan.max_rounds``. It is asked that seldom
+    because an interval that is looked at again and again ends on one side of any limit by chance.
 
     The garbage collector is off while runs are timed, and ``progress(done, total)`` is called between runs, at most
     once a second, and after each turn.
@@ -166,8 +177,9 @@ def measure(
     total, done = plan.runs * len(tasks), 0
     budget = math.inf if plan.max_seconds is None else plan.max_seconds / plan.rounds
     limit = math.inf if plan.max_seconds is None else plan.max_seconds * WARMUP_SHARE
-    for r in range(plan.rounds):
-        share = plan.runs // plan.rounds + (1 if r < plan.runs % plan.rounds else 0)
+    r, rounds = 0, plan.rounds
+    while r < rounds:
+        share = plan.share(r)
         least = min(share, math.ceil(LEAST_RUNS / plan.rounds))
         for own in series if r % 2 == 0 else reversed(series):
             if r == 0:
@@ -175,11 +187,18 @@ def measure(
             else:
                 own.task.warm(min(plan.warmup, REWARM), 0.0, limit)
             first = sum(len(part) for part in own.samples)
-            before = done
-            own.blocks.append(own.task.take(share, least, budget, first, lambda n, at=before: progress(at + n, total)))  # type: ignore[misc]
+            own.blocks.append(own.task.take(share, least, budget, first, _counted(progress, done, total)))
             done += share
             progress(done, total)
+        r += 1
+        if r == rounds < plan.max_rounds and undecided(series):
+            rounds = min(2 * rounds, plan.max_rounds)
+            total += sum(map(plan.share, range(r, rounds))) * len(tasks)
     return series
+
+
+def _counted(progress: Callable[[int, int], None], before: int, total: int) -> ProgressCallback:
+    return lambda n: progress(before + n, total)
 
 
 @contextmanager
@@ -238,15 +257,18 @@ def summary(samples: npt.NDArray[np.float64]) -> dict[str, Any]:
 
 
 def speedup(base: Series, other: Series) -> dict[str, Any]:
-    """How many times faster ``other`` is than ``base``: the ratio of medians, over all runs and per round.
+    """How many times faster ``other`` is than ``base``: the ratio of medians of each round, and the geometric mean.
 
-    ``low`` and ``high`` bound it with 95 % confidence: Student's t on the logarithms of the rounds' ratios, since runs
-    of one round are not independent of each other. ``None`` with a single round.
+    Medians over all rounds would be of two mixtures where the clock changed between rounds, and their ratio anything;
+    a clock that is the same in both turns of a round leaves the round's ratio. ``low`` and ``high`` bound it with 95 %
+    confidence: Student's t on the logarithms of the rounds' ratios, since runs of one round are not independent of
+    each other. ``None`` with a single round.
     """
     rounds = [float(np.median(a) / np.median(b)) for a, b in zip(base.samples, other.samples, strict=True) if a and b]
-    ratio = float(np.median(base.all()) / np.median(other.all()))
+    logs = np.log(rounds)
+    ratio = math.exp(float(np.mean(logs)))
     low = high = None
     if len(rounds) > 1:
-        spread = student(len(rounds) - 1) * float(np.std(np.log(rounds), ddof=1)) / math.sqrt(len(rounds))
+        spread = student(len(rounds) - 1) * float(np.std(logs, ddof=1)) / math.sqrt(len(rounds))
         low, high = ratio * math.exp(-spread), ratio * math.exp(spread)
     return {"median": ratio, "low": low, "high": high, "rounds": rounds}

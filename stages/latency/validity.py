@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,12 @@ def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, An
         `stages.latency.gpu`); ``None`` where unknown.
     """
     count = series.all().size
-    evidence = _evidence(series, max(1, len(cpus)))
+    evidence = evidence_of(series, max(1, len(cpus)))
     reasons = []
     if count < LEAST:
         reasons.append(f"too few samples ({count}, the median needs {LEAST})")
-    shares = [s for s in (evidence["foreign_share"], evidence["waited_share"]) if s is not None]
-    if shares and max(shares) > limits.foreign:
-        reasons.append(f"CPU shared with the load of other processes ({max(shares):.0%} of its time)")
+    if (taken := taken_by_others(evidence)) > limits.foreign:
+        reasons.append(f"CPU shared with the load of other processes ({taken:.0%} of its time)")
     if evidence["clock_drop"] is not None and evidence["clock_drop"] > SLOWER_CLOCK:
         reasons.append(f"throttling (the CPU slowed down by {1 - 1 / evidence['clock_drop']:.0%} at times)")
     if evidence["drift"] is not None and evidence["drift"] > limits.drift:
@@ -56,15 +55,28 @@ def verdict(series: Series, cpus: Sequence[int], limits: Limits) -> dict[str, An
     for name, share in PERCENTILES.items():
         needed = round(BEYOND / (1 - share))
         few = [f"too few samples ({count}, {name.removesuffix('_ms')} needs {needed})"] if count < needed else []
-        cells[name] = _verdict(few + reasons)
-    return {"verdict": _verdict(reasons), "cells": cells, **evidence}
+        cells[name] = verdict_of(few + reasons)
+    return {"verdict": verdict_of(reasons), "cells": cells, **evidence}
 
 
-def _verdict(reasons: list[str]) -> str:
+def is_disturbed(verdict: str) -> bool:
+    """Whether something disturbed the timing, so that measuring again may help: not if it was meant to be short."""
+    reasons = verdict.removeprefix("invalid: ").split("; ")
+    return verdict != VALID and any(not reason.startswith("too few ") for reason in reasons)
+
+
+def verdict_of(reasons: list[str]) -> str:
+    """``valid`` without a reason against it."""
     return f"invalid: {'; '.join(reasons)}" if reasons else VALID
 
 
-def _evidence(series: Series, cpus: int) -> dict[str, Any]:
+def taken_by_others(evidence: Mapping[str, Any]) -> float:
+    """The share of the time of its CPUs that an engine did not get; 0 where nothing is known of it."""
+    return max((s for s in (evidence["foreign_share"], evidence["waited_share"]) if s is not None), default=0.0)
+
+
+def evidence_of(series: Series, cpus: int) -> dict[str, Any]:
+    """What a verdict rests on (see `verdict`), of an engine on so many CPUs."""
     usages = [block.usage for block in series.blocks if block.usage is not None]
     wall = sum(u.wall_s for u in usages)
     foreign = [u.foreign_s for u in usages if u.foreign_s is not None]

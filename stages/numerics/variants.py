@@ -7,6 +7,7 @@ which needs such buffers) behind it how it is opened. What differs in that alone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
@@ -116,6 +117,15 @@ def title_of(name: str) -> str:
 def is_float(name: str) -> bool:
     """Whether the variant of this name has nothing quantized; no for another name."""
     return name in VARIANTS and VARIANTS[name].is_float
+
+
+def judged(names: Sequence[str]) -> list[str]:
+    """Of engines those that gates judge: the quantized ones; else those that are not FP32, else all.
+
+    Names without a format are engines too.
+    """
+    reduced = [name for name in names if name != str(FP32)]
+    return [name for name in reduced if not is_float(name)] or reduced or list(names)
 
 
 def engine_of(name: str) -> str:

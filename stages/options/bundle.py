@@ -19,7 +19,9 @@ class BundleOptions:
     golden: int = option(8, POSITIVE, "images that are packed into the bundle, with what the engine finds in them")
     nms: NmsOptions = part(NmsOptions, "accuracy.nms")
     promised: dict[str, Any] = option(
-        {}, doc="what the run measured: `map`, `map50` in points, `median_ms`, `end2end_ms`"
+        {},
+        doc="what the run measured: `map`, `map50` in points, `median_ms`, `end2end_ms`, `speedup` over FP32; and the "
+        "verdicts on the last three: `timing`, `end2end_timing`, `speedup_timing`",
     )
     hardware: str = option("", doc="what it was measured on")
     versions: dict[str, str] = option({}, doc="every package of the run")

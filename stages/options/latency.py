@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
-from stages.options.rules import COUNT, POSITIVE, above, at_least, option, part, some_of
+from stages.options.rules import COUNT, POSITIVE, above, at_least, each, option, part, some_of
 
 
 @dataclass
@@ -30,14 +30,31 @@ class LatencySettings:
         "the engines of a backend are timed alternately in this many rounds, so that drift of the machine cancels; the "
         "interval of a speed-up comes from how the rounds differ",
     )
+    max_rounds: int = option(
+        20,
+        POSITIVE,
+        "more rounds, up to this many, as long as the interval of a speed-up straddles the limit of a gate; no more "
+        "than `rounds`: never",
+    )
     images: int = option(8, POSITIVE, "images that the End2End timing cycles through")
     max_foreign: float = option(
         0.05,
         above(0),
-        "largest share of its CPUs' time that other processes may take before a timing is called invalid",
+        "largest share of its CPUs' time that other processes may take before a timing is called invalid; then a "
+        "speed-up has to be as near to that by processor time",
     )
     max_drift: float = option(
         0.1, above(0), "largest relative difference of two rounds' medians before a timing is called invalid"
+    )
+    retries: int = option(
+        2,
+        COUNT,
+        "how often a promotion measures again if its gates on speed cannot be judged, the timing being disturbed",
+    )
+    retry_wait: float = option(
+        60.0,
+        COUNT,
+        "seconds that it waits at most, each time, for other processes to take no more than `max_foreign`",
     )
 
 
@@ -62,4 +79,10 @@ class LatencyOptions(LatencySettings):
         [],
         some_of(lambda: VARIANTS, "variant"),
         "the variants that are timed, of which several may open one engine; empty: each engine as it was built",
+    )
+    limits: dict[str, float] = option(
+        {},
+        each(above(0)),
+        "limits of the gates on speed, by speed-up and mode: `over_fp32.runtime`, `over_best_float.runtime`, "
+        "`against.champion.end2end`; more rounds are timed while one is undecided",
     )

@@ -124,6 +124,11 @@ def matches(pattern: str, text: str, *, quiet: bool = False) -> Rule:
     return Rule(lambda v: re.fullmatch(pattern, v), text, quiet=quiet)
 
 
+def each(rule: Rule) -> Rule:
+    """Names with a number each, which satisfies ``rule``."""
+    return Rule(lambda v: all(rule.holds(x) for x in v.values()), f"for each of its numbers: {rule.text}")
+
+
 POSITIVE, COUNT, SHARE = at_least(1), at_least(0), between(0, 1)
 NOT_EMPTY = Rule(len, "it must not be empty")
 NAME = matches(r"[^\x00-\x1f\x7f]{0,200}", "it must be one line of at most 200 characters")

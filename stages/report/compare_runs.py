@@ -12,13 +12,14 @@ import numpy as np
 from stages.detection.matching import Matches
 from stages.numerics.student_t import student
 from stages.outside import names
-from stages.report import points
+from stages.report import marks, points
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent, Row
 from stages.report.schema_engines import ModeLatency
 from stages.report.tables import MODE_NAMES, NOTHING, Table, engine_name
 
 DRAWS = 1000
+_DAY = len("20260101")  # what a run's id begins with
 Load = Callable[[Row], Matches | None]
 """The matches of a report's row, if they still exist."""
 
@@ -41,9 +42,10 @@ class Change(Interval):
     first: float
     second: float
     verdict: str | None
-    """"faster", "slower", "higher", "lower", "no difference shown"; null without an interval."""
+    """"faster", "slower", "higher", "lower", "no difference shown"; "not comparable: ..." of ratios that were measured
+    while disturbed, and of times of two machines or two days; null without an interval."""
     valid: bool | None
-    """Whether both timings are; null of "map"."""
+    """Whether both timings, or both ratios, are; null of "map"."""
 
 
 def stored(store: Path) -> Load:
@@ -61,8 +63,10 @@ def stored(store: Path) -> Load:
 def compare(first: ReportContent, second: ReportContent, load: Load) -> list[Change]:
     """What changed from the first report to the second, for each engine that both have.
 
-    ``change`` is second / first, of "map" second - first.
+    ``change`` is second / first, of "map" second - first. Times of two machines, or of two days, are shown and not
+    compared: there only ratios tell of the engines, since both of their sides were timed in turns.
     """
+    apart = apart_by(first, second)
     others = {(row["backend"], row["precision"]): row for row in second["rows"]}
     changes: list[Change] = []
     for row in first["rows"]:
@@ -72,15 +76,17 @@ def compare(first: ReportContent, second: ReportContent, load: Load) -> list[Cha
         for mode in MODES:
             a, b = row["latency"][mode], other["latency"][mode]
             if a and b:
-                changes.append(_latency(row, other, mode, a, b))
+                changes.append(_latency(row, other, mode, a, b, apart))
         before, after = row["speedup"]["runtime"], other["speedup"]["runtime"]
         if before and after:
             bounds = [r["speedup_interval"]["runtime"] for r in (row, other)]
-            changes.append(_speedup(row, other, "speedup", before, after, bounds))
+            verdicts = [marks.speedup(r, "runtime") for r in (row, other)]
+            changes.append(_speedup(row, other, "speedup", before, after, bounds, verdicts))
         over = [(r.get("over_float") or {}).get("runtime") for r in (row, other)]
         if over[0] and over[1] and over[0]["against"] == over[1]["against"]:
             bounds = [None if o["low"] is None or o["high"] is None else [o["low"], o["high"]] for o in over if o]
-            changes.append(_speedup(row, other, "over_float", over[0]["median"], over[1]["median"], bounds))
+            medians, verdicts = [o["median"] for o in over if o], [marks.over_float(r, "runtime") for r in (row, other)]
+            changes.append(_speedup(row, other, "over_float", medians[0], medians[1], bounds, verdicts))
         if row["map"] is not None and other["map"] is not None:
             changes.append(_map(row, other, row["map"], other["map"], load))
     return changes
@@ -97,7 +103,7 @@ def table(changes: Sequence[Change]) -> Table:
     rows = []
     for c in changes:
         digits = 1 if c["what"] == "map" else 2
-        star = "" if c["valid"] in (None, True) else "*"
+        star = "" if c["valid"] in (None, True) else marks.STAR
         moved = points.change(c["first"], c["second"])
         change = points.signed(moved) if c["what"] == "map" else f"{c['change']:.3f}×"
         bounds = NOTHING
@@ -118,20 +124,41 @@ def table(changes: Sequence[Change]) -> Table:
     return Table("What changed", ["Engine", "Number", "First", "Second", "Change", "95 %", "Verdict"], rows)
 
 
-def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLatency) -> Change:
+def apart_by(first: ReportContent, second: ReportContent) -> str:
+    """What stands between the timings of two reports, in words; empty if they are of one machine and one day."""
+    if first["hardware"] != second["hardware"]:
+        return "another machine"
+    runs = [list((report.get("timed_in") or {}).values()) or [report["run_id"]] for report in (first, second)]
+    days = [{run[:_DAY] for run in each} for each in runs]
+    dated = all(day.isdigit() for day in days[0] | days[1])
+    return "another day" if dated and days[0] != days[1] else ""
+
+
+def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLatency, apart: str) -> Change:
     rounds = [latency.get("rounds_ms") or [] for latency in (first, second)]
     interval = ratio(first["median_ms"], rounds[0], second["median_ms"], rounds[1])
+    valid = all(marks.is_valid(marks.timing(r, mode)) for r in (row, other))
     verdict = _verdict(interval, 1.0, "slower", "faster")
     return {
         **_named(row, mode, first["median_ms"], second["median_ms"]),
         **interval,
-        "verdict": verdict,
-        "valid": _valid(row, other, mode),
+        "verdict": _comparable(f"{apart}, see the speed-up" if apart else "" if valid else marks.DISTURBED, verdict),
+        "valid": valid,
     }
 
 
+def _comparable(problem: str, verdict: str | None) -> str | None:
+    return f"not comparable: {problem}" if problem else verdict
+
+
 def _speedup(
-    row: Row, other: Row, what: str, first: float, second: float, intervals: Sequence[list[float] | None]
+    row: Row,
+    other: Row,
+    what: str,
+    first: float,
+    second: float,
+    intervals: Sequence[list[float] | None],
+    verdicts: Sequence[str | None],
 ) -> Change:
     """From the two intervals: their half-widths on a log scale add like independent errors (in squares)."""
     interval: Interval = {"change": second / first, "low": None, "high": None}
@@ -142,12 +169,13 @@ def _speedup(
             interval["change"] * math.exp(-spread),
             interval["change"] * math.exp(spread),
         )
+    valid = all(map(marks.is_valid, verdicts))
     verdict = _verdict(interval, 1.0, "higher", "lower")
     return {
         **_named(row, what, first, second),
         **interval,
-        "verdict": verdict,
-        "valid": _valid(row, other, "runtime"),
+        "verdict": _comparable("" if valid else marks.DISTURBED, verdict),
+        "valid": valid,
     }
 
 
@@ -210,10 +238,6 @@ def _verdict(interval: Interval, nothing: float, above: str, below: str) -> str 
     if interval["low"] > nothing:
         return above
     return below if interval["high"] < nothing else "no difference shown"
-
-
-def _valid(row: Row, other: Row, mode: str) -> bool:
-    return all(r["validity"][mode] in (None, "valid") for r in (row, other))
 
 
 def _same_images(a: Matches, b: Matches) -> bool:

@@ -1,4 +1,8 @@
-"""Gates: what a run has to reach, judged on the rows of a report."""
+"""Gates: what a run has to reach, judged on the rows of a report.
+
+A gate on a speed-up looks at the verdict of that ratio, one on milliseconds at that of the timing. Where the verdict is
+not ``valid`` the gate is not judged: nobody knows whether it holds.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import cast
 
-from stages.numerics.variants import is_float, title_of
+from stages.numerics.variants import judged, title_of
 from stages.options.gate import GateOptions
-from stages.report.rows import BASE
+from stages.report import marks
 from stages.report.schema import ChallengerRow, GateVerdict, Row
 from stages.report.schema_accuracy import ClassDifference, Difference
 
 PASS, FAIL, LEFT_OUT = "pass", "fail", "left out"
+UNDECIDED, NOT_JUDGED = "undecided", "not judged"
+_ACCEPTED = "; accepted (gate.accept_disturbed=true)"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The number that a gate looks at, and where it comes from; ``None`` if it was not measured."""
+    """The number that a gate looks at, and where it comes from; ``None`` if it was not measured.
+
+    ``better`` is the other bound of a speed-up's interval, ``verdict`` whether the timing can be believed.
+    """
 
     value: float | None
     of: str
+    better: float | None = None
+    verdict: str | None = None
 
 
 def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool = False) -> list[GateVerdict]:
@@ -32,13 +43,15 @@ def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool =
         value     the number judged: the worse bound of its interval, where it has one
         of        what that number is, in words
         margin    how far the limit is from it; negative beyond the limit
-        verdict   "pass" or "fail"; what was not measured fails. "left out" if it was not because the backend is
-                  unavailable on this machine, unless ``require_all``
-        reason    why it fails although the number would pass, or why there is none; else null
+        verdict   "pass" or "fail"; what was not measured fails. "undecided" if the interval of a speed-up lies on both
+                  sides of the limit; "not judged" if the timing was disturbed, unless ``options`` say otherwise. "left
+                  out" if it was not measured because the backend is unavailable on this machine, unless ``require_all``
+        reason    why it is not judged, or judged all the same, or why there is no number; else null
     """
-    judged = _judged(rows)
+    names = judged([row["precision"] for row in rows])
     wanted = list(_wanted(options, _READINGS))
-    found = [_verdict(n, limit, row, _READINGS, options.require_valid) for row in judged for n, limit in wanted]
+    rows_judged = [row for row in rows if row["precision"] in names]
+    found = [_verdict(n, limit, row, _READINGS, options) for row in rows_judged for n, limit in wanted]
     if not require_all:
         unavailable = {(row["backend"], row["precision"]) for row in rows if row["status"] == "unavailable"}
         for each in found:
@@ -47,11 +60,21 @@ def evaluate_gates(rows: list[Row], options: GateOptions, *, require_all: bool =
     return found
 
 
-def _judged(rows: list[Row]) -> list[Row]:
-    """Engines that were quantized; else those that are not FP32, else all. Names without a format are engines too."""
-    reduced = [row for row in rows if row["precision"] != BASE]
-    quantized = [row for row in reduced if not is_float(row["precision"])]
-    return quantized or reduced or rows
+def holds(gate: GateVerdict) -> bool:
+    """Whether nothing that was asked for is missing: the gate passes, or does not concern this machine."""
+    return gate["verdict"] in (PASS, LEFT_OUT)
+
+
+def accepted(gate: GateVerdict) -> bool:
+    """Whether it was judged by a disturbed timing, because ``gate.accept_disturbed`` says so."""
+    return (gate["reason"] or "").endswith(_ACCEPTED)
+
+
+def tally(gates: Sequence[GateVerdict]) -> str:
+    """Those that do not hold, counted: ``1 of 3 gates fail, 2 of 3 not judged``; empty if all do."""
+    counts = {v: sum(gate["verdict"] == v for gate in gates) for v in (FAIL, UNDECIDED, NOT_JUDGED)}
+    words = {FAIL: "gates fail", UNDECIDED: "undecided", NOT_JUDGED: "not judged"}
+    return ", ".join(f"{count} of {len(gates)} {words[verdict]}" for verdict, count in counts.items() if count)
 
 
 def judge_beside(row: ChallengerRow, options: GateOptions) -> list[GateVerdict]:
@@ -59,10 +82,10 @@ def judge_beside(row: ChallengerRow, options: GateOptions) -> list[GateVerdict]:
 
     Args:
         row: the challenger's, in which ``difference``, ``class_differences``, ``speedup``, ``speedup_interval`` and
-            ``validity`` are those against the champion, and ``size_ratio`` is its size / the champion's.
+            ``speedup_validity`` are those against the champion, and ``size_ratio`` is its size / the champion's.
     """
     wanted = _wanted(options.champion, _BESIDE)
-    verdicts = [_verdict(n, limit, row, _BESIDE, options.require_valid) for n, limit in wanted]
+    verdicts = [_verdict(n, limit, row, _BESIDE, options) for n, limit in wanted]
     return [{**verdict, "gate": f"champion.{verdict['gate']}"} for verdict in verdicts]
 
 
@@ -73,15 +96,23 @@ def _wanted(options: object, readings: Readings) -> Iterator[tuple[str, float]]:
             yield f.name, float(limit)
 
 
-def _verdict(name: str, limit: float, row: Row, readings: Readings, require_valid: bool) -> GateVerdict:
+def _verdict(name: str, limit: float, row: Row, readings: Readings, options: GateOptions) -> GateVerdict:
     reading = readings[name](row)
     margin = reason = None
+    verdict = FAIL
     if reading.value is None:
         reason = "not measured"
     else:
         margin = limit - reading.value if name.startswith("max_") else reading.value - limit
-        if name in _TIMED and require_valid:
-            reason = _invalid(row, _TIMED[name])
+        verdict = PASS if margin >= 0 else FAIL
+        if margin < 0 and reading.better is not None and reading.better >= limit:
+            verdict, reason = UNDECIDED, f"its interval, {reading.value:.3g} to {reading.better:.3g}, holds the limit"
+        if not marks.is_valid(reading.verdict):
+            reason = f"timing {reading.verdict}"
+            if options.accept_disturbed:
+                reason += _ACCEPTED
+            else:
+                verdict = FAIL if options.require_valid else NOT_JUDGED
     return {
         "gate": name,
         "backend": row["backend"],
@@ -90,7 +121,7 @@ def _verdict(name: str, limit: float, row: Row, readings: Readings, require_vali
         "value": reading.value,
         "of": reading.of,
         "margin": margin,
-        "verdict": PASS if margin is not None and margin >= 0 and reason is None else FAIL,
+        "verdict": verdict,
         "reason": reason,
     }
 
@@ -123,9 +154,12 @@ def _largest(candidates: Sequence[tuple[str, Difference | ClassDifference | None
 def _speedup(mode: str) -> Callable[[Row], Reading]:
     def read(row: Row) -> Reading:
         ratio, bounds = row["speedup"][mode], row["speedup_interval"][mode]
+        if ratio is None:
+            return Reading(None, "speed-up, no interval")
+        verdict = marks.speedup(row, mode)
         if bounds is not None:
-            return Reading(bounds[0], "lower bound of the speed-up")
-        return Reading(ratio, "speed-up, no interval")
+            return Reading(bounds[0], "lower bound of the speed-up", bounds[1], verdict)
+        return Reading(ratio, "speed-up, no interval", None, verdict)
 
     return read
 
@@ -134,16 +168,18 @@ def _over_float(row: Row) -> Reading:
     over = (row.get("over_float") or {}).get("runtime")
     if over is None:
         return Reading(None, "speed-up over the best float engine")
-    against = title_of(over["against"])
+    against, verdict = title_of(over["against"]), marks.over_float(row, "runtime")
     if over["low"] is None:
-        return Reading(over["median"], f"speed-up over {against}, no interval")
-    return Reading(over["low"], f"lower bound of the speed-up over {against}")
+        return Reading(over["median"], f"speed-up over {against}, no interval", None, verdict)
+    return Reading(over["low"], f"lower bound of the speed-up over {against}", over["high"], verdict)
 
 
 def _median(mode: str) -> Callable[[Row], Reading]:
     def read(row: Row) -> Reading:
         latency = row["latency"][mode]
-        return Reading(None if latency is None else latency["median_ms"], "median, ms")
+        if latency is None:
+            return Reading(None, "median, ms")
+        return Reading(latency["median_ms"], "median, ms", None, marks.timing(row, mode))
 
     return read
 
@@ -158,12 +194,6 @@ def _size_ratio(row: Row) -> Reading:
 
 def _share(row: Row) -> Reading:
     return Reading(row["int8_share"], "share of multiply-adds")
-
-
-def _invalid(row: Row, mode: str) -> str | None:
-    """Why a timing is not valid, of this engine or (for a speed-up) of the FP32 one beside it."""
-    verdict = str(row["validity"][mode] or "invalid: no verdict")
-    return None if verdict == "valid" else f"timing {verdict}"
 
 
 Readings = dict[str, Callable[[Row], Reading]]
@@ -186,11 +216,4 @@ _BESIDE: Readings = {
     "min_speedup": _speedup("runtime"),
     "min_end2end_speedup": _speedup("end2end"),
     "max_size_ratio": _size_ratio,
-}
-_TIMED = {
-    "min_speedup": "runtime",
-    "min_end2end_speedup": "end2end",
-    "min_speedup_over_float": "runtime",
-    "max_latency_ms": "runtime",
-    "max_end2end_ms": "end2end",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, points
+from stages.report import float_blocks, marks, points
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -45,7 +45,7 @@ def render(report: ReportContent) -> str:
         parts += _section(latency_table(report, mode), explained(report, mode))
     invalid = invalid_timings(report)
     if invalid:
-        parts.append("\\* These timings are not valid:")
+        parts.append("\\* Measured while disturbed, not valid:")
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in invalid))
     if absent := left_out(report):
         parts.append("Columns that a backend has nothing for:")
@@ -71,7 +71,8 @@ DETAILS = (
     "p90 and p99 are of the Runtime samples. Speed-up is over FP32, and over the fastest engine of the backend that is "
     "all in float; mAP change is this engine − FP32, in points, of the two numbers as they are shown. In brackets: "
     "95 % intervals, of speed-ups from round to round, of the change from resampling the images. A star: the timing is "
-    "not valid, or has too few samples for that percentile."
+    "not valid, or has too few samples for that percentile; behind a speed-up: the ratio is not valid. A ratio may be "
+    "valid where the times are not."
 )
 EXPLAINED = {
     "runtime": "The engine alone, from input tensors to output tensors, without pre- and post-processing. Medians.",
@@ -102,7 +103,8 @@ def _headlines(report: ReportContent) -> list[str]:
         faster, moved = row["speedup"]["runtime"], points.change_of(row)
         facts = []
         if faster is not None:
-            facts.append(f"{faster:.2f} times the speed of FP32")
+            disturbed = marks.while_disturbed(marks.speedup(row, "runtime"))
+            facts.append(f"{faster:.2f} times the speed of FP32{disturbed}")
         if moved is not None:
             facts.append(f"mAP {row['map']:.1f} ({points.signed(moved)} points)")
         if facts:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
 from stages.report.bars import bars
-from stages.report.gates import LEFT_OUT
+from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
 from stages.report.intervals import dominated
 from stages.report.markdown import GATES, explained
@@ -123,13 +123,13 @@ def _filled(*sections: Section) -> list[Section]:
 
 def _gates_badge(report: ReportContent) -> list[Badge]:
     gates = report["gates"]
-    failed = sum(gate["verdict"] == "fail" for gate in gates)
     if not gates:
         return []
     judged = sum(gate["verdict"] != LEFT_OUT for gate in gates)
     if not judged:
         return [Badge("unavailable", "no gate could be judged here")]
-    return [Badge("fail", f"{failed} of {judged} gates fail") if failed else Badge("pass", f"all {judged} gates pass")]
+    counted = tally(gates)
+    return [Badge("fail", counted) if counted else Badge("pass", f"all {judged} gates pass")]
 
 
 def _figures(report: ReportContent, figures: Mapping[str, str]) -> list[Figure]:

@@ -6,10 +6,12 @@ A row::
     status        "ok", "failed" or "unavailable"; ``error`` says why, ``failed_stages`` where
     latency       {"runtime": {...}, "end2end": {...}}: count, milliseconds per run (``stages/latency/latency.py``)
     validity      {"runtime", "end2end"}: "valid" or "invalid: why"
-    speedup       {"runtime", "end2end"}: median of this backend's FP32 / median of this row; null for FP32 itself
+    speedup       {"runtime", "end2end"}: time of this backend's FP32 / time of this row; null for FP32 itself
     speedup_interval    {"runtime", "end2end"}: [low, high] of it, 95 % confidence
-    over_float    {"runtime", "end2end"}: {"against", "median", "low", "high"}: how many times faster than the backend's
-                  fastest float engine, and which that is; null for that engine itself
+    speedup_validity    {"runtime", "end2end"}: the verdict on it, as of ``validity``; it may be valid where the times
+                  are not (``stages/latency/ratio.py``)
+    over_float    {"runtime", "end2end"}: {"against", "median", "low", "high", "verdict"}: how many times faster than
+                  the backend's fastest float engine, and which that is; null for that engine itself
     map, map50, map75    points, 0 to 100; map_drop: FP32's map on the same backend minus this one
     difference    {"map", "map50", ...: {"value", "low", "high"}}: this row minus FP32 (``stages/accuracy/compare.py``)
     class_differences    [{"name", "boxes", "value", "low", "high"}], likewise per class
@@ -30,6 +32,7 @@ from typing import cast
 
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult
 from stages.numerics.variants import VARIANTS, engine_of
+from stages.report import marks
 from stages.report.schema import Failure, Row
 from stages.report.schema_accuracy import AccuracyContent, AgreementContent, CompareContent, Scores
 from stages.report.schema_engines import Bounds, LatencyContent, OverFloat
@@ -109,6 +112,7 @@ def _empty(backend: str, precision: str, hardware: str) -> Row:
         "validity": dict.fromkeys(MODES),
         "speedup": dict.fromkeys(MODES),
         "speedup_interval": dict.fromkeys(MODES),
+        "speedup_validity": dict.fromkeys(MODES),
         "over_float": dict.fromkeys(MODES),
         "difference": {},
         "class_differences": [],
@@ -156,6 +160,8 @@ def _add_latency(row: Row, content: LatencyContent, precision: str) -> None:
     if precision != BASE:
         ratios = content["over_fp32"].get(precision, {}) if "over_fp32" in content else content.get("speedup", {})
         for mode, ratio in ratios.items():
+            row["speedup"][mode] = ratio["median"]
+            row["speedup_validity"][mode] = ratio.get("verdict", row["validity"][mode])
             if ratio["low"] is not None and ratio["high"] is not None:
                 row["speedup_interval"][mode] = [ratio["low"], ratio["high"]]
     for mode, over in _over_float(content, precision).items():
@@ -174,7 +180,8 @@ def _over_float(content: LatencyContent, precision: str) -> dict[str, OverFloat]
 
 
 def _bounds(ratio: Bounds) -> Bounds:
-    return {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
+    bounds: Bounds = {"median": ratio["median"], "low": ratio["low"], "high": ratio["high"]}
+    return {**bounds, "verdict": ratio["verdict"]} if "verdict" in ratio else bounds
 
 
 def _add_accuracy(row: Row, content: AccuracyContent, key: str) -> None:
@@ -220,7 +227,9 @@ def _compare(row: Row, base: Row | None) -> None:
         return
     for mode in MODES:
         own, other = row["latency"][mode], base["latency"][mode]
-        if own and other:
+        if own and other and row["speedup"][mode] is None:
             row["speedup"][mode] = other["median_ms"] / own["median_ms"]
+            verdicts = [each["validity"][mode] for each in (base, row)]
+            row["speedup_validity"][mode] = next((v for v in verdicts if not marks.is_valid(v)), verdicts[1])
     if row["map"] is not None and base["map"] is not None:
         row["map_drop"] = base["map"] - row["map"]

@@ -62,8 +62,10 @@ class Row(TypedDict):
     validity: dict[str, str | None]
     speedup: dict[str, float | None]
     speedup_interval: dict[str, list[float] | None]
+    speedup_validity: NotRequired[dict[str, str | None]]
+    """Absent from reports that were written before ratios had verdicts."""
     over_float: NotRequired[dict[str, OverFloat | None]]
-    """Absent from reports that were written before there were variants, as are the two fields below."""
+    """Absent from reports that were written before there were variants."""
     difference: dict[str, Difference]
     class_differences: list[ClassDifference]
     error: str | None

@@ -11,15 +11,21 @@ if TYPE_CHECKING:
 
 
 class Bounds(TypedDict):
-    """A ratio of medians and its 95 % interval; no interval from a single round."""
+    """A ratio of medians, its 95 % interval (none from a single round), and whether it can be believed (absent from
+    timings of before ratios had verdicts)."""
 
     median: float
     low: float | None
     high: float | None
+    verdict: NotRequired[str]
 
 
 class Ratio(Bounds):
+    """See `stages/latency/ratio.py`."""
+
     rounds: list[float]
+    by_cpu: NotRequired[float | None]
+    taken: NotRequired[float]
 
 
 class OverFloat(Bounds):

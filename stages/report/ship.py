@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stages.numerics.variants import is_float
+from stages.report import marks
 from stages.report.compare_runs import ratio
 from stages.report.gates import largest_drop
 from stages.report.rows import BASE
@@ -64,10 +65,13 @@ def over(best: Row, row: Row) -> OverFloat:
     against = row_name(best)
     own = (row.get("over_float") or {}).get("runtime")
     if own is not None and (best["backend"], best["precision"]) == (row["backend"], own["against"]):
-        return {"against": against, "median": own["median"], "low": own["low"], "high": own["high"]}
+        return {**own, "against": against}
     rounds = [(latency.get("rounds_ms") or []) if (latency := r["latency"]["runtime"]) else [] for r in (row, best)]
     found = ratio(runtime_ms(row), rounds[0], runtime_ms(best), rounds[1])
-    return {"against": against, "median": found["change"], "low": found["low"], "high": found["high"]}
+    bounds: OverFloat = {"against": against, "median": found["change"], "low": found["low"], "high": found["high"]}
+    invalid = next((v for r in (row, best) if not marks.is_valid(v := marks.timing(r, "runtime"))), None)
+    # Two backends are not timed in turns: their ratio is no better than the times are.
+    return bounds if invalid is None else {**bounds, "verdict": invalid}
 
 
 def bounded(value: Bounds) -> str:
@@ -115,8 +119,11 @@ def _said(
         yield f"No INT8 engine is faster with certainty: {row_name(fastest)} has {beside} its speed."
     elif any(not is_float(row["precision"]) for row in rows):
         yield "No INT8 engine is fit to be shipped."
-    if chosen["validity"]["runtime"] not in (None, "valid"):
-        yield "That timing is not valid, so measure again before you rely on it."
+    verdict = marks.of_ratio(over(best, chosen)) if best is not None and best is not chosen else None
+    if not marks.is_valid(verdict if verdict is not None else marks.speedup(chosen, "runtime")):
+        yield "That ratio was measured while disturbed, so measure again before you rely on it."
+    elif not marks.is_valid(marks.timing(chosen, "runtime")):
+        yield "The milliseconds were measured while disturbed; the ratios can be relied on."
 
 
 def _of_scores(row: Row) -> Iterator[str]:

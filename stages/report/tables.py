@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stages.numerics.variants import SEED, is_float, title_of
 from stages.options import compression
-from stages.report import points
+from stages.report import marks, points
 from stages.report.markdown_text import escape
 from stages.report.rows import BASE, ORDER
 from stages.report.schema import GateVerdict, ReportContent, Row, TableContent
@@ -62,7 +62,7 @@ def latency_table(report: ReportContent, mode: str) -> Table:
 
     A column per variant: those of `SEED` always, others where a backend has them. A cell is ``None`` where it was not
     asked for, ``failed`` or ``unavailable`` where it did not come about (`left_out` says why); a star behind a latency
-    says that the timing is not valid.
+    or a speed-up says that it is not valid (`stages/report/marks.py`).
     """
     name = MODE_NAMES[mode]
     there = {row["precision"] for row in report["rows"]}
@@ -78,7 +78,8 @@ def latency_table(report: ReportContent, mode: str) -> Table:
     method = METHODS.get(report["method"], report["method"] or NOTHING)
     rows = []
     for backend, of in by_backend.items():
-        speedups = [ratio for r in of.values() if (ratio := r["speedup"][mode]) is not None]
+        speedups = [(ratio, r) for r in of.values() if (ratio := r["speedup"][mode]) is not None]
+        fastest = max(speedups, key=lambda one: one[0], default=None)
         cells = {p: _cell(of.get(p), _median(of.get(p), mode), 2) + _star(of.get(p), mode) for p in columns}
         cells |= {p: "unavailable" for p in columns if p not in of and (backend, p) in absent}
         rows.append(
@@ -86,7 +87,7 @@ def latency_table(report: ReportContent, mode: str) -> Table:
                 backend,
                 next(iter(of.values()))["hardware"] or NOTHING,
                 *cells.values(),
-                f"{max(speedups):.2f}" if speedups else NOTHING,
+                f"{fastest[0]:.2f}{marks.star(marks.speedup(fastest[1], mode))}" if fastest else NOTHING,
                 _best_over_float(of.values(), mode),
                 *(_cell(of.get(p), of[p]["map"] if p in of else None, 1) for p in (BASE, "int8")),
                 method,
@@ -113,10 +114,10 @@ def detail_table(report: ReportContent) -> Table:
                 digits(runtime and runtime["median_ms"], 2) + _star(row, "runtime"),
                 digits(runtime and runtime.get("p90_ms"), 2) + _cell_star(runtime, "p90_ms"),
                 digits(runtime and runtime.get("p99_ms"), 2) + _cell_star(runtime, "p99_ms"),
-                _ranged(row["speedup"]["runtime"], row["speedup_interval"]["runtime"], 2),
+                _speedup(row, "runtime"),
                 _over_float(row, "runtime"),
                 digits(end2end and end2end["median_ms"], 2) + _star(row, "end2end"),
-                _ranged(row["speedup"]["end2end"], row["speedup_interval"]["end2end"], 2),
+                _speedup(row, "end2end"),
                 _over_float(row, "end2end"),
                 digits(row["map"], 1),
                 digits(row["map50"], 1),
@@ -188,12 +189,18 @@ def left_out(report: ReportContent) -> list[str]:
 
 
 def invalid_timings(report: ReportContent) -> list[str]:
-    """A sentence per timing that is not valid."""
+    """A sentence per timing and per ratio that is not valid."""
     return [
         f"{row_name(row)}, {MODE_NAMES[mode]}: {verdict}"
         for row in report["rows"]
         for mode, verdict in row["validity"].items()
-        if verdict not in (None, "valid")
+        if not marks.is_valid(verdict)
+    ] + [
+        f"{row_name(row)}, {MODE_NAMES[mode]}, {what}: {verdict}"
+        for row in report["rows"]
+        for mode in MODE_NAMES
+        for what, verdict in (("speed-up", marks.speedup(row, mode)), ("over best float", marks.over_float(row, mode)))
+        if not marks.is_valid(verdict) and row["speedup"][mode] is not None and "speedup_validity" in row
     ]
 
 
@@ -207,17 +214,22 @@ def earlier_timings(report: ReportContent) -> str:
 
 
 def _star(row: Row | None, mode: str) -> str:
-    return "*" if row and row["latency"][mode] and row["validity"][mode] not in (None, "valid") else ""
+    return marks.star(marks.timing(row, mode)) if row and row["latency"][mode] else ""
 
 
 def _cell_star(latency: ModeLatency | None, name: str) -> str:
     validity = latency.get("validity") if latency else None
     verdict = validity.get("cells", {}).get(name) if validity else None
-    return "" if verdict in (None, "valid") else "*"
+    return marks.star(verdict)
 
 
-def _ranged(value: float | None, bounds: list[float] | None, count: int) -> str:
-    text = digits(value, count)
+def _speedup(row: Row, mode: str) -> str:
+    mark = marks.star(marks.speedup(row, mode))
+    return _ranged(row["speedup"][mode], row["speedup_interval"][mode], 2, mark)
+
+
+def _ranged(value: float | None, bounds: list[float] | None, count: int, mark: str = "") -> str:
+    text = digits(value, count) + (mark if value is not None else "")
     return text if value is None or bounds is None else f"{text} ({bounds[0]:.{count}f} to {bounds[1]:.{count}f})"
 
 
@@ -226,21 +238,21 @@ def _over_float(row: Row, mode: str) -> str:
     if over is None:
         return NOTHING
     bounds = None if over["low"] is None or over["high"] is None else [over["low"], over["high"]]
-    return _ranged(over["median"], bounds, 2)
+    return _ranged(over["median"], bounds, 2, marks.star(marks.over_float(row, mode)))
 
 
 def _best_over_float(rows: Iterable[Row], mode: str) -> str:
     """Of the quantized engines of a backend the largest speed-up over its fastest float one, and which that is."""
     found = [
-        over
+        (over, marks.star(marks.over_float(row, mode)))
         for row in rows
         if not is_float(row["precision"])
         if (over := (row.get("over_float") or {}).get(mode)) is not None
     ]
     if not found:
         return NOTHING
-    best = max(found, key=lambda over: over["median"])
-    return f"{best['median']:.2f} ({title_of(best['against'])})"
+    best, mark = max(found, key=lambda one: one[0]["median"])
+    return f"{best['median']:.2f}{mark} ({title_of(best['against'])})"
 
 
 def _median(row: Row | None, mode: str) -> float | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
 from stages.detection.matching import Matches
+from stages.report import marks
 from stages.report.compare_runs import Load
 from stages.report.intervals import of_median
 from stages.report.schema import ReportContent, Row
@@ -20,24 +21,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWS = 300
-PANELS = ("mAP, points", "Runtime, ms", "Engine, MB")
+BLUE = "#2563eb"
+PANELS = ("mAP, points", "Runtime, ms", "Speed-up", "Engine, MB")
+JOINED = ("mAP, points", "Speed-up", "Engine, MB")
+"""Panels whose points a line joins. Times of several days, or machines, are not compared: only ratios are."""
 
 
 class Number(TypedDict):
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval, and whether it can be believed (``verdict``; null of what is no timing)."""
 
     value: float
     low: float | None
     high: float | None
+    verdict: str | None
 
 
 class EnginePoint(TypedDict):
-    """One engine in one report: mAP in points, Runtime in milliseconds, size in megabytes; null if unknown."""
+    """One engine in one report: mAP in points, Runtime in milliseconds, its speed-up over FP32, size in megabytes;
+    null if unknown."""
 
     run_id: str
     hardware: str
     map: Number | None
     runtime: Number | None
+    speedup: Number | None
     size: Number | None
 
 
@@ -57,6 +64,7 @@ def point(report: ReportContent, backend: str, precision: str, load: Load) -> En
                 "hardware": report["hardware"],
                 "map": _map(row, load),
                 "runtime": _runtime(row),
+                "speedup": _speedup(row),
                 "size": _exact(row["engine_bytes"]),
             }
     return None
@@ -82,22 +90,20 @@ def table(points: Sequence[Point]) -> Table:
 
 
 def draw(points: Sequence[Point]) -> Figure:
-    """A panel per number: its course, its noise as a band, champions marked."""
+    """A panel per number: its course, its noise as a bar, champions marked; hollow: measured while disturbed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 8.0), layout="constrained")
     axes = figure.subplots(len(PANELS), 1, sharex=True)
     for axis, title, numbers in zip(axes, PANELS, zip(*map(_numbers, points), strict=True), strict=True):
         known = [(i, number) for i, number in enumerate(numbers) if number is not None]
-        at = [i for i, _ in known]
-        values = [number["value"] for _, number in known]
-        banded = [(i, number) for i, number in known if number["low"] is not None]
-        if banded:
-            places, bounds = [i for i, _ in banded], [(t["low"], t["high"]) for _, t in banded]
-            axis.fill_between(places, *zip(*bounds, strict=True), alpha=0.2, color="#2563eb", linewidth=0)
-            for place, (low, high) in zip(places, bounds, strict=True):
-                axis.plot([place, place], [low, high], color="#2563eb", linewidth=1, alpha=0.6)
-        axis.plot(at, values, color="#2563eb", marker="o", markersize=4)
+        if title in JOINED:
+            axis.plot([i for i, _ in known], [n["value"] for _, n in known], color=BLUE, linewidth=1)
+        for place, number in known:
+            if number["low"] is not None:
+                axis.plot([place, place], [number["low"], number["high"]], color=BLUE, linewidth=1.5, alpha=0.6)
+            face = BLUE if marks.is_valid(number["verdict"]) else "white"
+            axis.plot([place], [number["value"]], "o", color=BLUE, markerfacecolor=face, markersize=5)
         crowned = [(i, number["value"]) for i, number in known if points[i]["champion"]]
         if crowned:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
@@ -124,7 +130,7 @@ def page(points: Sequence[Point], title: str, figure: Figure) -> str:
 
 def _numbers(point: EnginePoint) -> tuple[Number | None, ...]:
     """In the order of `PANELS`."""
-    return (point["map"], point["runtime"], point["size"])
+    return (point["map"], point["runtime"], point["speedup"], point["size"])
 
 
 def _map(row: Row, load: Load) -> Number | None:
@@ -132,7 +138,7 @@ def _map(row: Row, load: Load) -> Number | None:
         return None
     matches = load(row)
     low, high = (map_noise(matches) if matches is not None else None) or (None, None)
-    return {"value": row["map"], "low": low, "high": high}
+    return {"value": row["map"], "low": low, "high": high, "verdict": None}
 
 
 def _runtime(row: Row) -> Number | None:
@@ -141,15 +147,23 @@ def _runtime(row: Row) -> Number | None:
     if runtime is None:
         return None
     low, high = of_median(runtime) or (None, None)
-    return {"value": runtime["median_ms"], "low": low, "high": high}
+    return {"value": runtime["median_ms"], "low": low, "high": high, "verdict": marks.timing(row, "runtime")}
+
+
+def _speedup(row: Row) -> Number | None:
+    value, bounds = row["speedup"]["runtime"], row["speedup_interval"]["runtime"]
+    if value is None:
+        return None
+    low, high = bounds or (None, None)
+    return {"value": value, "low": low, "high": high, "verdict": marks.speedup(row, "runtime")}
 
 
 def _exact(size: int | None) -> Number | None:
-    return None if size is None else {"value": size / 1e6, "low": None, "high": None}
+    return None if size is None else {"value": size / 1e6, "low": None, "high": None, "verdict": None}
 
 
 def _with_interval(number: Number | None) -> str:
     if number is None:
         return NOTHING
     band = "" if number["low"] is None else f" ({number['low']:.2f} to {number['high']:.2f})"
-    return f"{number['value']:.2f}{band}"
+    return f"{number['value']:.2f}{marks.star(number['verdict'])}{band}"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from stages.numerics.variants import is_float, title_of
-from stages.report import points
+from stages.report import marks, points
 from stages.report.page_items import Card, Verdict, Warned
 from stages.report.rows import BASE
 from stages.report.schema import ReportContent, Row
@@ -63,7 +63,10 @@ def causes(verdicts: Sequence[str]) -> list[str]:
 
 
 def _is_valid(row: Row) -> bool:
-    return row["validity"]["runtime"] in (None, "valid")
+    """Whether the number that stands there can be relied on: the ratio, where there is one."""
+    if row["speedup"]["runtime"] is None:
+        return marks.is_valid(marks.timing(row, "runtime"))
+    return marks.is_valid(marks.speedup(row, "runtime"))
 
 
 def _cards(row: Row) -> list[Card]:
@@ -76,7 +79,9 @@ def _speed(row: Row) -> Card | None:
         return None
     ratio, bounds = row["speedup"]["runtime"], row["speedup_interval"]["runtime"]
     milliseconds = f"{runtime['median_ms']:.2f} ms"
-    validity = "timing valid" if row["validity"]["runtime"] == "valid" else "timing not checked"
+    validity = "timing valid" if marks.timing(row, "runtime") == marks.VALID else "timing not checked"
+    if ratio is not None and marks.speedup(row, "runtime") == marks.VALID:
+        validity = "ratio valid" if marks.star(marks.timing(row, "runtime")) else "timing valid"
     badge = ("pass", validity) if _is_valid(row) else ("invalid", "timing disturbed")
     if ratio is None:
         return Card("Speed, Runtime", milliseconds, "the median of the runs", *badge)

@@ -38,6 +38,7 @@ TRIES, STAGES = 5, 10
 STUB = "tests.pipelines.stubs:Stub"
 SMALL = [
     *("model.random_weights=true", "compression.method=none", "latency=quick", "latency.runs=10", "latency.warmup=1"),
+    "run.reuse_latency=true",  # else a second run on a busy machine measures again
     *("data.shapes.train=1", "data.shapes.unlabeled=8", "data.shapes.val=4"),
 ]
 

@@ -68,7 +68,10 @@ def result(timings: Timings, absent: Mapping[str, str], cpus: list[int]) -> dict
     over: dict[str, Any] = {"over_fp32": {}, "over_best_float": {}}
     for short in SHORT.values():
         series = of_backend(timings, short)
-        for key, ratios in (("over_fp32", over_fp32(series)), ("over_best_float", over_best_float(series))):
+        for key, ratios in (
+            ("over_fp32", over_fp32(series, speedup)),
+            ("over_best_float", over_best_float(series, speedup)),
+        ):
             over[key] |= {f"{short}.{name}": _rounded(modes[RUNTIME]) for name, modes in ratios.items()}
     limits = Limits(LatencyOptions().max_foreign, LatencyOptions().max_drift)
     verdicts = {name: verdict(own, cpus, limits)["verdict"] for name, own in timings.items()}

@@ -47,7 +47,8 @@ class RunOptions:
     reuse_latency: bool | None = option(
         None,
         doc="take timings from an earlier run with the same key: true always, false never, null where all of them were "
-        "taken in one run on this machine since it booted, and nothing before them has to be computed again",
+        "taken in one run on this machine since it booted, nothing disturbed them, and nothing before them has to be "
+        "computed again",
     )
     timing_alone: str = option(
         "device",

@@ -100,6 +100,25 @@ def test_each_kind_of_run_has_its_outcome(tmp_path: Path) -> None:
     }
 
 
+SHARED = "invalid: CPU shared with the load of other processes (77% of its time)"
+
+
+def test_a_disturbed_speed_up_and_gates_that_could_not_be_judged_are_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, ratio in (("20260101-good", "valid"), ("20260102-loud", SHARED)):
+        made = json.loads(report(["pass"] * 9 + ["not judged"] * 3))
+        made["rows"][0] |= {"validity": {"runtime": SHARED}, "speedup_validity": {"runtime": ratio}}
+        (remembered(tmp_path, name) / "report.json").write_text(json.dumps(made))
+    lines = shown_at(120, tmp_path, monkeypatch, capsys).splitlines()
+    assert "1.60x*" in lines[1] and "gates 9/12, 3 not judged" in lines[1]
+    assert "1.60x " in lines[2] + " " and "1.60x*" not in lines[2]  # the ratio decides, not the times
+    assert "* timing disturbed: the number cannot be relied on" in "\n".join(lines[3:])
+    assert runs.main(["--json", "--artifacts", str(tmp_path)]) == 0
+    listed = json.loads(capsys.readouterr().out)["runs"]
+    assert [(r["speedup_verdict"], r["gates_not_judged"]) for r in listed] == [(SHARED, 3), ("valid", 3)]
+
+
 COMMAND_OF = {"promotion": "promote", "sensitivity": "sensitivity"}
 
 

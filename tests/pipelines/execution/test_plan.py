@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.execution.events import NullObserver
+from pipelines.execution.events import NullObserver, StageInfo
 from pipelines.execution.key_changes import changes
 from pipelines.execution.plan import ANY, AUTO, FRESH, estimate, survey
 from pipelines.execution.runner import Node, Ref, Results, Runner, RunnerSettings
 from pipelines.store.local import Store
 from pipelines.system import provenance
+from pipelines.system.devices import DeviceLocks
 from pipelines.system.units import duration, size
 from tests.conftest import ROOT
+from tests.pipelines.stub_timing import TimingOptions
 from tests.pipelines.stubs import StubOptions
 
 STUB = "tests.pipelines.stubs:Stub"
@@ -114,6 +118,54 @@ def test_timings_are_kept_only_together_and_on_the_machine_as_it_was(
     assert "started anew" in plan(tmp_path, another)["time"][0]
     assert plan(tmp_path, another, ANY)["time"] == "cached"
     assert run(tmp_path, graph(), FRESH).cached == {"a", "b", "score"}
+
+
+def timing(loud: Path, **options: Any) -> list[Node]:
+    made = TimingOptions(loud=str(loud), **options)
+    return [Node(id="time", stage="tests.pipelines.stub_timing:StubTiming", options=made, timed=True)]
+
+
+class Notes(NullObserver):
+    """Keeps what stages were told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def stage_event(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
+        self.messages.append(str(event.get("message")))
+
+
+def test_only_timings_that_nothing_disturbed_are_taken_from_the_store(tmp_path: Path) -> None:
+    loud, notes = tmp_path / "loud", Notes()
+    loud.touch()
+
+    def again(timings: str = AUTO) -> set[str]:
+        settings = RunnerSettings(seed=0, timings=timings)
+        locks = DeviceLocks(tmp_path / "locks")  # the host's other measurements are waited for, and that is told
+        runner = Runner(Store(tmp_path), notes, settings, logs=tmp_path / "logs", run_id="r", devices=locks)
+        return runner.run(timing(loud)).cached
+
+    why = "time: the timing was disturbed: int8 runtime: invalid: CPU shared with the load of other processes"
+    assert again() == set() and notes.messages == []
+    (reason,) = plan(tmp_path, timing(loud))["time"]
+    assert reason.startswith(why)
+    assert again() == set() and notes.messages[-1].startswith(f"timings are taken anew; {why}")
+    assert again(ANY) == {"time"} and plan(tmp_path, timing(loud), ANY) == {"time": "cached"}
+    loud.unlink()
+    assert again() == set()  # the one in the store is the disturbed one still
+    assert again() == {"time"} and plan(tmp_path, timing(loud)) == {"time": "cached"}
+
+
+def test_a_timing_that_leaves_a_gate_undecided_is_taken_anew_while_more_rounds_are_allowed(tmp_path: Path) -> None:
+    loud = tmp_path / "loud"
+    run(tmp_path, timing(loud))
+    assert plan(tmp_path, timing(loud, limits={"over_fp32.runtime": 1.2})) == {"time": "cached"}
+    undecided = {"limits": {"over_fp32.runtime": 1.5}}
+    assert plan(tmp_path, timing(loud, **undecided)) == {"time": [
+        "time: a gate on over_fp32.int8.runtime is undecided after 3 rounds, and latency.max_rounds=20"
+    ]}  # fmt: skip
+    assert plan(tmp_path, timing(loud, **undecided, max_rounds=3)) == {"time": "cached"}
 
 
 def test_changes_are_told_by_the_keys_of_the_config() -> None:

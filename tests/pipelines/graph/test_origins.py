@@ -34,7 +34,7 @@ NOT_CONFIG = {
     "collect_labeled": {"sample", "listing"},
     "collect_unlabeled": {"annotations", "listing"},
     "export": {"precision"},
-    "latency": {"names", "variants"},
+    "latency": {"names", "variants", "limits"},
     "judge": {"names", "run_id", "champion", "hardware", "images_digest"},
     "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit", "variants", "left_out"},
     "bundle": {"run_id", "model", "golden", "layout", "promised", "hardware", "versions", "requirements", "config"},

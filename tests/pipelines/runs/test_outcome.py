@@ -28,6 +28,8 @@ def report(*statuses: str, gates: str = "") -> dict[str, Any]:
     [
         ([], report("ok", "ok"), False, 0),
         ([], report("ok", gates="pass,fail"), False, 3),
+        ([], report("ok", gates="pass,not judged"), False, 3),  # nobody was shown that it holds
+        ([], report("ok", gates="undecided,pass"), False, 3),
         ([LACKS, LACKS], report("ok", "unavailable"), False, 0),
         ([LACKS], report("ok", "unavailable"), True, 4),
         ([LACKS], report("ok", "unavailable", gates="fail"), False, 3),

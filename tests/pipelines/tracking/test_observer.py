@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,10 +23,10 @@ from pipelines.tracking import writer
 from pipelines.tracking.client import connect, store_uri, sweep
 from pipelines.tracking.experiments import VIEW_TAG
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import headline, readable, result_table, results_view
+from pipelines.tracking.names import disturbed_metrics, headline, readable, result_table, results_view, timing_tags
 from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
-from stages.artifacts import AccuracyResult, ImageList, Precision, hash_files
+from stages.artifacts import AccuracyResult, ImageList, LatencyResult, Precision, hash_files
 from stages.errors import StageError, UnavailableError
 from tests.fakes import FakeContext
 from tests.object_storage import local_s3, use
@@ -473,6 +474,56 @@ def test_stages_of_a_backend_that_is_not_here_are_lines_of_the_table(store: Trac
     assert not_computed(store, parent)["data"] == [
         ["build.tensorrt.int8", "unavailable: no GPU here", "k7", None, None],
     ]  # fmt: skip
+
+
+SHARED = "invalid: CPU shared with the load of other processes (77% of its time)"
+
+
+def timed_rows() -> list[dict[str, Any]]:
+    """FP32 and INT8, whose times are not valid; their ratio is, of Runtime."""
+    latency = {"runtime": {"p50_ms": 10.0}, "end2end": {"p50_ms": 20.0}}
+    row = {"backend": "a", "status": "ok", "latency": latency, "map": 50.0, "speedup": {"runtime": None}}
+    times = {"runtime": SHARED, "end2end": SHARED}
+    return [
+        {**row, "precision": "fp32", "validity": {"runtime": "valid", "end2end": "valid"}},
+        {**row, "precision": "int8", "validity": times, "speedup": {"runtime": 2.0},
+         "speedup_validity": {"runtime": "valid", "end2end": SHARED}},
+    ]  # fmt: skip
+
+
+def test_the_description_marks_what_was_measured_while_disturbed() -> None:
+    text = result_table(timed_rows())
+    assert text.splitlines()[2:4] == ["| a INT8 | 10.00* | 2.00 | 50.0 |", "| a FP32 | 10.00 | None | 50.0 |"]
+    assert "timing disturbed: the number cannot be relied on" in text
+
+
+def test_runs_and_engines_say_which_metrics_were_disturbed(store: TrackingOptions, tmp_path: Path) -> None:
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "disturbed"))
+    stage = StageInfo(id="latency.a", stage="latency", key="k", backend="a")
+    result = LatencyResult(**files_in(tmp_path / "l", latency={}), backend="a", disturbed=[f"int8 runtime: {SHARED}"])
+    observer.stage_started(stage)
+    observer.stage_finished(stage, result, False, 2.0)
+    observer.run_finished("FINISHED", {"rows": timed_rows()}, None)
+    assert observer.warnings == []
+    parent, nested = parent_and_nested(store, "disturbed")
+    why = SHARED.removeprefix("invalid: ")
+    metrics = ("int8.p50_ms", "int8.end2end.p50_ms", "int8.end2end.over_fp32")
+    assert parent.data.tags["timing"] == nested["latency.a"].data.tags["timing"] == "disturbed"
+    assert parent.data.tags["timing.disturbed"] == "; ".join(f"latency/a.{name}: {why}" for name in metrics)
+    assert nested["latency.a"].data.tags["timing.disturbed"] == f"int8 runtime: {SHARED}"
+    assert timing_tags(disturbed_metrics(timed_rows()[:1])) == {"timing": "valid"}
+
+
+def test_an_engine_says_whether_its_timing_was_disturbed() -> None:
+    told: dict[str, dict[str, str]] = {}
+    client: Any = SimpleNamespace(set_logged_model_tags=told.__setitem__)
+    engines = Engines(client)
+    engines._ids = {("a", "fp32"): "m-1", ("a", "int8"): "m-2"}
+    engines.tag_timings([*timed_rows(), {**timed_rows()[1], "precision": "int8_pm"}])
+    assert told["m-1"] == {"timing": "valid"} and told["m-2"]["timing"] == "disturbed"
+    assert "latency/a.int8.p50_ms" in told["m-2"]["timing.disturbed"]
+    assert "latency/a.int8_pm.p50_ms" in told["m-2"]["timing.disturbed"]
 
 
 @pytest.mark.parametrize(("value", "shown"), [(28.147239500000005, 28.1472), (8068689.0, 8068689.0), (3e-05, 3e-05)])

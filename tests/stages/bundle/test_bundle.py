@@ -129,7 +129,27 @@ def test_it_does_here_what_it_promises(zipped: Path, tmp_path: Path) -> None:
     result = verify(bundle)
     assert result["agreement"] == 1.0 and result["largest_score_difference"] == 0.0
     assert result["map"] == result["promised_map"]
-    assert result["median_ms"] > 0 and result["promised_ms"] == 1.5
+    assert result["median_ms"] > 0 and result["promised_ms"] == 1.5 and result["promised_timing"] is None
+
+
+def test_a_promise_that_was_measured_while_disturbed_says_so(
+    made: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "disturbed"
+    shutil.copytree(made.root, root)
+    record = json.loads((root / "bundle.json").read_text())
+    for verdict, said in (
+        ("valid", "promised 1.50 ms on a processor\n"),
+        ("invalid: drift between rounds (20%)",
+         "promised 1.50 ms on a processor, measured while disturbed (drift between rounds (20%))\n"),
+    ):  # fmt: skip
+        record["promised"]["timing"] = verdict
+        (root / "bundle.json").write_text(json.dumps(record))
+        write_sums(root)
+        promising = Bundle(root=root, files=hash_files(root), backend="onnxruntime", precision=Precision.INT8)
+        write_zip(promising, tmp_path / "promising.zip")
+        assert verify_command.main([str(tmp_path / "promising.zip")]) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_a_bundle_that_finds_other_boxes_ends_with_3(

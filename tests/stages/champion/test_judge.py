@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult, Precision, hash_files
+from stages.champion import promotion
 from stages.champion.judge import Judge, JudgeInputs
 from stages.errors import StageError
 from stages.options.champion import JudgeOptions
@@ -108,15 +109,74 @@ def test_one_as_good_passes(tmp_path: Path) -> None:
     ("change", "gate", "failed"),
     [
         ({"drop": 1.6}, GateOptions(), "champion.max_map_drop"),  # 1.6, but up to 2.1 by its interval
-        ({"beside": 0.9}, GateOptions(), "champion.min_speedup"),
+        ({"beside": 0.8}, GateOptions(), "champion.min_speedup"),
         ({"drop": 0.0}, GateOptions(max_map_drop=0.9), "max_map_drop"),  # as the champion, too far from FP32
-        ({}, GateOptions(min_speedup=2.99), "min_speedup"),
+        ({}, GateOptions(min_speedup=3.1), "min_speedup"),
     ],
 )
 def test_the_failing_gate_is_named(tmp_path: Path, change: dict[str, float], gate: GateOptions, failed: str) -> None:
     content = judged(tmp_path, inputs(tmp_path, **change), gate, NAMES)
     assert not content["passed"] and content["failed"] == [failed]
     assert f"A gate does not hold: {failed} is" in (tmp_path / "judge" / "out" / "promotion.md").read_text()
+
+
+def test_a_gate_whose_interval_holds_the_limit_is_undecided(tmp_path: Path) -> None:
+    content = judged(tmp_path, inputs(tmp_path, beside=0.9), GateOptions(), NAMES)
+    assert not content["passed"] and (content["failed"], content["undecided"]) == ([], ["champion.min_speedup"])
+    text = (tmp_path / "judge" / "out" / "promotion.md").read_text()
+    assert "A gate is undecided: champion.min_speedup is 0.85, at least 0.9 (lower bound of the speed-up; its" in text
+    assert promotion.in_short(content) == "undecided: champion.min_speedup" and not promotion.disturbed(content)
+
+
+HELD_UP = "invalid: other processes held up one engine more than the other (0.80 by the clock, 1.00 by processor time)"
+SHARED = "invalid: CPU shared with the load of other processes (77% of its time)"
+
+
+def disturb(given: JudgeInputs, folder: Path, ratio: str) -> JudgeInputs:
+    """The same with times that are not valid, and this verdict on the challenger against the champion."""
+    latency = json.loads(given.latency.path("latency.json").read_text())
+    for found in latency["engines"].values():
+        found["runtime"]["validity"] = {"verdict": SHARED}
+    latency["against"]["champion"]["runtime"] = {**latency["against"]["champion"]["runtime"], "verdict": ratio}
+    return dataclasses.replace(given, latency=LatencyResult(**written(folder, latency=latency), backend="b"))
+
+
+def test_a_ratio_that_is_valid_is_judged_although_the_times_are_not(tmp_path: Path) -> None:
+    content = judged(tmp_path, disturb(inputs(tmp_path), tmp_path / "d", "valid"), GateOptions(), NAMES)
+    assert content["passed"] and content["beside"]["runtime"]["verdict"] == "valid"
+    assert content["engines"]["challenger"]["validity"]["runtime"] == SHARED
+    text = (tmp_path / "judge" / "out" / "promotion.md").read_text()
+    assert "10.00*" in text and "times as fast as the champion\n" in text
+
+
+def test_what_is_undecided_while_both_times_are_disturbed_is_to_be_measured_again(tmp_path: Path) -> None:
+    given = disturb(inputs(tmp_path, beside=0.9), tmp_path / "d", "valid")
+    content = judged(tmp_path, given, GateOptions(), NAMES)
+    assert content["undecided"] == ["champion.min_speedup"] and promotion.disturbed(content)
+    failed = judged(tmp_path / "f", disturb(inputs(tmp_path / "g", beside=0.8), tmp_path / "e", "valid"),
+                    GateOptions(), NAMES)  # fmt: skip
+    assert failed["failed"] == ["champion.min_speedup"] and not promotion.disturbed(failed)
+
+
+def test_a_disturbed_ratio_is_not_judged_and_the_evidence_says_why(tmp_path: Path) -> None:
+    given = disturb(inputs(tmp_path), tmp_path / "d", HELD_UP)
+    content = judged(tmp_path, given, GateOptions(require_valid=True), NAMES)
+    assert not content["passed"] and content["failed"] == [] and content["not_judged"] == ["champion.min_speedup"]
+    assert promotion.disturbed(content) and promotion.in_short(content) == "not judged: champion.min_speedup"
+    text = (tmp_path / "judge" / "out" / "promotion.md").read_text()
+    assert "A gate could not be judged: champion.min_speedup is 0.95" in text
+    assert "as fast as the champion (measured while disturbed: other processes held up one engine" in text
+
+
+def test_what_was_accepted_is_written_down(tmp_path: Path) -> None:
+    given = disturb(inputs(tmp_path), tmp_path / "d", HELD_UP)
+    content = judged(tmp_path, given, GateOptions(accept_disturbed=True), NAMES)
+    assert content["passed"] and content["accepted_disturbed"] == ["champion.min_speedup"]
+    text = (tmp_path / "judge" / "out" / "promotion.md").read_text()
+    assert "Judged by a disturbed timing, as gate.accept_disturbed=true asks: champion.min_speedup." in text
+    more = judged(tmp_path / "more", disturb(inputs(tmp_path / "m"), tmp_path / "e", HELD_UP),
+                  GateOptions(max_map_drop=0.1), NAMES)  # fmt: skip
+    assert not promotion.disturbed(more)  # measuring again would not help
 
 
 def test_without_labels_the_gates_on_map_fail_as_not_measured(tmp_path: Path) -> None:

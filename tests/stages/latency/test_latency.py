@@ -114,7 +114,7 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     options = LatencyOptions(warmup=3, warmup_seconds=0, runs=20, rounds=4, images=2)
     result = Latency(options, here).run(inputs, context)
     told = json.loads(result.path("latency.json").read_text())
-    assert told["schema_version"] == 2 and told["backend"] == "stub" and told["threads"] == 1
+    assert told["schema_version"] == 3 and told["backend"] == "stub" and told["threads"] == 1
     assert len(told["affinity"]) == 1 and told["rounds"] == 4 and told["warmup"] == 3
     for precision, delay in DELAYS.items():
         found = told["engines"][str(precision)]
@@ -145,6 +145,49 @@ def test_a_stub_of_known_delays_is_timed_exactly(stub: None, tmp_path: Path, con
     assert context.value("latency.stub.speedup") == pytest.approx(3)
     assert context.value("latency.stub.end2end.speedup_low") == pytest.approx(3)
     assert context.progress_calls[-1][:2] == (80, 80)
+
+
+def test_every_ratio_has_its_verdict_and_the_result_says_what_is_disturbed(
+    stub: None, tmp_path: Path, context: FakeContext
+) -> None:
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+    options = LatencyOptions(warmup=0, warmup_seconds=0, runs=10, rounds=2, images=1, names=["champion", "challenger"])
+    result = Latency(options, here).run(inputs, context)
+    told = json.loads(result.path("latency.json").read_text())
+    for ratio in told["against"]["champion"].values():
+        assert ratio["verdict"] == "valid" and ratio["median"] == pytest.approx(3)
+    assert result.disturbed == [] and result.rounds == {"runtime": 2, "end2end": 2}
+    assert result.intervals["against.champion.runtime"] == [pytest.approx(3)] * 2
+    once = Latency(replace(options, rounds=1, max_rounds=1), here).run(inputs, FakeContext(tmp_path / "once"))
+    told = json.loads(once.path("latency.json").read_text())
+    said = "invalid: too few rounds (1, an interval needs 2)"
+    assert {ratio["verdict"] for ratio in told["against"]["champion"].values()} == {said}
+    assert once.disturbed == [] and once.intervals == {}  # measuring again would not help
+
+
+def test_more_rounds_are_timed_for_a_gate_that_is_undecided(
+    stub: None, tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    steady = CLOCK.wait
+    monkeypatch.setattr(CLOCK, "wait", lambda ms: steady(ms * (1 + rng.normal(0, 0.05))))
+    inputs = LatencyInputs(engines=pair(tmp_path), images=unlabeled(tmp_path / "images"))
+
+    def rounds(**limits: float) -> dict[str, int]:
+        options = LatencyOptions(warmup=0, warmup_seconds=0, runs=12, rounds=3, images=1, max_rounds=12)
+        options.limits = {name.replace("__", "."): limit for name, limit in limits.items()}
+        made = FakeContext(tmp_path / f"of-{len(list(tmp_path.iterdir()))}")
+        result = Latency(options, here).run(inputs, made)
+        assert made.progress_calls[-1][0] == made.progress_calls[-1][1] == 2 * 4 * sum(result.rounds.values())
+        told = json.loads(result.path("latency.json").read_text())
+        assert len(told["engines"]["int8"]["runtime"]["rounds_ms"]) == result.rounds["runtime"] == told["rounds"]
+        if not Latency.objection(result, options):
+            return result.rounds
+        raise AssertionError("it was not decided, although more rounds were allowed")
+
+    assert rounds() == rounds(over_fp32__runtime=1.5) == {"runtime": 3, "end2end": 3}
+    found = rounds(over_fp32__runtime=3.0)
+    assert found["runtime"] > 3 and found["end2end"] == 3
 
 
 def test_an_engine_is_timed_as_each_variant_that_it_is_opened_as(
@@ -252,21 +295,45 @@ def test_real_engines_are_timed_each_in_its_own_process(name: str, tmp_path: Pat
         assert found["cold_start"]["import_s"] > 0
 
 
+@contextmanager
+def planted_load(cpu: int) -> Iterator[None]:
+    """Another process that always works on a CPU."""
+    code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
+    load = psutil.Popen([sys.executable, "-c", code])
+    try:
+        while load.cpu_times().user < 0.1:  # it is at it
+            time.sleep(0.02)
+        yield
+    finally:
+        load.kill()
+        load.wait()
+
+
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
+@pytest.mark.timing
+def test_a_real_load_on_both_engines_is_not_called_a_slowdown(tmp_path: Path, context: FakeContext) -> None:
+    engine = build("onnxruntime", Precision.FP32, tmp_path / "engines")
+    images = unlabeled(tmp_path / "images")
+    with planted_load(choose_cpus(1)[0]):
+        told = timed(
+            [engine, engine], images, context, names=["champion", "challenger"], runs=5000, rounds=5, max_seconds=2.5
+        )
+    ratio = told["against"]["champion"]["runtime"]
+    for found in told["engines"].values():
+        assert "CPU shared with the load of other processes" in found["runtime"]["validity"]["verdict"]
+    assert ratio["taken"] > 0.2
+    # Another load than this one may have hit one engine more: then the ratio says so, and is no slowdown either.
+    assert ratio["verdict"] != "valid" or (ratio["low"] <= 1.05 and ratio["high"] >= 0.95)
+
+
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only Linux tells what else its CPUs did")
 @pytest.mark.timing
 def test_a_foreign_load_on_the_same_cpu_is_seen_and_said(tmp_path: Path, context: FakeContext) -> None:
     engines = [build("onnxruntime", p, tmp_path / "engines") for p in Precision]
     images = unlabeled(tmp_path / "images")
     cpu = choose_cpus(1)[0]
-    code = f"import os; os.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
-    load = psutil.Popen([sys.executable, "-c", code])
-    try:
-        while load.cpu_times().user < 0.1:  # it is at it
-            time.sleep(0.02)
+    with planted_load(cpu):
         told = timed(engines, images, context, runs=3000, rounds=3, max_seconds=1.5)
-    finally:
-        load.kill()
-        load.wait()
     assert told["affinity"] == [cpu]
     for found in told["engines"].values():
         validity = found["runtime"]["validity"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stages.latency.speedups import over_best_float, over_fp32
-from stages.latency.timing import Round, Series
+from stages.latency.timing import Round, Series, speedup
 
 
 def series(*rounds: float) -> Series:
@@ -28,7 +28,7 @@ TIMINGS = {
 
 
 def test_each_other_variant_is_compared_with_fp32() -> None:
-    found = over_fp32(TIMINGS)
+    found = over_fp32(TIMINGS, speedup)
     assert set(found) == {"bf16", "int8"}
     assert found["int8"]["runtime"]["median"] == pytest.approx(2.5)
     assert found["bf16"]["runtime"]["low"] == pytest.approx(2.0)  # both rounds have the same ratio
@@ -36,7 +36,7 @@ def test_each_other_variant_is_compared_with_fp32() -> None:
 
 
 def test_the_fastest_float_engine_is_found_for_each_mode() -> None:
-    found = over_best_float(TIMINGS)
+    found = over_best_float(TIMINGS, speedup)
     assert found["int8"]["runtime"]["against"] == "bf16" and found["int8"]["end2end"]["against"] == "fp32"
     assert found["int8"]["runtime"]["median"] == pytest.approx(1.25)
     assert found["fp32"]["runtime"]["median"] == pytest.approx(0.5)
@@ -44,6 +44,7 @@ def test_the_fastest_float_engine_is_found_for_each_mode() -> None:
 
 
 def test_without_fp32_or_without_any_float_engine() -> None:
-    assert over_fp32({("int8", "runtime"): series(1)}) == over_best_float({("int8", "runtime"): series(1)}) == {}
+    alone = {("int8", "runtime"): series(1)}
+    assert over_fp32(alone, speedup) == over_best_float(alone, speedup) == {}
     beside = {("champion", "runtime"): series(2), ("fp32", "runtime"): series(4)}
-    assert over_best_float(beside)["champion"]["runtime"]["against"] == "fp32"
+    assert over_best_float(beside, speedup)["champion"]["runtime"]["against"] == "fp32"

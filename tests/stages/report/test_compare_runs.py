@@ -25,10 +25,14 @@ def row(runtime: list[float], score: float | None, **more: Any) -> dict[str, Any
     }  # fmt: skip
 
 
+def report(*rows: dict[str, Any], run_id: str = "20260101-080000-a", **more: Any) -> Any:
+    return {"rows": list(rows), "run_id": run_id, "hardware": "cpu", **more}
+
+
 def changes(
     first: dict[str, Any], second: dict[str, Any], load: compare_runs.Load = lambda row: None
 ) -> dict[str, Any]:
-    found = compare_runs.compare({"rows": [first]}, {"rows": [second]}, load)
+    found = compare_runs.compare(report(first), report(second), load)
     for line in compare_runs.table(found).rows:
         assert len(line) == 7
     return {c["what"]: c for c in found}
@@ -66,9 +70,45 @@ def test_speedups_that_overlap_show_no_difference() -> None:
 
 def test_invalid_timings_are_marked() -> None:
     bad = row([10.0] * 3, None, validity={"runtime": "invalid: drift between rounds (20%)", "end2end": None})
-    found = compare_runs.compare({"rows": [row([10.0] * 3, None)]}, {"rows": [bad]}, lambda row: None)
+    found = compare_runs.compare(report(row([10.0] * 3, None)), report(bad), lambda row: None)
     assert found[0]["valid"] is False
     assert compare_runs.table(found).rows[0][4] == "1.000×*"
+    assert found[0]["verdict"] == "not comparable: timing disturbed"
+
+
+def test_a_ratio_is_compared_by_its_own_verdict() -> None:
+    def fast(ratio: float, verdict: str, own: str = "valid") -> dict[str, Any]:
+        return row(
+            [10.0, 10.0], None, speedup={"runtime": ratio}, speedup_interval={"runtime": [ratio - 0.1, ratio + 0.1]},
+            speedup_validity={"runtime": verdict}, validity={"runtime": own, "end2end": None},
+            over_float={"runtime": {"against": "fp32", "median": ratio, "low": ratio - 0.1, "high": ratio + 0.1,
+                                    "verdict": verdict}},
+        )  # fmt: skip
+
+    shared = "invalid: CPU shared with the load of other processes (50% of its time)"
+    found = changes(fast(3.0, "valid"), fast(2.0, "valid", shared))
+    assert found["speedup"]["verdict"] == found["over_float"]["verdict"] == "lower" and found["speedup"]["valid"]
+    assert found["runtime"]["verdict"] == "not comparable: timing disturbed"
+    found = changes(fast(3.0, "valid"), fast(2.0, "invalid: other processes held up one engine more than the other"))
+    assert found["speedup"]["verdict"] == found["over_float"]["verdict"] == "not comparable: timing disturbed"
+    assert not found["speedup"]["valid"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"hardware": "another"}, "another machine"),
+        ({"run_id": "20260102-080000-b"}, "another day"),
+        ({"timed_in": {"latency.onnxruntime": "20251230-080000-b"}}, "another day"),
+    ],
+)
+def test_of_two_machines_or_two_days_only_ratios_are_compared(more: dict[str, Any], why: str) -> None:
+    fast = row([10.0] * 3, None, speedup={"runtime": 3.0}, speedup_interval={"runtime": [2.9, 3.1]})
+    slow = row([12.0] * 3, None, speedup={"runtime": 2.0}, speedup_interval={"runtime": [1.9, 2.1]})
+    found = compare_runs.compare(report(fast), report(slow, **more), lambda row: None)
+    assert [c["verdict"] for c in found] == [f"not comparable: {why}, see the speed-up", "lower"]
+    same = compare_runs.compare(report(fast), report(slow, run_id="20260101-200000-b"), lambda row: None)
+    assert [c["verdict"] for c in same] == ["slower", "lower"]
 
 
 def test_map_is_compared_on_the_same_images(tmp_path: Path) -> None:
@@ -92,7 +132,7 @@ def test_map_is_compared_on_the_same_images(tmp_path: Path) -> None:
 
 def test_only_engines_that_both_have_are_compared() -> None:
     other = row([10.0], 50.0, backend="openvino")
-    assert compare_runs.compare({"rows": [row([10.0], 50.0)]}, {"rows": [other]}, lambda row: None) == []
+    assert compare_runs.compare(report(row([10.0], 50.0)), report(other), lambda row: None) == []
 
 
 def test_matches_of_other_images_are_not_paired() -> None:

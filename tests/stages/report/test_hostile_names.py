@@ -108,10 +108,10 @@ def test_a_browser_runs_nothing_of_it(folder: Path, width: int) -> None:
 
 
 def test_the_trend_and_the_evidence_of_a_promotion_escape_too() -> None:
-    number: trend.Number = {"value": 1.0, "low": None, "high": None}
+    number: trend.Number = {"value": 1.0, "low": None, "high": None, "verdict": ALL}
     point: trend.Point = {
-        "run_id": ALL, "hardware": ALL, "map": number, "runtime": number, "size": number, "started": "2026-01-01T00:00",
-        "champion": True,
+        "run_id": ALL, "hardware": ALL, "map": number, "runtime": number, "speedup": number, "size": number,
+        "started": "2026-01-01T00:00", "champion": True,
     }  # fmt: skip
     text = trend.page([point], ALL, trend.draw([point]))
     page = Page()

@@ -12,9 +12,9 @@ import pytest
 
 from stages.artifacts import LatencyResult, hash_files
 from stages.latency.speedups import over_best_float, over_fp32
-from stages.latency.timing import Round, Series, summary
+from stages.latency.timing import Round, Series, speedup, summary
 from stages.options.gate import GateOptions
-from stages.report.gates import evaluate_gates
+from stages.report.gates import evaluate_gates, holds
 from stages.report.rows import build_rows
 from stages.report.schema import Row, Ship
 from stages.report.ship import choose_ship
@@ -45,7 +45,11 @@ def rows_of(folder: Path, seed: int, backend: str = "openvino", **medians: float
         }
         for (name, _), own in series.items()
     }
-    content = {"engines": engines, "over_fp32": over_fp32(series), "over_best_float": over_best_float(series)}
+    content = {
+        "engines": engines,
+        "over_fp32": over_fp32(series, speedup),
+        "over_best_float": over_best_float(series, speedup),
+    }
     own = folder / f"{backend}-{seed}"
     own.mkdir()
     (own / "latency.json").write_text(json.dumps(content))
@@ -58,10 +62,11 @@ GATE = GateOptions(min_speedup=1.5, min_speedup_over_float=1.02)
 @pytest.mark.parametrize("seed", range(20))
 def test_an_int8_engine_that_is_no_faster_than_bf16_is_caught_every_time(seed: int, tmp_path: Path) -> None:
     planted = rows_of(tmp_path, seed, fp32=100, bf16=50, int8=50.5)
-    assert [(g["gate"], g["verdict"]) for g in evaluate_gates(planted, GATE)] == [
-        ("min_speedup", "pass"),  # twice as fast as FP32: all that one would have been told
-        ("min_speedup_over_float", "fail"),
-    ]
+    over_fp32, over_float = evaluate_gates(planted, GATE)
+    assert over_fp32["verdict"] == "pass"  # twice as fast as FP32: all that one would have been told
+    # 0.99 is below 1.02; where the interval reaches up to it, only more rounds could tell.
+    reaches = over_float["reason"] is not None and "holds the limit" in over_float["reason"]
+    assert over_float["verdict"] == ("undecided" if reaches else "fail") and not holds(over_float)
     ship = choose_ship(planted)
     assert ship is not None and ship["precision"] == "bf16"
     assert "No INT8 engine is faster with certainty: openvino INT8 has" in ship["sentence"]
