@@ -190,12 +190,22 @@ def left_out(report: ReportContent) -> list[str]:
 
 def invalid_timings(report: ReportContent) -> list[str]:
     """A sentence per timing and per ratio that is not valid."""
+    return invalid_times(report) + invalid_ratios(report)
+
+
+def invalid_times(report: ReportContent) -> list[str]:
+    """A sentence per timing that is not valid."""
     return [
         f"{row_name(row)}, {MODE_NAMES[mode]}: {verdict}"
         for row in report["rows"]
         for mode, verdict in row["validity"].items()
         if not marks.is_valid(verdict)
-    ] + [
+    ]
+
+
+def invalid_ratios(report: ReportContent) -> list[str]:
+    """A sentence per speed-up that is not valid."""
+    return [
         f"{row_name(row)}, {MODE_NAMES[mode]}, {what}: {verdict}"
         for row in report["rows"]
         for mode in MODE_NAMES

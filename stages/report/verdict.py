@@ -12,7 +12,7 @@ from stages.report.page_items import Card, Verdict, Warned
 from stages.report.rows import BASE
 from stages.report.schema import ReportContent, Row
 from stages.report.ship import bounded
-from stages.report.tables import invalid_timings, row_name
+from stages.report.tables import invalid_ratios, invalid_times, row_name
 
 _PERCENT = re.compile(r"\s*\(([^()]*?)(\d+)\s?%([^()]*)\)")
 
@@ -38,13 +38,14 @@ def verdict(report: ReportContent) -> Verdict | None:
 
 def warned(report: ReportContent) -> Warned | None:
     """One warning for all disturbed timings: how many, by what, and what to do."""
-    sentences = invalid_timings(report)
+    sentences = invalid_times(report)
     if not sentences:
         return None
     total = sum(latency is not None for row in report["rows"] for latency in row["latency"].values())
     command = report["command"]
     again = f"{command} run.reuse_latency=false" if command and "run.reuse_latency" not in command else command
-    return Warned(len(sentences), total, causes([s.partition("invalid: ")[2] for s in sentences]), sentences, again)
+    why = causes([s.partition("invalid: ")[2] for s in sentences])
+    return Warned(len(sentences), total, why, sentences + invalid_ratios(report), again)
 
 
 def causes(verdicts: Sequence[str]) -> list[str]:

@@ -47,7 +47,10 @@ def test_markdown_page_and_a_comparison_say_the_same(tmp_path: Path, context: Fa
     texts = render(content, context.out)
     for text in (texts["report.md"], re.sub("<[^>]*>", " ", texts["report.html"])):
         assert "-0.3 (-0.5 to +0.1)" in text and "-0.2 " not in text.partition("Terms")[0].partition("How it was")[0]
-    (change,) = compare_runs.compare({"rows": [compared_row([], 39.851)]}, {"rows": [compared_row([], 39.649)]},
-                                     lambda row: None)  # fmt: skip
+    (change,) = compare_runs.compare(
+        {"rows": [compared_row([], 39.851)], "hardware": "h", "run_id": "20261127-120000-a"},
+        {"rows": [compared_row([], 39.649)], "hardware": "h", "run_id": "20261127-120000-a"},
+        lambda row: None,
+    )
     assert compare_runs.table([change]).rows[0][2:5] == ["39.9", "39.6", "-0.3"]
     assert json.loads(texts["report.json"])["rows"][1]["map_drop"] == own["map_drop"]
