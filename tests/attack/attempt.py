@@ -23,8 +23,9 @@ import pytest
 from pipelines.cli import main
 from stages.outside.text import LONGEST
 
-PATIENCE = 60
-"""Seconds after which a command counts as blocked; it ends then as an unforeseen error."""
+PATIENCE = 240
+"""Seconds after which a command counts as blocked (`verify` waits for others who measure here); it ends then as an
+unforeseen error."""
 
 Prepare = Callable[[Path], None]
 """Puts the inputs of a case into the folder that its command runs in."""
