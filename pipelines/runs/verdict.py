@@ -104,10 +104,135 @@ def gate_lines(gates: Sequence[GateVerdict]) -> list[str]:
         held = f"all {len(asked)} hold" if len(asked) > 1 else "the one there is holds" if asked else "none was judged"
         return [f"Gates: {held}{left_out}."]
     failed = sum(gate["verdict"] == FAIL for gate in missed)
-    told = []
+    told = [f"{failed} of {len(asked)} failed"] if failed else []
+    if len(missed) > failed:
+        told.append(f"{len(missed) - failed} of {len(asked)} could not be judged")
+    more = [f"  and {len(missed) - SHOWN} more, see the report"] if len(missed) > SHOWN else []
+    return [f"Gates: {', '.join(told)}{left_out}:", *(f"  {_missed(gate)}" for gate in missed[:SHOWN]), *more]
+
+
+def next_steps(content: ReportContent, run_dir: Path) -> Iterator[tuple[str, str]]:
+    """Commands that continue from the run, with what each is for."""
+    artifacts = run_dir.parents[1]
+    run = short_ids(artifacts).get(run_dir.name, run_dir.name)
+    where = "" if artifacts == Path("artifacts").resolve() else f" --artifacts {shlex.quote(shorten(str(artifacts)))}"
+    if any(gate["verdict"] == FAIL and "drop" in gate["gate"] for gate in content.get("gates") or ()):
+        yield f"{content['command'].replace(' compress ', ' sensitivity ', 1)}", "which blocks lose the mAP"
+    if row := _chosen(content):
+        words = "" if row["backend"] == "onnxruntime" else f" backend={row['backend']}"
+        words += "" if row["precision"] == "int8" else f" precision={row['precision']}"
+        yield f"detpress bundle {run}{words}{where}", "pack it for another machine"
+    yield f"detpress report {run}{where}", "every number"
+
+
+def _chosen(content: ReportContent) -> Row | None:
+    """The row of the engine to use; the only one, if there is no choice."""
+    if ship := content.get("ship"):
+        wanted = (ship["backend"], ship["precision"])
+        return next((row for row in content["rows"] if (row["backend"], row["precision"]) == wanted), None)
+    timed = [row for row in content["rows"] if row["latency"]["runtime"]]
+    return timed[0] if len(timed) == 1 and timed[0]["status"] == "ok" else None
+
+
+def _without_choice(content: ReportContent) -> str:
+    reasons = [f"{row_name(row)}: {(row['error'] or row['status']).splitlines()[0]}" for row in content["rows"]
+               if row["status"] != "ok"]  # fmt: skip
+    if not reasons and any(row["latency"]["runtime"] for row in content["rows"]):
+        return "No engine is fit to be used: each loses more mAP than may be lost; see the report."
+    return f"No engine can be used. {'; '.join(dict.fromkeys(reasons)) or 'None was built.'}"
+
+
+def _speed(row: Row, base: Row | None, content: ReportContent) -> str:
+    runtime = row["latency"]["runtime"]
+    assert runtime is not None, "a row that was chosen is timed"
+    facts = []
+    ship = content.get("ship")
+    if ship and (over := ship["over_fp32"]):
+        facts.append(f"{_times(over)} as fast as FP32")
+    if ship and (best := ship["over_best_float"]) and best["against"] != engine_name(row["backend"], BASE):
+        facts.append(f"{_times(best)} as fast as {best['against']}, the fastest float engine")
+    beside = base["latency"]["runtime"] if base is not None and base is not row else None
+    instead = f" instead of {beside['median_ms']:.2f}" if beside else ""
+    facts.append(f"{runtime['median_ms']:.2f} ms{instead}")
+    where = f"on {content['hardware']}" if content["hardware"] else ""
+    if row["threads"]:
+        where += f", {row['threads']} thread{'' if row['threads'] == 1 else 's'}"
+    return f"Use {row_name(row)}: {', '.join(facts)}{f' ({where})' if where else ''}."
+
+
+def _accuracy(row: Row) -> str:
+    if row["map"] is None:
+        return "Accuracy: not measured, since there are no labels."
+    found = row["difference"].get("map")
+    if row["precision"] == BASE or found is None or found["value"] is None:
+        return f"Accuracy: mAP {row['map']:.1f}{'; it is the reference' if row['precision'] == BASE else ''}."
+    lost = -found["value"]
+    verb, sign = ("loses", -1.0) if lost >= 0 else ("gains", 1.0)
+    text = f"Accuracy: mAP {row['map']:.1f}; it {verb} {abs(lost):.2f} points against FP32"
+    low, high = found["low"], found["high"]
+    if low is None or high is None:
+        return f"{text}; with so few images there is no interval."
+    bounds = sorted((sign * low, sign * high))
+    certain = "which is certain" if low > 0 or high < 0 else "which cannot be told from zero"
+    return f"{text} (95 %: {bounds[0]:.2f} to {bounds[1]:.2f}), {certain}."
+
+
+def _size(row: Row, base: Row | None) -> str:
+    if row["engine_bytes"] is None:
+        return ""
+    beside = base["engine_bytes"] if base is not None and base is not row else None
+    own, other = size(row["engine_bytes"]), size(beside)
+    return f"Size: {own}{f' instead of {other}' if other and other != own else ''}. "
+
+
+def _times(ratio: Bounds) -> str:
+    interval = "" if ratio["low"] is None else f" (95 %: {ratio['low']:.2f} to {ratio['high']:.2f})"
+    return f"{ratio['median']:.2f} times{interval}"
+
+
+def _missed(gate: GateVerdict) -> str:
+    name = f"{gate['gate']} of {engine_name(gate['backend'], gate['precision'])}"
+    if gate["value"] is None:
+        return f"{name}: {gate['reason'] or 'not measured'}"
+    bound = "at most" if gate["gate"].rpartition(".")[2].startswith("max_") else "at least"
+    text = f"{name}: {gate['value']:.3g} ({gate['of']}) where {bound} {gate['limit']:g} is asked for"
+    if gate["margin"] is not None and gate["margin"] < 0:
+        text += f", {-gate['margin']:.3g} too {'much' if bound == 'at most' else 'little'}"
+    return f"{text}; {gate['reason']}" if gate["reason"] else text
+
+
+def _engines(rows: Sequence[Row]) -> tuple[list[str], list[list[str | Text]]]:
+    """A line per engine, in as few columns as tell them apart."""
+    header = ["Engine", "Runtime, ms", "Over FP32 (95 %)", "mAP", "Size"]
+    lines: list[list[str | Text]] = []
+    for row in rows:
+        runtime, ratio, bounds = (
+            row["latency"]["runtime"],
+            row["speedup"]["runtime"],
+            row["speedup_interval"]["runtime"],
+        )
+        star = marks.star(marks.timing(row, "runtime"))
+        over = NONE_SHOWN if ratio is None else f"{ratio:.2f}{marks.star(marks.speedup(row, 'runtime'))}"
+        lines.append(
+            [
+                row_name(row),
+                f"{runtime['median_ms']:.2f}{star}" if runtime else row["status"].replace("ok", NONE_SHOWN),
+                over if bounds is None else f"{over} ({bounds[0]:.2f} to {bounds[1]:.2f})",
+                NONE_SHOWN if row["map"] is None else f"{row['map']:.1f}",
+                size(row["engine_bytes"]) or NONE_SHOWN,
+            ]
+        )
+    return header, lines
+
+
+def _disturbed(content: ReportContent) -> list[str]:
+    """A sentence for all timings that are not valid, and one for all speed-ups."""
+    many = sum(latency is not None for row in content["rows"] for latency in row["latency"].values())
+    found, ratios = invalid_times(content), invalid_ratios(content)
+    lines = []
     if found:
-        told.append(f"* {len(found)} of {many} timings are not valid; the report says each, the first is {found[0]}")
+        lines.append(f"* {len(found)} of {many} timings are not valid; the report says each, the first is {found[0]}")
     if ratios:
         several = "1 speed-up is not valid" if len(ratios) == 1 else f"{len(ratios)} speed-ups are not valid"
-        told.append(f"* {several}" + ("" if found else f"; the first is {ratios[0]}"))
-    return told
+        lines.append(f"* {several}" + ("" if found else f"; the first is {ratios[0]}"))
+    return lines
