@@ -23,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help test-light schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
+.PHONY: audit help test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ compress: $(READY) ## Compress the embedded demo: config in, measured INT8 detec
 
 test: $(READY) ## Run all tests
 	@$(PYTEST) $(ARGS)
+
+test-slowest: $(READY) ## Run what `make test` leaves out or shortens: the tutorial, fifty kills (half an hour, quiet machine)
+	@DETPRESS_TEST_SLOWEST=1 $(PYTEST) tests/test_tutorial.py tests/pipelines/test_random_kills.py \
+	  tests/pipelines/system/test_user.py $(ARGS)
 
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(PYTEST) -m "not slow" $(ARGS)

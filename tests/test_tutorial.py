@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.slowest import only_then
 
-pytestmark = [pytest.mark.slow, pytest.mark.paddle]
+pytestmark = [pytest.mark.slow, pytest.mark.paddle, only_then]
 
 README, TUTORIAL, PROGRAM = ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "deploy.md"
 LINES = 40

@@ -1,7 +1,7 @@
 """Commands killed with -9 at random instants: nothing is lost, nothing keeps running, and every database opens.
 
 Fifty kills: 20 of first runs and those that go on from them, 6 of runs that find everything, 8 of `gc`, 5 of `promote`,
-5 of a scheduler, 6 of `ui`. The seed decides at which part of its time each is killed.
+5 of a scheduler, 6 of `ui` (`make test-slowest`; with all other tests a fifth of them). The seed decides at which part of its time each is killed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from tests.pipelines.scheduling.helpers import plan, spans, spec_for, wait_for
 from tests.pipelines.scheduling.test_kills import outcomes, schedule
 from tests.pipelines.test_interruptions import WHOLE
 from tests.pipelines.tracking.test_observer import closed_port
+from tests.slowest import of
 
 pytestmark = [
     pytest.mark.slow,
@@ -155,7 +156,7 @@ def test_first_runs_and_those_that_go_on_from_them(tmp_path: Path) -> None:
             ground.folder.mkdir()
         return took
 
-    killed(20, seconds, attempt)
+    killed(of(20), seconds, attempt)
     for ground in {id(ground): ground for ground in grounds.values()}.values():
         ground.whole(*tracked(ground.folder))
         assert (told(ground)["texts"], told(ground)["failures"]) == (WHOLE, {})
@@ -177,7 +178,7 @@ def test_runs_that_find_everything(tmp_path: Path) -> None:
         ground.check()
         return took
 
-    killed(6, seconds, attempt)
+    killed(of(6), seconds, attempt)
     ground.whole(*tracked(ground.folder))
     assert (told(ground)["texts"], told(ground)["cached"]) == (WHOLE, ["a", "b", "time"])
     ground.check()
@@ -208,7 +209,7 @@ def test_garbage_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(list((ground.folder / "store" / "stub").iterdir())) == 4  # and nothing else is
         return took
 
-    killed(8, seconds, attempt)
+    killed(of(8), seconds, attempt)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +256,7 @@ def test_promotions(champions: Path) -> None:
         ground.check()
         return took
 
-    killed(5, seconds, attempt)
+    killed(of(5), seconds, attempt)
     versions = {str(version.version) for version in registry.client.search_model_versions(f"name='{registry.name}'")}
     assert versions == {"1", "2"}
 
@@ -285,7 +286,7 @@ def test_schedulers(tmp_path: Path) -> None:
         assert json.loads(file.read_text())["texts"] == WHOLE
         return None
 
-    killed(5, 8.0, attempt)
+    killed(of(5), 8.0, attempt)
 
 
 def test_starts_of_the_ui(tmp_path: Path) -> None:
@@ -300,7 +301,7 @@ def test_starts_of_the_ui(tmp_path: Path) -> None:
         ground.check()
         return took
 
-    killed(6, 12.0, attempt)
+    killed(of(6), 12.0, attempt)
     process = ground.start(*ui(closed_port()))
     wait_for(lambda: "/#/" in ground.log.read_text(), "its link", 180)
     process.send_signal(signal.SIGTERM)

@@ -23,6 +23,7 @@ from pipelines.system.process_identity import this_process
 from stages.data.weights import cache_folder, cached_path, resolve_weights
 from stages.errors import WeightsError
 from tests.conftest import ROOT
+from tests.slowest import only_then
 
 NAMES = ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "DETPRESS_CACHE")
 NUMBER = 54321
@@ -172,7 +173,7 @@ exec "$@"
 
 @pytest.mark.slow
 @pytest.mark.paddle
-@pytest.mark.parametrize("home", ["unset", "read-only"])
+@pytest.mark.parametrize("home", [pytest.param("unset", marks=only_then), "read-only"])
 def test_the_demo_runs_under_a_number_without_a_home_and_with_little_shared_memory(foreign: Path, home: str) -> None:
     """With everything small, except for what is looked at."""
     start, folder = unprivileged(), foreign
