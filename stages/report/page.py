@@ -39,6 +39,7 @@ from stages.report.page_tables import (
 )
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent, Row, Training
+from stages.report.schema_engines import Audit
 from stages.report.tables import (
     METHODS,
     class_table,
@@ -67,6 +68,12 @@ TYPICAL = (
 )
 CLASSES, CURVE = "classes-", "curve-"
 CLASS_CAPTION = "AP per class on {}, and what changed against FP32 with 95 % intervals from resampling the images."
+READ_FROM = {
+    "engine": "Read from the built engine, by TensorRT's inspector.",
+    "network": "Read from the typed network that the engine was built of; only a GPU could ask the engine itself.",
+    "program": "Read from the program that Paddle Inference made of it.",
+}
+PROVIDER = "ExecutionProvider"
 SETS = {"train": "training", "val": "validation", "unlabeled": "unlabeled", "calibration": "calibration"}
 
 
@@ -198,10 +205,26 @@ def _audits(rows: Sequence[Row]) -> list[EngineAudit]:
                 for name, share in audit["share"].items()
             ],
             audit["float_layers"] if not is_float(row["precision"]) else [],
+            _sources(audit),
         )
         for row in rows
         if (audit := row["audit"])
     ]
+
+
+def _sources(audit: Audit) -> list[str]:
+    """Where an audit was read, if not from the graph that runs, and on which devices the nodes ran."""
+    found = [READ_FROM[audit["read_from"]]] if audit.get("read_from") in READ_FROM else []
+    if inspected := audit.get("inspected"):
+        formats = ", ".join(f"{count} {name}" for name, count in inspected["formats"].items())
+        layers, fused = inspected["layers"], inspected["fused"]
+        found.append(f"The engine has {layers} layers, {fused} of them fused; they take {formats}.")
+    if devices := audit.get("devices"):
+        nodes = ", ".join(f"{count} on {name.removesuffix(PROVIDER)}" for name, count in devices["nodes"].items())
+        kinds = [f"{kind} {count}" for other in devices["elsewhere"].values() for kind, count in other.items()]
+        astray = f"; not where they were asked to: {', '.join(kinds)}" if kinds else ""
+        found.append(f"Nodes: {nodes}{astray}.")
+    return found
 
 
 def _agreement(report: ReportContent) -> list[Agreement]:

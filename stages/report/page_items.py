@@ -114,6 +114,8 @@ class EngineAudit:
     name: str
     formats: list[Format]
     float_layers: list[FloatLayer]
+    sources: list[str]
+    """Where this was read, and on which devices it runs; sentences."""
 
 
 @dataclass(frozen=True)

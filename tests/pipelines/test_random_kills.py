@@ -1,7 +1,8 @@
 """Commands killed with -9 at random instants: nothing is lost, nothing keeps running, and every database opens.
 
 Fifty kills: 20 of first runs and those that go on from them, 6 of runs that find everything, 8 of `gc`, 5 of `promote`,
-5 of a scheduler, 6 of `ui` (`make test-slowest`; with all other tests a fifth of them). The seed decides at which part of its time each is killed.
+5 of a scheduler, 6 of `ui`. `make test-slowest` has all of them, `make test` a fifth. The seed decides at which part of
+its time each is killed.
 """
 
 from __future__ import annotations

@@ -147,8 +147,8 @@ class TensorRt:
             said = f"{self.module} cannot load the engine on this GPU: {messages.first()}"
             notes.setdefault("warnings", []).append(f"{said}; the audit is that of its network")
             return
-        notes["inspected"] = inspect(trt, loaded)
-        notes["audit"] = notes["inspected"].pop("audit", notes["audit"])
+        found = inspect(trt, loaded)
+        notes["audit"] = {**found.pop("audit", notes["audit"]), "inspected": found}
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:

@@ -306,6 +306,22 @@ def test_an_engine_on_a_gpu_shows_its_copies(tmp_path: Path, context: FakeContex
     assert "Latency breakdown: Runtime on the GPU" in page and "1.234" in page and "87.5" in page
 
 
+def test_an_audit_says_where_it_was_read_and_on_which_devices_the_nodes_ran(
+    tmp_path: Path, context: FakeContext
+) -> None:
+    inputs = everything(tmp_path)
+    audit = inputs.engines[0].notes["audit"]
+    devices = {"nodes": {"CUDAExecutionProvider": 612, "CPUExecutionProvider": 16}, "copies": 3,
+               "elsewhere": {"CPUExecutionProvider": {"DequantizeLinear": 16}}}  # fmt: skip
+    audit |= {"read_from": "engine", "devices": devices}
+    audit |= {"inspected": {"layers": 120, "fused": 80, "formats": {"int8": 100, "fp16": 20}, "layouts": {}}}
+    _, _ = report(context, inputs)
+    page = (context.out / "report.html").read_text()
+    assert "Read from the built engine, by TensorRT" in page
+    assert "The engine has 120 layers, 80 of them fused; they take 100 int8, 20 fp16." in page
+    assert "Nodes: 612 on CUDA, 16 on CPU; not where they were asked to: DequantizeLinear 16." in page
+
+
 def test_gates_are_judged_on_the_worse_bound(tmp_path: Path, context: FakeContext) -> None:
     content, text = report(context, everything(tmp_path), gate=GATES)
     found = {g["gate"]: (g["verdict"], g["value"]) for g in content["gates"]}

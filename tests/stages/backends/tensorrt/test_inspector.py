@@ -85,11 +85,11 @@ def test_an_engine_that_loads_tells_more_than_its_network() -> None:
     assert inspect(Trt(engine=engine), engine)["layers"] == 3
     notes: dict[str, Any] = {"audit": {"read_from": "network"}}
     TensorRt()._inspect(Trt(engine=engine), b"", notes)
-    assert notes["audit"]["read_from"] == "engine" and notes["inspected"]["layers"] == 3
+    assert notes["audit"]["read_from"] == "engine" and notes["audit"]["inspected"]["layers"] == 3
 
 
 def test_an_engine_that_does_not_load_is_told_and_its_networks_audit_stays() -> None:
     notes: dict[str, Any] = {"audit": {"read_from": "network"}}
     TensorRt()._inspect(Trt(engine=None), b"", notes)
-    assert notes["audit"]["read_from"] == "network" and "inspected" not in notes
+    assert notes["audit"]["read_from"] == "network" and "inspected" not in notes["audit"]
     assert "cannot load the engine on this GPU" in notes["warnings"][0]
