@@ -253,6 +253,8 @@ class MlflowWriter:
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
         for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
             self._metric(run_id, name, value, None, at)
+        if artifact["type"] == "LatencyResult":
+            self._set_tags(run_id, timing_tags(artifact["fields"].get("disturbed", [])))
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
 
