@@ -82,7 +82,7 @@ def _converted(cls: type, values: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         # No value of a plain tree is an interpolation any more, whatever it looks like.
         merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(cls), escaped(values)), resolve=True)
-    except (OmegaConfBaseException, ValueError):
+    except (OmegaConfBaseException, ValueError, OverflowError):  # the last: a whole number beyond all floats
         return None
     return {name: merged[name] for name in values}  # type: ignore[call-overload,index]
 

@@ -124,7 +124,8 @@ def _scores(config: PipelineConfig, backend: str, engines: Mapping[str, Ref]) ->
         if name == CHALLENGER:
             continue
         # Pictures of the champion's would call both by the same precision.
-        more = {n: Setting(f"accuracy.{n}", 0) for n in ("worst", "typical")} if name != "fp32" else {}
+        none = {"worst": Setting("accuracy.worst", 0), "typical": Setting("accuracy.typical", 0)}
+        more = none if name != "fp32" else {}
         compared, origins = stage_options(CompareOptions, config, "accuracy", **more)
         nodes.append(
             Node(

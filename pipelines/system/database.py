@@ -46,7 +46,11 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; ``None`` for a database elsewhere."""
+    """The file of an SQLite URL; ``None`` for a database elsewhere.
+
+    Raises:
+        InputError: there is something that is no file: a new database would take the place of a device or a folder.
+    """
     file = url.removeprefix("sqlite:///")
     if file == url or file in ("", ":memory:"):
         return None
@@ -54,7 +58,10 @@ def sqlite_file(url: str) -> Path | None:
         from sqlalchemy.engine import make_url
 
         file = make_url(url).database or file
-    return Path(file)
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file, so no database can be kept there; name another one")
+    return path
 
 
 def ensure(path: Path, make: Callable[[Path], object], whole: Whole, *, mode: int = 0o666) -> None:

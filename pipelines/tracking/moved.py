@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipelines.config.options.tracking import TrackingOptions
+from pipelines.system.output import say
 
 _PLACES = {
     "experiments": ("artifact_location",),
@@ -39,7 +39,7 @@ def follow(path: Path, options: TrackingOptions) -> int:
             with connection:
                 return sum(_rewrite(connection, table, before, now) for table in _PLACES)
         except sqlite3.OperationalError as error:
-            print(f"note: files of earlier runs are looked for in {_folder(before)}: {error}", file=sys.stderr)
+            say(f"note: files of earlier runs are looked for in {_folder(before)}: {error}")
             return 0
 
 
@@ -47,7 +47,7 @@ def _before(connection: sqlite3.Connection) -> str | None:
     """Where the tables say that the files lie, as a ``file:`` URI."""
     try:
         row = connection.execute(_DEFAULT).fetchone()
-    except sqlite3.OperationalError:  # no tables yet
+    except sqlite3.DatabaseError:  # no tables yet, or no database: who opens it next says so
         return None
     place = str(row[0]) if row else ""
     return place.removesuffix("/0") if place.startswith("file:///") and place.endswith("/0") else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from pipelines.execution import ids
 from stages.numerics.variants import title_of
 from stages.outside.names import joined, relative
 from stages.report import marks
@@ -182,7 +183,7 @@ def disturbed_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     found: list[str] = []
     for row in rows:
         for mode, infix in (("runtime", ""), ("end2end", ".end2end")):
-            prefix = f"latency.{row['backend']}.{row['precision']}{infix}"
+            prefix = f"{ids.latency(row['backend'])}.{row['precision']}{infix}"
             verdicts = {"p50_ms": marks.timing(_row(row), mode), "over_fp32": marks.speedup(_row(row), mode)}
             for name, one in verdicts.items():
                 if not marks.is_valid(one):

@@ -10,9 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
-
-import onnx
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from stages.artifacts import Engine, ExportedModel, hash_files
 from stages.detection.sidecar import Sidecar
@@ -23,6 +21,9 @@ from stages.options.check import check_options
 from stages.options.export import GRAPH, NMS_OUTPUTS, OUTSIDE, Inside
 from stages.options.model import INTERPOLATIONS
 from stages.outside import files, records
+
+if TYPE_CHECKING:
+    import onnx
 
 KEY, VERSION = "detpress", 1
 LICENSE = (
@@ -122,6 +123,8 @@ def about(
 
 def describe(path: Path, content: About) -> None:
     """Write the properties into an ONNX file, in place of earlier ones of the same names."""
+    import onnx
+
     model = onnx.load(str(path))
     others = {prop.key: prop.value for prop in model.metadata_props if prop.key not in content}
     own = {key: json.dumps(value, ensure_ascii=False) for key, value in content.items()}
@@ -172,6 +175,7 @@ def open_file(path: Path, folder: Path) -> Described:
 
 def _parsed(content: bytes, path: Path) -> onnx.ModelProto:
     """The model; refused if it names other files, which whoever made it may have chosen at will."""
+    import onnx
     from google.protobuf.message import DecodeError
 
     try:
@@ -185,6 +189,7 @@ def _parsed(content: bytes, path: Path) -> onnx.ModelProto:
 
 def _has_external_data(message: Any) -> bool:
     """Whether a tensor anywhere in a protobuf message lies in another file; without recursion."""
+    import onnx
     from google.protobuf.message import Message
 
     ahead = [message]
@@ -270,6 +275,8 @@ def _batch(model: onnx.ModelProto, said: About, path: Path) -> int:
     classes = shapes[said["outputs"]["scores"]][1:2]
     size, in_graph = said["preprocess"]["input_size"], said["preprocess_in"] == GRAPH
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    import onnx
+
     takes_bytes = kinds.get(said["inputs"]["image"]) == onnx.TensorProto.UINT8
     if batch < 1 or rest != ([*size, 3] if in_graph else [3, *size]) or takes_bytes != in_graph:
         raise InputError(f"{path} cannot be used: its image input is {[batch, *rest]}, its properties say otherwise")

@@ -11,13 +11,9 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import onnx
-
 from stages.artifacts import ExportedModel, Precision
 from stages.backends.onnxruntime.recipe import RECIPE
 from stages.detection.sidecar import FILE_NAME, Sidecar
-from stages.lowering.inside import ROWS, with_nms_rows
-from stages.lowering.passes import lower
 from stages.options.accuracy import NmsOptions
 from stages.options.export import GRAPH
 from stages.programs import nms_ending
@@ -49,6 +45,11 @@ def write(exported: ExportedModel, nms: NmsOptions, folder: Path) -> None:
             shutil.copyfile(exported.path(name), folder / name)
         return
     (folder / PROGRAM).write_bytes(nms_ending.with_nms(exported.path(PROGRAM).read_bytes(), nms))
+    import onnx
+
+    from stages.lowering.inside import ROWS, with_nms_rows
+    from stages.lowering.passes import lower
+
     model = onnx.load(str(exported.path(ONNX)))
     if exported.precision is Precision.INT8:  # the script runs ONNX Runtime
         model, _ = lower(model, RECIPE)

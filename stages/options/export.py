@@ -18,8 +18,8 @@ NMS_OUTPUTS = ("num_dets", "boxes", "scores", "labels")
 class Inside:
     """What an engine does itself (``stages/lowering/inside.py``): NMS, with these thresholds; normalising pixels."""
 
-    nms: NmsOptions | None = None
-    preprocess: bool = False
+    nms: NmsOptions | None = option(None, doc="NMS with these thresholds; null: outside of the engine")
+    preprocess: bool = option(False, doc="normalise pixels: the engine takes uint8 images")
 
 
 @dataclass

@@ -7,7 +7,7 @@ TERMS: dict[str, str] = {
     "to 100.",
     "mAP point": "a hundredth of the scale of mAP: from 56.2 to 55.2 is one point less.",
     "mAP change": "this engine's mAP − FP32's on the same backend and images, in points; below zero it lost accuracy.",
-    "mAP drop": "the same with the other sign, FP32's mAP − this one's: what was lost. Gates, compression.max_map_drop "
+    "mAP drop": "the same with the other sign, FP32's mAP − this one's: what was lost. Gates, limits of compression "
     "and the sensitivity of blocks are said in it.",
     "AP50": "average precision where a box counts as found from IoU 0.50 on; AP75 from 0.75 on.",
     "AR100": "average recall with at most 100 detections an image.",

@@ -79,7 +79,7 @@ def bundled(folder: Path) -> Node:
     (folder / "run.json").write_text(json.dumps(state))
     (folder / "report.json").write_text(json.dumps({"rows": []}))
     (folder / "config.yaml").write_text(yaml.safe_dump(to_json(PipelineConfig())))
-    store: Any = SimpleNamespace(load=lambda name: engine)
+    store: Any = SimpleNamespace(load=lambda name: engine, load_as=lambda name, kind: engine)
     return bundle_node(folder, store, "onnxruntime", "int8", 8)
 
 
