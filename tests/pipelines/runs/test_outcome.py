@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from pipelines import cli
-from pipelines.commands import runs
 from pipelines.commands.hydra_command import worst
 from pipelines.execution.runner import Results
 from pipelines.runs.outcome import exit_code
 from stages.errors import AgreementError, DataError, DetpressError, StageError, UnavailableError
+from tests.conftest import ROOT
 
 LACKS = UnavailableError("backend tensorrt is unavailable: the package tensorrt is not installed")
 
@@ -47,20 +48,26 @@ def test_exit_codes(errors: list[DetpressError], content: dict[str, Any], requir
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_has_its_own(
-    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    # A shell starts what it runs in the background with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+def test_a_signal_has_its_own(number: signal.Signals, code: int) -> None:
+    """In a process of its own: what other tests leave of handlers and children has no part in it."""
+    program = f"""
+import os, signal, sys, time
+from pipelines import cli
+from pipelines.commands import runs
 
-    def stopped(arguments: list[str], debug: bool) -> int:
-        os.kill(os.getpid(), number)
-        time.sleep(5)
-        return 0
+def stopped(arguments, debug):
+    os.kill(os.getpid(), {int(number)})
+    time.sleep(5)
+    return 0
 
-    monkeypatch.setattr(runs, "main", stopped)
-    assert cli.main(["runs"]) == code
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+runs.main = stopped
+sys.exit(cli.main(["runs"]))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert f"stopped by {number.name}" in done.stderr
     assert "130 and 143" in " ".join(cli.help_text().split())
 
 
