@@ -52,6 +52,8 @@ def open_engine(bundle: Runnable) -> Iterator[Detector]:
             raise InputError(f"{_said(bundle)} takes images of {engine.input_size} by bundle.json, and of "
                              f"{list(sidecar.input_size)} by infer_cfg.yml: refused; {_AGAIN}")  # fmt: skip
 
+        if min(engine.input_size) <= 0:
+            raise InputError(f"{_said(bundle)} takes images of {engine.input_size}: refused; {_AGAIN}")
         looks = _problem_inside if engine.nms_inside else _problem
 
         def infer(feeds: Feeds) -> Sequence[Array]:

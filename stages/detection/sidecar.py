@@ -172,7 +172,7 @@ class Sidecar:
         for written in ("schema_version", "boxes_layout", "scores_layout", "nms"):
             own.pop(written, None)
         height, width = resize["target_size"]
-        if not (0 < int(height) <= LONGEST_SIDE and 0 < int(width) <= LONGEST_SIDE):
+        if max(int(height), int(width)) > LONGEST_SIDE:  # what else does not fit, those say who know where it belongs
             raise ValueError(f"target_size {height} x {width}")
         return cls(
             input_size=(int(height), int(width)),

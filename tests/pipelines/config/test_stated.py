@@ -177,7 +177,7 @@ def test_what_is_not_done_here_is_refused_before_anything_runs(
     ("resize", "more", "says"),
     [
         ({"target_size": [300, 320]}, {}, "model.input_size: [300, 320] does not fit"),
-        ({"target_size": [0, -32]}, {}, "ValueError('target_size 0 x -32')"),
+        ({"target_size": [0, -32]}, {}, "model.input_size: [0, -32] does not fit"),
         ({}, {"label_list": ["a", "b", "a"]}, "model.labels"),
         ({}, {"draw_threshold": 3}, "model.draw_threshold: 3.0 does not fit"),
     ],
@@ -188,8 +188,7 @@ def test_a_stated_value_that_cannot_be_used_is_refused(
     folder = export(tmp_path / "m", IMAGENET, resize=resize, **more)
     with pytest.raises(ConfigError) as caught:
         with_labels(composed(folder))
-    said = str(caught.value)
-    assert says in said and (f"{folder / 'infer_cfg.yml'} says so" in said or "infer_cfg.yml is incomplete" in said)
+    assert says in str(caught.value) and f"{folder / 'infer_cfg.yml'} says so" in str(caught.value)
 
 
 def test_a_run_without_an_export_is_left_alone(tmp_path: Path) -> None:
