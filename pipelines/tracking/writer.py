@@ -142,8 +142,7 @@ class MlflowWriter:
         show_columns(self._client, self._experiment_id, self._comparable)
         if tags := self._left.tags():
             self._client.log_dict(self._parent, self._left.table(), FILE)
-            for tag, value in {**tags, SHOWN_TAG: SHOWN}.items():
-                self._client.set_tag(self._parent, tag, value)
+            self._set_tags(self._parent, {**tags, SHOWN_TAG: SHOWN})
         for node in [n for n in self._nested if n in self._stages]:
             self._end(node, record["status"], at)  # a stage still open was cut short with the run
         self._client.set_terminated(self._parent, record["status"], at)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.numerics.audit import Layer, summarise
+from stages.numerics.audit import Layer, provider_name, summarise
 
 _FLOAT = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "NhwcFusedConv")
 _INTEGER = (
@@ -95,15 +95,12 @@ def told(found: Mapping[str, Any], provider: str) -> str | None:
     parts = []
     for other, kinds in sorted(found["elsewhere"].items()):
         named = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda x: (-x[1], x[0])))
-        parts.append(f"{sum(kinds.values())} of {sum(found['nodes'].values())} nodes run on {short(other)} ({named})")
+        parts.append(
+            f"{sum(kinds.values())} of {sum(found['nodes'].values())} nodes run on {provider_name(other)} ({named})"
+        )
     share = found.get("share_elsewhere")
     work = "" if share is None else f", with {share:.1%} of the multiply-adds"
-    return f"{' and '.join(parts)}, not on {short(provider)}{work}; {found['copies']} copies between devices"
-
-
-def short(provider: str) -> str:
-    """``CUDA`` for ``CUDAExecutionProvider``."""
-    return provider.removesuffix("ExecutionProvider")
+    return f"{' and '.join(parts)}, not on {provider_name(provider)}{work}; {found['copies']} copies between devices"
 
 
 def _kernels(profile: Path) -> list[dict[str, Any]]:

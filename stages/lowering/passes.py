@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,9 @@ def lower(
     unknown = [name for name in passes if name not in PASSES]
     if unknown:
         raise ConfigError([f"lowering pass {name!r} is not known; there are {', '.join(PASSES)}" for name in unknown])
+    known: dict[str, Pass] = {**PASSES, to_half.__name__: functools.partial(to_half, magnitudes=magnitudes)}
     reports = []
     for name in passes:
-        model, report = to_half(model, magnitudes) if name == to_half.__name__ else PASSES[name](model)
+        model, report = known[name](model)
         reports.append(dataclasses.asdict(report))
     return model, reports

@@ -21,6 +21,11 @@ class Layer:
     multiply_adds: int
 
 
+def provider_name(provider: str) -> str:
+    """``CUDA`` for ONNX Runtime's ``CUDAExecutionProvider``."""
+    return provider.removesuffix("ExecutionProvider")
+
+
 def summarise(layers: list[Layer]) -> dict[str, Any]:
     """The audit as it stands in ``Engine.notes``.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from stages.errors import InputError
+from stages.numerics.audit import provider_name
 from stages.numerics.variants import title_of
 from stages.outside import records
 from stages.outside.names import shown
@@ -149,7 +150,7 @@ def _table(rows: list[PackRow]) -> Table:
 
 
 def _cells(row: PackRow) -> list[str]:
-    nodes = [f"{count} {name.removesuffix('ExecutionProvider')}" for name, count in row.get("nodes", {}).items()]
+    nodes = [f"{count} {provider_name(name)}" for name, count in row.get("nodes", {}).items()]
     elsewhere = [f"{count} {name}" for name, count in row.get("elsewhere", {}).items()]
     return [
         row["model"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from stages.numerics.audit import provider_name
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
 from stages.report.bars import bars
@@ -73,7 +74,6 @@ READ_FROM = {
     "network": "Read from the typed network that the engine was built of; only a GPU could ask the engine itself.",
     "program": "Read from the program that Paddle Inference made of it.",
 }
-PROVIDER = "ExecutionProvider"
 SETS = {"train": "training", "val": "validation", "unlabeled": "unlabeled", "calibration": "calibration"}
 
 
@@ -220,7 +220,7 @@ def _sources(audit: Audit) -> list[str]:
         layers, fused = inspected["layers"], inspected["fused"]
         found.append(f"The engine has {layers} layers, {fused} of them fused; they take {formats}.")
     if devices := audit.get("devices"):
-        nodes = ", ".join(f"{count} on {name.removesuffix(PROVIDER)}" for name, count in devices["nodes"].items())
+        nodes = ", ".join(f"{count} on {provider_name(name)}" for name, count in devices["nodes"].items())
         kinds = [f"{kind} {count}" for other in devices["elsewhere"].values() for kind, count in other.items()]
         astray = f"; not where they were asked to: {', '.join(kinds)}" if kinds else ""
         found.append(f"Nodes: {nodes}{astray}.")

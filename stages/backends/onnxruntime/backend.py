@@ -57,11 +57,8 @@ class OnnxRuntime:
         if version is None:
             return Unavailable("the package onnxruntime is not installed", "pip install onnxruntime")
         chosen = own_options(self.name, OnnxRuntimeOptions, options or OnnxRuntimeOptions())
-        if chosen.provider != "cpu":
-            import onnxruntime as ort
-
-            if PROVIDERS[chosen.provider] not in ort.get_available_providers():
-                return Unavailable(missing(chosen.provider), "pip install onnxruntime-gpu")
+        if chosen.provider != "cpu" and (why := missing(chosen.provider)):
+            return Unavailable(why, "pip install onnxruntime-gpu")
         return Available(f"onnxruntime {version}, {chosen.provider}")
 
     def fingerprint(self) -> Mapping[str, str]:

@@ -109,8 +109,8 @@ def create(
         settings.enable_profiling = True
         settings.profile_file_prefix = str(inspect / "profile")
     wanted = PROVIDERS[options.provider]
-    if wanted not in ort.get_available_providers():
-        raise UnavailableError(f"{missing(options.provider)}; install it with: pip install onnxruntime-gpu")
+    if why := missing(options.provider):
+        raise UnavailableError(f"{why}; install it with: pip install onnxruntime-gpu")
     if options.provider != "cpu":
         _load_libraries()
     providers = chain(engine, options.provider, floats, tf32=options.tf32, graph=graph, nhwc=nhwc)
@@ -131,9 +131,11 @@ def create(
     return session
 
 
-def missing(provider: str) -> str:
-    """Why a provider cannot be used: the installed package lacks it."""
+def missing(provider: str) -> str | None:
+    """Why a provider cannot be used: the installed package lacks it; ``None`` if it has it."""
     import onnxruntime as ort
 
+    if PROVIDERS[provider] in ort.get_available_providers():
+        return None
     have = ", ".join(sorted(k for k, v in PROVIDERS.items() if v in ort.get_available_providers()))
     return f"this onnxruntime {ort.__version__} has no provider {provider!r} (it has {have})"
