@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,11 @@ from tests.turns import turn
 ROOT = Path(__file__).resolve().parents[1]
 QUIRKS = ROOT.parent / "shared" / "data" / "quirks"
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
+
+
+# A script's background job ignores Ctrl-C, and so would each program that a test starts and ends that way.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,16 @@ def test_without_any_python_make_says_what_is_needed(checkout: Path) -> None:
     done, calls = run(checkout, fails="lint")
     assert done.returncode == 2 and calls == ["lint"]
     assert "ModuleNotFoundError: planted" in done.stderr
+
+
+def test_programs_that_tests_start_hear_ctrl_c_also_in_a_background_job_of_a_script() -> None:
+    """`.ci/run` starts some tests with ``&``, which has a shell without job control ignore SIGINT in them."""
+    script = "import signal, tests.conftest; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    job = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" & wait', sys.executable, script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert job.stdout == "True\n"
