@@ -93,6 +93,7 @@ THROUGH = {
         pipelines.commands.bundle pipelines.commands.predict pipelines.commands.verify pipelines.runs.bundles
         stages.bundle.contents stages.bundle.engine stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
+    "stages/bundle/test_card": "stages.bundle.bom stages.bundle.facts",
     "stages/champion/test_judge": "stages.options.champion",
     "stages/data/formats/test_readers": """
         stages.data.formats.coco stages.data.formats.detect stages.data.formats.source

@@ -13,6 +13,7 @@ from pipelines.runs.remembered import PromisedReport, require_report, require_st
 from pipelines.store.local import Store
 from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet
 from stages.backends.variants import opened_as
+from stages.bundle.facts import collect
 from stages.bundle.layouts import require_layout
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
@@ -20,6 +21,7 @@ from stages.options.accuracy import NmsOptions
 from stages.options.bundle import BundleOptions
 from stages.outside import files, records, yaml_text
 from stages.report import marks
+from stages.report.schema import ReportContent, Row
 
 
 class _Model(TypedDict):
@@ -54,6 +56,8 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
             f"it has {', '.join(built) or 'none'}"
         )
     config = _config(folder / "config.yaml")
+    report = require_report(folder, PromisedReport)
+    row = _row(report, backend, precision)
     engine = store.load_as(stages[ids.build(backend, precision)], Engine)
     engine = opened_as(engine, precision)
     require_layout(engine, layout)
@@ -71,7 +75,8 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         golden=golden,
         layout=layout,
         nms=NmsOptions(**config["accuracy"]["nms"]),
-        promised=_promised(folder, backend, precision),
+        promised=_promised(row),
+        facts=dict(collect(report, row)),
         hardware=state["hardware"],
         versions=state["versions"],
         requirements=["numpy", "opencv-python-headless", *fingerprint],
@@ -99,19 +104,23 @@ def _config(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _promised(folder: Path, backend: str, precision: str) -> dict[str, Any]:
+def _row(report: ReportContent, backend: str, precision: str) -> Row | None:
+    """The engine's row in a report; ``None`` if there is none."""
+    return next((row for row in report["rows"] if (row["backend"], row["precision"]) == (backend, precision)), None)
+
+
+def _promised(row: Row | None) -> dict[str, Any]:
     """What the run measured of this engine."""
-    for row in require_report(folder, PromisedReport)["rows"]:
-        runtime, end2end = row["latency"]["runtime"], row["latency"]["end2end"]
-        if (row["backend"], row["precision"]) == (backend, precision) and runtime and end2end:
-            return {
-                "map": row["map"],
-                "map50": row["map50"],
-                "median_ms": runtime["median_ms"],
-                "end2end_ms": end2end["median_ms"],
-                "timing": marks.timing(row, "runtime"),
-                "end2end_timing": marks.timing(row, "end2end"),
-                "speedup": (row.get("speedup") or {}).get("runtime"),
-                "speedup_timing": marks.speedup(row, "runtime"),
-            }
-    return {}
+    runtime, end2end = (row["latency"]["runtime"], row["latency"]["end2end"]) if row else (None, None)
+    if row is None or not runtime or not end2end:
+        return {}
+    return {
+        "map": row["map"],
+        "map50": row["map50"],
+        "median_ms": runtime["median_ms"],
+        "end2end_ms": end2end["median_ms"],
+        "timing": marks.timing(row, "runtime"),
+        "end2end_timing": marks.timing(row, "end2end"),
+        "speedup": (row.get("speedup") or {}).get("runtime"),
+        "speedup_timing": marks.speedup(row, "runtime"),
+    }

@@ -22,6 +22,7 @@ from pipelines.runs.bundles import write_zip
 from pipelines.runs.run import Run
 from pipelines.system.slug import slug
 from stages.artifacts import Artifact, Bundle, Checkpoint, sha256_of
+from stages.bundle import bom, card
 from stages.champion import promotion
 from stages.codec import to_json
 from stages.errors import StoreError
@@ -29,6 +30,8 @@ from stages.options.champion import DriftOptions
 from stages.outside import names
 
 EVIDENCE = ("promotion.json", "promotion.md")
+DESCRIPTION = (card.FILE, bom.FILE)
+"""Files of the bundle that a version shows beside it: what the engine is, without unpacking."""
 
 
 def registry_of(config: PipelineConfig) -> Registry:
@@ -142,7 +145,8 @@ def register(
         tags["gates"] = promotion.in_short(content)
         description = promotion.render(content)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".register-") as folder:
-        files = [Path(folder) / BUNDLE, *evidence, *([candidate.images] if candidate.images else [])]
+        described = [bundle.path(name) for name in DESCRIPTION]
+        files = [Path(folder) / BUNDLE, *described, *evidence, *([candidate.images] if candidate.images else [])]
         write_zip(bundle, files[0])
         tags["bundle_sha256"] = sha256_of(files[0])
         if isinstance(checkpoint, Checkpoint):

@@ -1,9 +1,9 @@
 """MLflow's Model Registry: the engines of one registered model, the champion among them, and the promotion history.
 
-A version is a bundle (`detpress bundle`) among the files of the engine's logged model, with the FP32 checkpoint it was
-made from and the evidence of its promotion. ``champion`` and ``challenger`` are MLflow's aliases. Moving one is a
-single write; each move is first recorded as a tag of the registered model, ``history.NNNN``. If the process dies in
-between, the entry is ignored, because the alias never moved.
+A version is a bundle (`detpress bundle`) among the files of the engine's logged model, with its model card, its bill of
+materials, the FP32 checkpoint it was made from and the evidence of its promotion. ``champion`` and ``challenger`` are
+MLflow's aliases. Moving one is a single write; each move is first recorded as a tag of the registered model,
+``history.NNNN``. If the process dies in between, the entry is ignored, because the alias never moved.
 """
 
 from __future__ import annotations

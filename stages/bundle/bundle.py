@@ -12,12 +12,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.detector import Detector, open_detector
-from stages.bundle import layouts, paddle_form
+from stages.bundle import bom, card, layouts, paddle_form
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
+from stages.bundle.facts import Facts, collect
 from stages.bundle.metadata import about, describe
 from stages.bundle.verify import golden_map
 from stages.codec import to_json
@@ -42,24 +43,13 @@ NOTICE = """\
 - The golden images under `golden/` are copies from the data set of the run; the same goes for them.
 - The files were written by detpress (Apache-2.0). The runtime is not in the bundle: `requirements.txt` names it.
 """
-README = """\
-# {model}, {precision}, for {backend}
-
-Made by detpress from run `{run_id}`.
-
-    detpress verify BUNDLE.zip             # digests, agreement on the golden images, a quick latency
-    detpress predict BUNDLE.zip IMAGE...   # JSON and drawn boxes; so does MODEL.onnx alone
-
-Without detpress: `{onnx}` runs in ONNX Runtime with numpy and OpenCV alone. {paddle}
-`engine/infer_cfg.yml` holds preprocessing, labels and tensor names; NMS runs {nms}.
-"""
 
 
 class BundleStage:
     """Collects the files and runs the golden images."""
 
     name: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 2  # 2: ONNX files say what they are; NMS in paddle/
+    version: ClassVar[int] = 3  # 2: ONNX files say what they are; NMS in paddle/. 3: a model card and its BOM
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "onnx")
     Options: ClassVar[type] = BundleOptions
     Output: ClassVar[type[Bundle]] = Bundle
@@ -101,17 +91,7 @@ class BundleStage:
         needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
         (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
         (out / "NOTICE.md").write_text(NOTICE)
-        where = "in the engine" if engine.nms_inside else "outside of the engine"
-        reason = paddle_form.why_not(inputs.exported)
-        paddle = "`paddle/` runs in PaddleDetection's deploy scripts and FastDeploy, with NMS in it."
-        if reason is not None:
-            paddle = f"`paddle/` is the model as it was exported: {reason}."
-        words = {
-            **record,
-            "paddle": paddle,
-            "nms": f"{where} (IoU {o.nms.nms_threshold:g}, scores above {o.nms.score_threshold:g})",
-        }
-        (out / "README.md").write_text(README.format(**words))
+        self._describe(record, engine, inputs.exported, needed, out)
         write_sums(out)
         return Bundle(
             root=out,
@@ -119,6 +99,22 @@ class BundleStage:
             backend=engine.backend,
             precision=engine.precision,
         )
+
+    def _describe(
+        self, record: dict[str, Any], engine: Engine, exported: ExportedModel, needed: dict[str, str], out: Path
+    ) -> None:
+        """The model card and, over all files there are by then, the bill of materials."""
+        nms = self.options.nms
+        facts = cast(Facts, {**collect(None, None), **self.options.facts})
+        where = "in the engine" if engine.nms_inside else "outside of the engine"
+        reason = paddle_form.why_not(exported)
+        paddle = "`paddle/` runs in PaddleDetection's deploy scripts and FastDeploy, with NMS in it."
+        if reason is not None:
+            paddle = f"`paddle/` is the model as it was exported: {reason}."
+        said = f"{where} (IoU {nms.nms_threshold:g}, scores above {nms.score_threshold:g})"
+        (out / card.FILE).write_text(card.render(record, facts, paddle=paddle, nms=said), encoding="utf-8")
+        bill = bom.bill(record, facts, hash_files(out), needed)
+        (out / bom.FILE).write_text(json.dumps(bill, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _record(self, engine: Engine, sidecar: Sidecar, onnx: str, golden_map: float | None) -> dict[str, Any]:
         """``bundle.json``."""

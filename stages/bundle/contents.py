@@ -10,7 +10,9 @@
                            them, with NMS inside
     triton/ or ovms/       with ``layout=``: the engine as a model server wants it (``stages/bundle/layouts.py``)
     golden/                a few images, expected.json (what the engine found in them), annotations.json (if labelled)
-    labels.txt requirements.txt NOTICE.md README.md
+    README.md              the model card (``stages/bundle/card.py``)
+    bom.cdx.json           the bill of materials (``stages/bundle/bom.py``)
+    labels.txt requirements.txt NOTICE.md
 """
 
 from __future__ import annotations

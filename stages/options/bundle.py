@@ -23,6 +23,9 @@ class BundleOptions:
         doc="what the run measured: `map`, `map50` in points, `median_ms`, `end2end_ms`, `speedup` over FP32; and the "
         "verdicts on the last three: `timing`, `end2end_timing`, `speedup_timing`",
     )
+    facts: dict[str, Any] = option(
+        {}, doc="what the run knows of the engine, for its model card: see `stages/bundle/facts.py`"
+    )
     hardware: str = option("", doc="what it was measured on")
     versions: dict[str, str] = option({}, doc="every package of the run")
     requirements: list[str] = option([], doc="the packages among them that the engine needs")

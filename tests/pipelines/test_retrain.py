@@ -67,7 +67,15 @@ def test_the_first_one_becomes_the_champion(root: Path) -> None:
     assert numbers["map/onnxruntime.fp32"] == pytest.approx(100.0)
     assert "latency/onnxruntime.fp32.p50_ms" in numbers
     files = {f.path for f in registry.client.list_logged_model_artifacts(model.model_id)}
-    assert files == {"bundle.zip", "checkpoint.pdparams", "images.npz", "promotion.json", "promotion.md"}
+    assert files == {
+        "README.md",
+        "bom.cdx.json",
+        "bundle.zip",
+        "checkpoint.pdparams",
+        "images.npz",
+        "promotion.json",
+        "promotion.md",
+    }
 
 
 def test_nothing_changed_is_seen_without_a_run(root: Path) -> None:

@@ -269,13 +269,17 @@ def test_the_command_packs_an_engine_of_a_run(
     (folder / "run.json").write_text(json.dumps(state))
     config = {"model": {"name": "stand-in"}, "accuracy": {"nms": {"score_threshold": 0.2}}, "tracking": {"uri": "x"}}
     (folder / "config.yaml").write_text(json.dumps(config))
-    (folder / "report.json").write_text(json.dumps({"rows": []}))
+    latency = {"runtime": {"median_ms": 1.25, "rounds_ms": [1.2, 1.3]}, "end2end": None}
+    row = {"backend": "onnxruntime", "precision": "int8", "latency": latency, "map": None, "map50": None}
+    (folder / "report.json").write_text(json.dumps({"rows": [row]}))  # as of an earlier version
     assert bundle_command.main(["r", "golden=1", "--artifacts", str(tmp_path / "a")]) == 0
     target = Path(capsys.readouterr().out.strip())
     assert target == tmp_path / "a" / "bundles" / "r-onnxruntime-int8.zip"
     record = json.loads(target.with_suffix(".json").read_text())
     assert record["run_id"] == "r" and record["sha256"] == sha256_of(target)
     bundle = unpack(target, tmp_path / "u", digest=record["sha256"])
+    card = (bundle.root / "README.md").read_text()
+    assert "median, ms | 1.25 | 0.7" in card and "points: the run scored it on no labelled images" in card
     assert (
         bundle.annotations() is None and bundle.nms.score_threshold == 0.2 and "tracking" not in bundle.record["config"]
     )
