@@ -30,10 +30,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser = Parser(
         prog="detpress bundle",
         usage="detpress bundle [RUN] [backend=onnxruntime] [precision=int8] [golden=8] "
-        "[layout=triton|ovms] [out=FILE] [--artifacts DIR]",
+        "[layout=triton|ovms|deepstream|paddle_serving] [out=FILE] [--artifacts DIR]",
         description="Pack one engine of a run into a zip file, with all that it needs on another machine and what "
         "proves there that it works: golden images with what the engine finds in them, digests, versions. precision is "
-        "the engine's variant, e.g. bf16 or int8_fp16_pm; layout adds a folder for Triton or OpenVINO Model Server.",
+        "the engine's variant, e.g. bf16 or int8_fp16_pm; layout adds a folder for Triton, OpenVINO Model Server, "
+        "DeepStream or Paddle Serving.",
     )
     parser.add_argument("words", nargs="*", help="the run's id, its end or its folder (default: latest), and KEY=VALUE")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, cast
 
 from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.detector import Detector, open_detector
-from stages.bundle import bom, card, layouts, paddle_form
+from stages.bundle import bom, card, deepstream, layouts, paddle_form, paddle_serving
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
 from stages.bundle.facts import Facts, collect
 from stages.bundle.metadata import about, describe
@@ -81,7 +81,12 @@ class BundleStage:
         said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms, inside=inside)
         describe(out / onnx, said)
         engine = dataclasses.replace(engine, root=out / ENGINE, files=hash_files(out / ENGINE))
-        layouts.write(engine, o.layout, o.model, sidecar.labels, out / o.layout)
+        if o.layout == layouts.DEEPSTREAM:
+            deepstream.write(inputs.exported, engine, sidecar, o.nms, out / o.layout)
+        elif o.layout == layouts.PADDLE_SERVING:
+            paddle_serving.write(engine, out / PADDLE, out / o.layout)
+        else:
+            layouts.write(engine, o.layout, o.model, sidecar.labels, out / o.layout)
         (out / "labels.txt").write_text("".join(f"{label}\n" for label in sidecar.labels), encoding="utf-8")
         coco = _golden_images(inputs, o.golden, out / GOLDEN)
         with open_detector(engine, o.nms) as detector:

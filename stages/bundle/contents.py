@@ -8,7 +8,7 @@
     model.onnx             the exported model, where the engine is no ONNX file itself
     paddle/                model.pdmodel, model.pdiparams, model.onnx, infer_cfg.yml: as PaddleDetection's scripts take
                            them, with NMS inside
-    triton/ or ovms/       with ``layout=``: the engine as a model server wants it (``stages/bundle/layouts.py``)
+    triton/, ovms/, ...    with ``layout=``: the engine as a model server wants it (``stages/bundle/layouts.py``)
     golden/                a few images, expected.json (what the engine found in them), annotations.json (if labelled)
     README.md              the model card (``stages/bundle/card.py``)
     bom.cdx.json           the bill of materials (``stages/bundle/bom.py``)

@@ -1,12 +1,15 @@
-"""Folders as model servers want them, beside the engine in a bundle: for Triton and for OpenVINO Model Server.
+"""Folders as model servers want them, beside the engine in a bundle: for Triton, OpenVINO Model Server, DeepStream and
+Paddle Serving.
 
 ::
 
     triton/NAME/config.pbtxt, labels.txt, 1/model.onnx (or model.xml and model.bin, or model.plan)
     ovms/config.json, ovms/NAME/1/model.xml and model.bin (or model.onnx)
+    deepstream/            see `stages/bundle/deepstream.py`
+    paddle_serving/        see `stages/bundle/paddle_serving.py`
 
-Both hold copies of the engine's files, so that the folder can be mounted as it is. Tensors have fixed shapes, batch
-included: Triton's ``max_batch_size`` is 0, which means that requests have the shapes of the model.
+The first two hold copies of the engine's files, so that the folder can be mounted as it is. Tensors have fixed shapes,
+batch included: Triton's ``max_batch_size`` is 0, which means that requests have the shapes of the model.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages.artifacts import Engine
+from stages.bundle import deepstream, paddle_form
+from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import InputError
 
-LAYOUTS = ("", "triton", "ovms")
+TRITON, OVMS, DEEPSTREAM, PADDLE_SERVING = "triton", "ovms", "deepstream", "paddle_serving"
+LAYOUTS = ("", TRITON, OVMS, DEEPSTREAM, PADDLE_SERVING)
 """What `detpress bundle layout=` takes; empty: none."""
 _VERSION = "1"
 _TRITON = {  # backend -> file of the engine -> what Triton's own backend calls it
@@ -33,27 +39,41 @@ _OVMS = {
     "openvino": {"model.xml": "model.xml", "model.bin": "model.bin"},
     "onnxruntime": {"model.onnx": "model.onnx"},
 }
+_BACKENDS = {
+    TRITON: tuple(_TRITON),
+    OVMS: tuple(_OVMS),
+    DEEPSTREAM: ("tensorrt", "onnxruntime"),
+    PADDLE_SERVING: ("paddle_inference",),
+}
+"""Layout -> the backends whose engines it takes."""
 
 
 def require_layout(engine: Engine, layout: str) -> None:
     """Raises InputError for a layout that there is not, or that an engine does not fit."""
     if layout not in LAYOUTS:
         raise InputError(f"layout={layout}: there is no such layout; there are {', '.join(LAYOUTS[1:])}")
-    known = {"triton": _TRITON, "ovms": _OVMS}.get(layout)
+    known = _BACKENDS.get(layout)
     if known is not None and engine.backend not in known:
         raise InputError(f"layout={layout}: it takes no engine of {engine.backend}; bundle one of {', '.join(known)}")
-    if layout == "triton" and engine.options.get("provider", "cpu") == "tensorrt":
+    reason = None
+    if layout == DEEPSTREAM:
+        reason = deepstream.why_not(engine, Sidecar.read(engine.path(FILE_NAME)))
+    elif layout == PADDLE_SERVING:
+        reason = paddle_form.why_not(engine)
+    if reason is not None:
+        raise InputError(f"layout={layout}: {reason}")
+    if layout == TRITON and engine.options.get("provider", "cpu") == "tensorrt":
         raise InputError("layout=triton: bundle the engine of the backend tensorrt in place of ONNX Runtime's provider")
 
 
 def write(engine: Engine, layout: str, model: str, labels: Sequence[str], folder: Path) -> None:
-    """Write the folder of a layout; of none without one. ``model`` is made a name that servers take."""
+    """Write the folder of a layout that holds the engine's files. ``model`` is made a name that servers take."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", model).lstrip(".") or "detector"
-    if layout == "triton":
+    if layout == TRITON:
         _copy(engine, _TRITON[engine.backend], folder / name / _VERSION)
         (folder / name / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
         (folder / name / "config.pbtxt").write_text(triton_config(engine, name, len(labels)), encoding="utf-8")
-    elif layout == "ovms":
+    elif layout == OVMS:
         _copy(engine, _OVMS[engine.backend], folder / name / _VERSION)
         (folder / "config.json").write_text(json.dumps(ovms_config(engine, name), indent=1) + "\n", encoding="utf-8")
 

@@ -11,7 +11,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from stages.artifacts import ExportedModel, Precision
+from stages.artifacts import Engine, ExportedModel, Precision
 from stages.backends.onnxruntime.recipe import RECIPE
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.options.accuracy import NmsOptions
@@ -23,7 +23,7 @@ INPUTS = ("image", "scale_factor")
 """What the scripts call the inputs that they have."""
 
 
-def why_not(exported: ExportedModel) -> str | None:
+def why_not(exported: ExportedModel | Engine) -> str | None:
     """Why the scripts cannot run a model, with or without NMS in it; ``None`` if they can."""
     if not exported.scale_factor:
         return "it takes no scale_factor, so its boxes are in pixels of the network's input, not of the image"

@@ -15,7 +15,9 @@ class BundleOptions:
 
     run_id: str = option("", doc="the run that made the engine")
     model: str = option("", doc="name of the model")
-    layout: str = option("", doc="a folder beside the engine, as a model server wants it: `triton` or `ovms`")
+    layout: str = option(
+        "", doc="a folder beside the engine, as a model server wants it, see `stages/bundle/layouts.py`"
+    )
     golden: int = option(8, POSITIVE, "images that are packed into the bundle, with what the engine finds in them")
     nms: NmsOptions = part(NmsOptions, "accuracy.nms")
     promised: dict[str, Any] = option(

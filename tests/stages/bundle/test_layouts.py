@@ -110,7 +110,7 @@ def test_model_servers_config_names_a_folder_beside_it(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     for backend, layout, words in (
-        ("onnxruntime", "seldon", "there are triton, ovms"),
+        ("onnxruntime", "seldon", "there are triton, ovms, deepstream, paddle_serving"),
         ("paddle_inference", "triton", "no engine of paddle_inference; bundle one of onnxruntime, openvino, tensorrt"),
         ("tensorrt", "ovms", "no engine of tensorrt"),
     ):
