@@ -53,7 +53,7 @@ def bill(
                 "type": "machine-learning-model",
                 "bom-ref": _MODEL,
                 "name": line(record["model"]),
-                "version": record["run_id"] or "0",
+                **({"version": record["run_id"]} if record["run_id"] else {}),
                 "description": f"{line(record['model'])} detector in {record['precision']}, made by detpress",
                 "hashes": _hashes(record["engine"]["files"][main]),
                 "licenses": [{"license": {"name": "See NOTICE.md", "text": {"content": LICENSE}}}],

@@ -23,8 +23,8 @@ TASK = "object-detection"
 _TYPES = {"map": "mean_average_precision", "map50": "mean_average_precision_50", "map75": "mean_average_precision_75"}
 _MOST_LABELS = 20
 _NO_PURPOSE = (
-    "The run does not say what it is meant for. It was measured on the images above only; how it does on images of "
-    "another kind, nobody measured. Try it on yours before you rely on it."
+    "The run does not say what it is meant for. How it does on images of another kind than those it was measured on "
+    "(below), nobody measured:\ntry it on yours before you rely on it."
 )
 _CARD = """\
 # {title}, {precision}, for {backend}
@@ -123,9 +123,13 @@ def in_words(fact: Fact) -> str:
     """Interval and validity of a number in plain text."""
     interval = fact["interval"]
     said = fact["about"] if interval is None else f"{interval[0]:.6g} to {interval[1]:.6g} ({fact['about']})"
-    if fact["verdict"] is None:
+    if not fact["timed"]:
         return said
-    return f"{said}; {'the timing was quiet' if marks.is_valid(fact['verdict']) else _disturbed(fact)}"
+    if fact["verdict"] is None:
+        return f"{said}; whether the timing was quiet is not known"
+    if not marks.is_valid(fact["verdict"]):
+        return f"{said}; measured while disturbed, do not rely on it: {line(marks.why(fact['verdict']))}"
+    return f"{said}; {'the ratio can be relied on' if fact['kind'] == 'speedup' else 'the timing was quiet'}"
 
 
 def name_of(fact: Fact) -> str:
@@ -133,13 +137,9 @@ def name_of(fact: Fact) -> str:
     return f"{fact['name']}: {line(fact['part'])}" if fact["part"] else fact["name"]
 
 
-def _disturbed(fact: Fact) -> str:
-    return f"measured while disturbed, do not rely on it: {line(marks.why(fact['verdict']))}"
-
-
 def _metric(fact: Fact, facts: Facts) -> dict[str, Any]:
     words = [name_of(fact), in_words(fact)]
-    if fact["verdict"] is not None and facts["hardware"]:
+    if fact["timed"] and facts["hardware"]:
         words.append(f"on {line(facts['hardware'])}")
     return {"type": _TYPES.get(fact["kind"], fact["kind"]), "value": round(fact["value"], 6), "name": "; ".join(words)}
 
@@ -161,8 +161,8 @@ def _where(facts: Facts) -> str:
         data = f"the validation images of {escape(line(facts['data']))}" if facts["data"] else "the validation images"
         said.append(f"Scores are of {data}: {facts['images']} images with {facts['boxes']} boxes.")
     if facts["hardware"]:
-        threads = "" if facts["threads"] is None else f", {facts['threads']} threads"
-        batch = "" if facts["batch"] is None else f", batch {facts['batch']}"
+        threads = "" if facts["threads"] is None else f", threads: {facts['threads']}"
+        batch = "" if facts["batch"] is None else f", batch: {facts['batch']}"
         said.append(f"Times are of {escape(line(facts['hardware']))}{threads}{batch}.")
     return " ".join(said) or "The run's report says nothing of this engine."
 

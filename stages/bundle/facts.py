@@ -26,10 +26,12 @@ MODES = {
     "end2end": "latency with preprocessing and NMS (End2End), median, ms",
 }
 NO_SCORES = "the run scored it on no labelled images"
+NO_SUCH = "the run's report does not have it"
 NO_TIMES = "the run did not time it"
 NO_ROW = "the run's report has no row of this engine"
 ONE_ROUND = "no interval: it was timed in fewer than two rounds"
 OF_SCORES = "no interval of its own was computed; where it was compared with FP32, the difference has one"
+OF_CLASS = "no interval was computed"
 OF_ROUNDS = "95 % interval, Student's t over the medians of the rounds"
 OF_RATIO = "95 % interval over the rounds"
 OF_DRAWS = "95 % interval of a paired bootstrap over the images"
@@ -41,6 +43,7 @@ class Fact(TypedDict):
 
     ``interval``: [low, high] of 95 %, or ``None``; ``about`` says how it was computed, or why there is none.
     ``verdict``: ``valid``, ``invalid: why``, or ``None`` where there is none (of scores, or in an old report).
+    ``timed``: whether it is a time or a ratio of times.
     ``part``: the class it is of; empty for all.
     """
 
@@ -50,6 +53,7 @@ class Fact(TypedDict):
     interval: list[float] | None
     about: str
     verdict: str | None
+    timed: bool
     part: str
 
 
@@ -115,8 +119,9 @@ def _why(row: dict[str, Any], otherwise: str) -> str:
 
 def _fact(kind: str, name: str, value: float, about: str, **more: Any) -> Fact:
     interval, verdict, part = more.get("interval"), more.get("verdict"), more.get("part", "")
+    timed = kind in ("runtime_ms", "end2end_ms", "speedup")
     return {"kind": kind, "name": name, "value": float(value), "interval": interval, "about": about,
-            "verdict": verdict, "part": part}  # fmt: skip
+            "verdict": verdict, "timed": timed, "part": part}  # fmt: skip
 
 
 def _scores(row: dict[str, Any]) -> Iterator[Fact | Missing]:
@@ -124,7 +129,8 @@ def _scores(row: dict[str, Any]) -> Iterator[Fact | Missing]:
         if _is_number(row.get(key)):
             yield _fact(key, name, row[key], OF_SCORES)
         else:
-            yield {"name": name, "reason": _why(row, NO_SCORES)}
+            scored = row.get("accuracy") or any(_is_number(row.get(other)) for other in SCORES)
+            yield {"name": name, "reason": _why(row, NO_SUCH if scored else NO_SCORES)}
     name = "change of mAP against FP32 on the same backend, points"
     difference = (row.get("difference") or {}).get("map")
     if difference and _is_number(difference.get("value")):
@@ -136,7 +142,7 @@ def _scores(row: dict[str, Any]) -> Iterator[Fact | Missing]:
     for each in (row.get("accuracy") or {}).get("per_class") or []:
         what = f"AP of {each['name']}, points"
         if _is_number(each.get("AP")):
-            yield _fact("ap", "AP of one class, points", 100 * each["AP"], OF_SCORES, part=each["name"])
+            yield _fact("ap", "AP of one class, points", 100 * each["AP"], OF_CLASS, part=each["name"])
         else:
             yield {"name": what, "reason": "the labelled images have no box of it"}
 
@@ -155,7 +161,8 @@ def _times(row: dict[str, Any]) -> Iterator[Fact | Missing]:
     name = "speed-up over FP32 on the same backend (Runtime), times"
     speedup = (row.get("speedup") or {}).get("runtime")
     if speedup is not None and _is_number(speedup):
-        interval = _interval(*((row.get("speedup_interval") or {}).get("runtime") or (None, None)))
+        bounds = (row.get("speedup_interval") or {}).get("runtime") or []
+        interval = _interval(*bounds) if len(bounds) == 2 else None
         verdict = marks.speedup(row, "runtime")  # type: ignore[arg-type]
         yield _fact("speedup", name, speedup, OF_RATIO if interval else ONE_ROUND, interval=interval, verdict=verdict)
     elif row.get("precision") != BASE:
@@ -167,4 +174,6 @@ def _is_number(value: object) -> bool:
 
 
 def _interval(low: float | None, high: float | None) -> list[float] | None:
-    return [float(low), float(high)] if low is not None and high is not None else None
+    if low is None or high is None or not (_is_number(low) and _is_number(high)):
+        return None
+    return [float(low), float(high)]

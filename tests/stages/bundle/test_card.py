@@ -18,7 +18,7 @@ from pipelines.runs.bundles import write_zip
 from stages.artifacts import Bundle, hash_files
 from stages.bundle import bom, card
 from stages.bundle.contents import open_bundle, write_sums
-from stages.bundle.facts import NO_ROW, NO_SCORES, Facts, collect
+from stages.bundle.facts import NO_ROW, NO_SCORES, NO_SUCH, Facts, collect
 from stages.errors import InputError
 from tests.conftest import ROOT
 from tests.stages.bundle.cyclonedx import problems
@@ -113,9 +113,10 @@ def test_numbers_come_with_their_intervals_and_verdicts() -> None:
     assert low < 2.0 < high and found["runtime_ms"]["verdict"] == "valid"
     assert found["end2end_ms"]["interval"] is None and "fewer than two rounds" in found["end2end_ms"]["about"]
     assert card.in_words(found["end2end_ms"]).endswith("measured while disturbed, do not rely on it: other load (12 %)")
+    assert card.in_words(found["speedup"]).endswith("the ratio can be relied on")
     assert (found["speedup"]["interval"], found["ap"]["value"], found["ap"]["part"]) == ([1.4, 1.6], 50.0, "a")
     assert {each["name"]: each["reason"] for each in known["missing"]} == {
-        "mAP at IoU 0.75, points": NO_SCORES,
+        "mAP at IoU 0.75, points": NO_SUCH,
         "AP of b, points": "the labelled images have no box of it",
     }
 
@@ -125,10 +126,20 @@ def test_what_was_not_measured_is_left_out_with_the_reason() -> None:
                    latency={"runtime": None, "end2end": None}, speedup={"runtime": None})  # fmt: skip
     assert failed["measured"] == [] and {m["reason"] for m in failed["missing"]} == {"the engine died"}
     assert len(failed["missing"]) == 7
+    unlabelled = facts(map=None, map50=None, difference={}, accuracy=None)
+    assert {m["reason"] for m in unlabelled["missing"] if m["name"].startswith("mAP")} == {NO_SCORES}
     nothing = collect(None, None)
     assert nothing["measured"] == [] and {m["reason"] for m in nothing["missing"]} == {NO_ROW}
     odd = facts(map=float("nan"), map50=0.0)
     assert [f["value"] for f in odd["measured"] if f["kind"] in ("map", "map50")] == [0.0]  # a zero that was measured
+
+
+def test_bounds_that_are_none_make_no_interval() -> None:
+    odd = facts(
+        speedup_interval={"runtime": [1.0]}, difference={"map": {"value": 0.0, "low": float("-inf"), "high": 1.0}}
+    )
+    found = {fact["kind"]: fact["interval"] for fact in odd["measured"]}
+    assert found["speedup"] is None and found["map_difference"] is None
 
 
 def test_a_row_of_an_old_report_is_enough() -> None:
@@ -137,6 +148,8 @@ def test_a_row_of_an_old_report_is_enough() -> None:
     known = collect({"rows": [old]}, old)  # type: ignore[typeddict-item]
     assert {fact["kind"] for fact in known["measured"]} == {"map", "map50", "runtime_ms"}
     assert all("FP32" not in each["name"] for each in known["missing"])  # it is FP32 itself
+    (time,) = [fact for fact in known["measured"] if fact["timed"]]
+    assert card.in_words(time).endswith("whether the timing was quiet is not known")
 
 
 def test_hugging_face_reads_the_metadata(made: Bundle) -> None:  # noqa: F811
@@ -183,7 +196,7 @@ def test_the_bill_is_a_cyclonedx_one(made: Bundle) -> None:  # noqa: F811
     }
     assert [m["slice"] for m in metrics if "slice" in m] == ["a"]
     limits = model["modelCard"]["considerations"]["technicalLimitations"]
-    assert any("mAP at IoU 0.75" in limit and NO_SCORES in limit for limit in limits)
+    assert any("mAP at IoU 0.75" in limit and NO_SUCH in limit for limit in limits)
     assert any("other load" in limit for limit in limits)
     by_name = {each["name"]: each for each in found["components"]}
     assert by_name["numpy"]["purl"] == "pkg:pypi/numpy@1.26" and by_name["Bl|ood: Cells"]["type"] == "data"
