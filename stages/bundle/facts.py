@@ -161,8 +161,8 @@ def _times(row: dict[str, Any]) -> Iterator[Fact | Missing]:
     name = "speed-up over FP32 on the same backend (Runtime), times"
     speedup = (row.get("speedup") or {}).get("runtime")
     if speedup is not None and _is_number(speedup):
-        bounds = (row.get("speedup_interval") or {}).get("runtime") or []
-        interval = _interval(*bounds) if len(bounds) == 2 else None
+        ends = (row.get("speedup_interval") or {}).get("runtime") or []
+        interval = _interval(*ends) if len(ends) == 2 else None
         verdict = marks.speedup(row, "runtime")  # type: ignore[arg-type]
         yield _fact("speedup", name, speedup, OF_RATIO if interval else ONE_ROUND, interval=interval, verdict=verdict)
     elif row.get("precision") != BASE:
