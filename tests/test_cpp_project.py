@@ -64,17 +64,26 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """``detect_RUNTIME``, built."""
     cmake, settings = _tools(), RUNTIMES[request.param]()
     folder = tmp_path_factory.mktemp("build")
-    other = ["-DCMAKE_DISABLE_FIND_PACKAGE_OpenVINO=ON"] if request.param == "onnxruntime" else ["-DONNXRUNTIME_INCLUDE="]
-    for command in ([*cmake, "-S", str(PROJECT), "-B", str(folder), *settings, *other], ["cmake", "--build", str(folder)]):
+    if request.param == "onnxruntime":
+        settings = [*settings, "-DCMAKE_DISABLE_FIND_PACKAGE_OpenVINO=ON"]
+    configure = [*cmake, "-S", str(PROJECT), "-B", str(folder), *settings]
+    for command in (configure, ["cmake", "--build", str(folder)]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert "warning:" not in done.stdout + done.stderr
     return folder / f"detect_{request.param}"
 
 
-@pytest.fixture(scope="module", params=[None, INSIDE], ids=["outside", "inside"])
+@pytest.fixture(
+    scope="module",
+    params=[("onnxruntime", None), ("onnxruntime", INSIDE), ("openvino", None), ("openvino", INSIDE)],
+    ids=["onnxruntime-outside", "onnxruntime-inside", "openvino-outside", "openvino-inside"],
+)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return bundled(tmp_path_factory.mktemp("bundle"), request.param)
+    backend, inside = request.param
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="the wheel of OpenVINO is not installed")
+    return bundled(tmp_path_factory.mktemp("bundle"), inside, backend)
 
 
 def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -90,24 +99,54 @@ def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
+def predicted(bundle: Bundle, images: list[Path], folder: Path, capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    """What `detpress predict` prints of a bundle."""
+    write_zip(bundle, folder / "b.zip")
+    assert predict_command.main([str(folder / "b.zip"), *map(str, images), "--no-pictures"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def found(program: Path, *words: object) -> list[Any]:
+    done = run(program, *words)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def agree(expected: list[Any], own: list[Any]) -> None:
+    pairs = lost = 0
+    for one, other in zip(expected, own, strict=True):
+        matched, alone, _ = compare(one["detections"], other["detections"])
+        pairs, lost = pairs + matched, lost + alone
+        assert all(each["label"] == "abcdefghijkl"[each["class"]] for each in other["detections"])
+    assert pairs > 3 and pairs >= 0.95 * (pairs + lost)
+
+
 def test_it_finds_what_predict_finds(
     program: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = sorted((bundle.root / "golden").glob("*.png"))
-    write_zip(bundle, tmp_path / "b.zip")
-    assert predict_command.main([str(tmp_path / "b.zip"), *map(str, images), "--no-pictures"]) == 0
-    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    for words in ([bundle.root], [bundle.root / "engine" / "model.onnx", *images]):
-        done = run(program, *words)
-        assert done.returncode == 0, done.stderr
-        found = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [one["image"] for one in found] == list(map(str, images)) and len(images) == 2
-        pairs = lost = 0
-        for one, other in zip(expected, found, strict=True):
-            matched, alone, _ = compare(one["detections"], other["detections"])
-            pairs, lost = pairs + matched, lost + alone
-            assert all(each["label"] == "abcdefghijkl"[each["class"]] for each in other["detections"])
-        assert pairs > 3 and pairs >= 0.95 * (pairs + lost)
+    expected = predicted(bundle, images, tmp_path, capsys)
+    own = found(program, bundle.root)
+    assert [one["image"] for one in own] == list(map(str, images)) and len(images) == 2
+    agree(expected, own)
+    alone = bundle.root / "engine" / "model.onnx"
+    if alone.is_file():
+        agree(expected, found(program, alone, *images))
+
+
+def test_it_reads_ppm_and_jpeg(
+    program: Path, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+
+    image = cv2.imread(str(bundle.root / "golden" / "001.png"))
+    for name in ("a.ppm", "b.jpg"):
+        assert cv2.imwrite(str(tmp_path / name), image)
+    probe = run(program, bundle.root, tmp_path / "b.jpg")
+    if "this build does not read such files" in probe.stderr:
+        pytest.skip("libjpeg's headers are not installed")
+    images = [tmp_path / "a.ppm", tmp_path / "b.jpg"]
+    agree(predicted(bundle, images, tmp_path, capsys), found(program, bundle.root, *images))
 
 
 @pytest.mark.parametrize(
