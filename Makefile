@@ -23,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,25 @@ check: lint types test ## Everything that CI runs
 
 audit: $(READY) ## Ask the service of pip-audit whether vulnerabilities of the locked packages are known (needs pip-audit and a network)
 	@$(RUN)/python requirements/audit.py
+
+# TARGET: full or runtime. BASE: the image to begin with, by its digest; needed for GPU=1, else python:3.11-slim.
+TARGET ?= full
+GPU ?=
+BASE ?=
+IMAGE ?= detpress:$(if $(filter full,$(TARGET)),latest,$(TARGET))$(if $(GPU),-gpu)
+DOCKERFILE := requirements/Dockerfile$(if $(GPU),.gpu)
+# The first builder that works: Docker's program is often there without its service.
+BUILDER ?= $(shell for b in "docker info" "podman info" "buildah info"; do $$b >/dev/null 2>&1 && echo $${b% info} && exit; done)
+
+image: ## Build the container image detpress:latest (TARGET=runtime: verify and predict alone; GPU=1 BASE=NAME@sha256:...)
+	@case "$(TARGET)" in full|runtime) ;; *) echo 'TARGET is full (the default) or runtime, not "$(TARGET)"' >&2; exit 2;; esac
+	@case "$(GPU):$(BASE)" in :*|*:*@sha256:*) ;; *) echo "An image for GPUs begins with one that has CUDA, cuDNN and TensorRT;" \
+	  "name it by its digest: make image GPU=1 BASE=NAME@sha256:... (docs/containers.md)" >&2; exit 2;; esac
+	@if [ -z "$(BUILDER)" ]; then echo "No container builder works here; install docker (and start its service), podman" \
+	  "or buildah, e.g. apt-get install podman" >&2; exit 2; fi
+	@$(BUILDER) build --file $(DOCKERFILE) --target $(TARGET) --tag $(IMAGE) \
+	  $(if $(filter docker,$(notdir $(BUILDER))),,--format docker --ignorefile $(DOCKERFILE).dockerignore) \
+	  $(if $(BASE),--build-arg $(if $(GPU),BASE,PYTHON_IMAGE)=$(BASE)) $(ARGS) .
 
 accept-versions: $(READY) ## List the code that each stage runs, after raising the versions of those whose results change
 	@$(RUN)/python -m tests.stages.versions --accept

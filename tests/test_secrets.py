@@ -33,7 +33,7 @@ RANDOM = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
 _BITS = 4.3
 """A letter of a random text of base 64 tells about 5, a hash in hex at most 4, a sentence or a path fewer."""
 TEXTS = {".py", ".md", ".yaml", ".yml", ".toml", ".json", ".jsonl", ".txt", ".in", ".sh", ".cfg", ".ini", ".js", ".css",
-         ".html", ".j2", ".cpp", ".lock", ""}  # fmt: skip
+         ".html", ".j2", ".cpp", ".hpp", ".lock", ""}  # fmt: skip
 
 
 def tracked() -> list[Path]:

@@ -48,12 +48,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return bundled(tmp_path_factory.mktemp("bundle"))
 
 
-def bundled(folder: Path, inside: Inside | None = None) -> Bundle:
+def bundled(folder: Path, inside: Inside | None = None, backend: str = "onnxruntime") -> Bundle:
     """A bundle of the stand-in detector's INT8 engine, on three labelled images of noise."""
     model = stand_in(folder / "model")
     context = FakeContext(folder / "build")
-    options: dict[str, Any] = {"threads": 1, "tune": False}
-    engine = Build(BuildOptions(options=options, inside=inside)).run(BuildInputs(model), context)
+    options: dict[str, Any] = {"threads": 1} | ({"tune": False} if backend == "onnxruntime" else {})
+    engine = Build(BuildOptions(backend, options, inside)).run(BuildInputs(model), context)
     images = unlabeled(folder / "images")
     stage = BundleOptions(
         run_id="r",
