@@ -41,7 +41,7 @@ KEYS = {
     },
     "class-attrs-all": {"pre-cluster-threshold": FLOAT, "nms-iou-threshold": FLOAT, "topk": INT},
 }  # fmt: skip
-"""Group -> key -> what its value looks like, by the tables of NVIDIA's page on Gst-nvinfer."""
+"""Group -> key -> what its value looks like, as far as they are known of nvinfer."""
 PLAIN = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.5, 0.5)}
 
 
