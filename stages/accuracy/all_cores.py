@@ -34,6 +34,11 @@ MEMORY_SHARE = 0.8
 Say = Callable[[str], None]
 
 
+def worthwhile(left: float, start: float) -> int:
+    """How many processes shorten what is ``left`` (seconds for one) when each takes ``start`` seconds to begin."""
+    return int(left / start)
+
+
 class AllCores:
     """The detections of one engine on some images.
 
@@ -117,7 +122,7 @@ class AllCores:
         if usable < 2 or seconds is None or self._failed or not self._may_repeat():
             return 0
         left = seconds * (len(self._pictures) - self._next)
-        usable = min(usable, int(left / (opened + START_SECONDS)) if opened + START_SECONDS else usable)
+        usable = min(usable, worthwhile(left, opened + START_SECONDS))
         memory = cores.available_memory()
         if memory is not None:
             usable = min(usable, 1 + int(memory * MEMORY_SHARE / cores.peak_memory()))
