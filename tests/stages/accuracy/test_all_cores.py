@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from stages.accuracy import all_cores
@@ -28,6 +31,7 @@ from stages.errors import DataError, StageCrashed, StageError
 from stages.options.accuracy import AccuracyOptions, NmsOptions
 from stages.options.backend import BuildOptions
 from stages.processes import cores
+from tests.conftest import ROOT
 from tests.fakes import FakeContext
 from tests.stages.accuracy.test_accuracy import Stub
 from tests.stages.backends.test_base import build
@@ -242,3 +246,19 @@ def test_the_stand_in_finds_something(tmp_path: Path) -> None:
     engine, labels = finding("onnxruntime", tmp_path, 1), validation(tmp_path / "val", 3)
     with open_detector(engine, NMS):
         assert all(len(rows) for rows in run(engine, labels, 1))
+
+
+def test_further_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    script = (
+        "import os, signal; from stages.accuracy.engine_process import EngineProcess\n"
+        "if __name__ == '__main__':\n"
+        "    process = EngineProcess(1); print(process._process.pid, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    limit = time.monotonic() + 60
+    while psutil.pid_exists(int(done.stdout)) and psutil.Process(int(done.stdout)).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
