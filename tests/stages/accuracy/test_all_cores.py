@@ -262,3 +262,21 @@ def test_further_processes_end_with_the_one_that_started_them(tmp_path: Path) ->
     while psutil.pid_exists(int(done.stdout)) and psutil.Process(int(done.stdout)).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < limit
         time.sleep(0.05)
+
+
+@pytest.mark.paddle
+def test_engines_of_paddle_find_the_same_in_two_processes(tmp_path: Path) -> None:
+    """Other parts, other processes; the one-process path is such a process too, as Paddle is loaded in workers only."""
+    engine, labels = build("paddle_inference", Precision.INT8, tmp_path), validation(tmp_path / "val", 4)
+    pictures = [Picture(f"{labels.images_root}/{i}.png", f"{i}.png") for i in range(4)]
+    found = []
+    for parts in ([pictures], [pictures[:1], pictures[1:]]):
+        process = EngineProcess(1)
+        try:
+            process.open(engine, NMS)
+            found.append([rows.tobytes() for part in parts for rows in process.detect(part)])
+        finally:
+            process.end()
+            process.close()
+    assert found[0] == found[1]
+    assert len(found[0]) == 4 and all(found[0])
