@@ -61,13 +61,15 @@ class AllCores:
         self._progress, self._warn = progress, warn
         self._batch = max(1, engine.batch)
         self._threads = int(engine.options.get("threads", 1))
-        self._lock = threading.RLock()
+        self._lock = threading.Condition()  # reentrant
         self._next = self._done = 0
         self._returned: list[range] = []
         """Parts of processes that were lost."""
         self._failed: dict[int, Exception] = {}
         """First image of a part -> what went wrong in it."""
         self._found: dict[int, Floats] = {}
+        self._held = 0
+        """Parts that other processes are at."""
         self._stopping = False
         self.processes = 1
 
@@ -92,11 +94,7 @@ class AllCores:
                 threads += [threading.Thread(target=self._serve, args=(helper,)) for helper in helpers]
                 for thread in threads:
                     thread.start()
-                while part := self._take():
-                    self._here(detector, part)
-                for thread in threads:
-                    thread.join()
-                while part := self._take():  # what others did not finish
+                while part := self._take() or self._left_behind():
                     self._here(detector, part)
             finally:
                 self._stopping = True
@@ -146,7 +144,7 @@ class AllCores:
         Parts become smaller towards the end, so that all processes end at about the same time.
         """
         with self._lock:
-            if self._returned:
+            while self._returned:
                 part = self._returned.pop()
                 if not self._failed or part.start < min(self._failed):
                     return part
@@ -157,6 +155,20 @@ class AllCores:
             size = max(1, min(most, fair)) * self._batch if self.processes > 1 or not self._next else count
             part = range(self._next, min(count, self._next + size))
             self._next = part.stop
+            return part
+
+    def _left_behind(self) -> range:
+        """Wait for the other processes' parts, not for those that are still starting; a part of one that was lost."""
+        with self._lock:
+            while self._held and not self._returned:
+                self._lock.wait()
+            return self._take()
+
+    def _hold(self) -> range:
+        """Take a part for another process."""
+        with self._lock:
+            part = self._take()
+            self._held += bool(part)
             return part
 
     def _here(self, detector: Detector, part: range) -> float | None:
@@ -182,7 +194,7 @@ class AllCores:
         except DetpressError as error:
             self._lost(error, "did not start")
             return
-        while part := self._take():
+        while part := self._hold():
             try:
                 self._keep(part.start, helper.detect([self._pictures[i] for i in part]))
             except StageCrashed as error:
@@ -194,6 +206,10 @@ class AllCores:
                 with self._lock:
                     self._failed[part.start] = error
                 return
+            finally:
+                with self._lock:
+                    self._held -= 1
+                    self._lock.notify_all()
 
     def _keep(self, start: int, found: Sequence[Floats]) -> None:
         with self._lock:

@@ -42,13 +42,32 @@ NMS = NmsOptions()
 
 
 @pytest.fixture
-def three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Room for three processes, whose start costs nothing; small parts."""
+def three(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Room for three processes, whose start costs nothing; small parts.
+
+    This process has its second part and waits for the event: another one has done a part, or failed.
+    """
     monkeypatch.setattr(cores, "allowed_cores", lambda: 3)
     monkeypatch.setattr(cores, "available_memory", lambda: 1 << 40)
     monkeypatch.setattr(all_cores, "worthwhile", lambda left, start: 3)
     monkeypatch.setattr(all_cores, "FIRST", 2)
     monkeypatch.setattr(all_cores, "MOST", 2)
+    ready = threading.Event()
+    real, here = EngineProcess.detect, AllCores._here
+
+    def detect(self: EngineProcess, pictures: Any) -> Any:
+        try:
+            return real(self, pictures)
+        finally:
+            ready.set()
+
+    def waits(self: AllCores, detector: Detector, part: range) -> float | None:
+        assert self.processes == 1 or ready.wait(60)
+        return here(self, detector, part)
+
+    monkeypatch.setattr(EngineProcess, "detect", detect)
+    monkeypatch.setattr(AllCores, "_here", waits)
+    return ready
 
 
 def validation(folder: Path, count: int = COUNT) -> LabeledSet:
@@ -77,7 +96,7 @@ def finding(backend: str, folder: Path, batch: int = 2) -> Engine:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_the_files_are_those_of_one_process(backend: str, tmp_path: Path, three: None) -> None:
+def test_the_files_are_those_of_one_process(backend: str, tmp_path: Path, three: threading.Event) -> None:
     engine, labels = finding(backend, tmp_path), validation(tmp_path / "val")
     found = []
     for allowed in (1, 3):
@@ -103,7 +122,7 @@ def run(
     return AllCores(engine, NMS, pictures, progress=progress, warn=warn).detect(allowed)
 
 
-def test_the_first_wrong_image_is_told_as_by_one_process(tmp_path: Path, three: None) -> None:
+def test_the_first_wrong_image_is_told_as_by_one_process(tmp_path: Path, three: threading.Event) -> None:
     engine, labels = finding("onnxruntime", tmp_path, 1), validation(tmp_path / "val")
     for number in (11, 23, 40):
         (Path(labels.images_root) / f"{number}.png").write_bytes(b"no image")
@@ -132,25 +151,20 @@ def test_an_error_of_the_engine_keeps_its_words_and_class(tmp_path: Path) -> Non
 
 
 def test_the_part_of_a_process_that_is_killed_is_done_by_the_others(
-    tmp_path: Path, three: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, three: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, labels = finding("onnxruntime", tmp_path, 1), validation(tmp_path / "val")
     expected = run(engine, labels, 1)
-    real, here, killed = EngineProcess.detect, AllCores._here, threading.Event()
+    real, killed = EngineProcess.detect, threading.Event()
 
     def dies(self: EngineProcess, pictures: Any) -> Any:
         if not killed.is_set():
+            killed.set()
             os.kill(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            killed.set()
         return real(self, pictures)
 
-    def waits(self: AllCores, detector: Detector, part: range) -> float | None:
-        assert part.start == 0 or killed.wait(60)
-        return here(self, detector, part)
-
     monkeypatch.setattr(EngineProcess, "detect", dies)
-    monkeypatch.setattr(AllCores, "_here", waits)
     monkeypatch.setattr(cores, "allowed_cores", lambda: 2)
     warned: list[str] = []
     found = run(engine, labels, 3, warned.append)
@@ -160,20 +174,27 @@ def test_the_part_of_a_process_that_is_killed_is_done_by_the_others(
 
 
 def test_a_process_that_cannot_open_the_engine_is_told_and_done_without(
-    tmp_path: Path, three: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, three: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, labels = finding("onnxruntime", tmp_path, 1), validation(tmp_path / "val")
 
     def refuses(self: EngineProcess, engine: Engine, nms: NmsOptions) -> None:
         raise StageCrashed("ended with exit code 7")
 
+    def warn(text: str) -> None:
+        warned.append(text)
+        if len(warned) == 2:
+            three.set()
+
     monkeypatch.setattr(EngineProcess, "open", refuses)
     warned: list[str] = []
-    assert len(run(engine, labels, 3, warned.append)) == COUNT
+    assert len(run(engine, labels, 3, warn)) == COUNT
     assert [("did not start (ended with exit code 7)" in text) for text in warned] == [True, True]
 
 
-def test_an_interruption_ends_all_processes(tmp_path: Path, three: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_ends_all_processes(
+    tmp_path: Path, three: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine, labels = finding("onnxruntime", tmp_path, 1), validation(tmp_path / "val")
     made: list[EngineProcess] = []
     real = EngineProcess.__init__
