@@ -38,6 +38,8 @@ class StageContext(Protocol):
     seed: int
     threads: int
     """CPU threads the stage may use."""
+    cores: int
+    """CPU cores that it may use in all, with processes that it starts; ``threads`` are those of one engine then."""
 
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         """Report a number; with ``step`` it becomes a point of a curve."""

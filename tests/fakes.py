@@ -8,13 +8,14 @@ from pathlib import Path
 class FakeContext:
     """A ``StageContext`` that remembers what a stage said."""
 
-    def __init__(self, folder: Path, *, seed: int = 0, threads: int = 1) -> None:
+    def __init__(self, folder: Path, *, seed: int = 0, threads: int = 1, cores: int = 1) -> None:
         self.out = folder / "out"
         self.work = folder / "work"
         self.out.mkdir(parents=True, exist_ok=True)
         self.work.mkdir(parents=True, exist_ok=True)
         self.seed = seed
         self.threads = threads
+        self.cores = cores
         self.metrics: list[tuple[str, float, int | None]] = []
         self.progress_calls: list[tuple[int, int, dict[str, float]]] = []
         self.warnings: list[str] = []

@@ -71,6 +71,7 @@ THROUGH = {
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy
     """,
+    "stages/accuracy/test_all_cores": "stages.accuracy.detections stages.accuracy.engine_process",
     "stages/accuracy/test_compare": "stages.accuracy.per_image stages.accuracy.pictures",
     "stages/agreement/test_agreement": "stages.agreement.detect stages.agreement.likeness stages.options.gate",
     "stages/backends/fastdeploy/test_backend": "stages.backends.fastdeploy.options",

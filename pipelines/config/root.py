@@ -51,5 +51,6 @@ class PipelineConfig:
     threads: int | None = option(
         None,
         POSITIVE,
-        "CPU threads of training and compression; null: all that this process may use; engines: `backend.NAME.threads`",
+        "CPU threads of training and compression, and cores that images are read and engines scored on; null: all that "
+        "this process may use; an engine has `backend.NAME.threads`",
     )

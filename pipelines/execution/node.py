@@ -46,6 +46,8 @@ class Node:
     """Field of the options -> the config key it was taken from (``config/stage_options.py``); no part of the key."""
     inputs: Mapping[str, Input] = field(default_factory=dict)
     threads: int = 1
+    cores: int = 1
+    """CPU cores for processes that it starts; no part of the key."""
     seeded: bool = False
     """Whether the seed changes the result; only then it is part of the key."""
     fingerprint: Mapping[str, str] = field(default_factory=dict)

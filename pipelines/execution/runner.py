@@ -294,6 +294,7 @@ class Runner:
             "work": str(pending.work),
             "seed": self.settings.seed,
             "threads": node.threads,
+            "cores": max(node.cores, node.threads),
             "device": self.settings.device,
         }
 

@@ -16,6 +16,7 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
+from pipelines.graph.user_inputs import threads_of
 from pipelines.graph.work import sized
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
@@ -115,6 +116,7 @@ def _calibration(config: PipelineConfig, folder: str) -> Node:
         options=options,
         origins=origins,
         inputs={"validation": Ref(ids.LABELS_VAL) if has_labels(config) else None},
+        threads=threads_of(config),
         seeded=True,
     )
 
@@ -153,6 +155,7 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
                 "converted": Ref(ids.CONVERT) if listed else None,
                 "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None,
             },
+            threads=threads_of(config),
             seeded=True,
         )
     )
@@ -191,7 +194,9 @@ def convert_node(config: PipelineConfig, files: Labels | None = None) -> Node:
         listing=listing_digest(*(files or Labels(config.data)).all()),
     )
     seeded = config.data.val_fraction is not None
-    return Node(id=ids.CONVERT, stage="convert", options=options, origins=origins, seeded=seeded)
+    return Node(
+        id=ids.CONVERT, stage="convert", options=options, origins=origins, threads=threads_of(config), seeded=seeded
+    )
 
 
 def _labeled(config: PipelineConfig, split: str, files: Labels | None = None) -> Node:
@@ -218,6 +223,7 @@ def _labeled(config: PipelineConfig, split: str, files: Labels | None = None) ->
             "converted": Ref(ids.CONVERT) if converted(config.data) else None,
             "validation": validation,
         },
+        threads=threads_of(config),
     )
 
 

@@ -112,14 +112,14 @@ def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision,
     Args:
         name: one of ``config.backend``.
         exports: the models, by precision.
-        cores: CPU threads of what runs no engine.
+        cores: CPU threads of what runs no engine, and cores of what runs several.
     """
     backend = _backend(config, name)
     inside = inside_of(config)
     nodes = [_build(backend, variant, exports[variant.weights], inside) for variant in backend.engines]
     nodes.append(_latency(config, backend))
     if has_labels(config):
-        nodes += [_accuracy(config, backend, variant) for variant in backend.engines]
+        nodes += [_accuracy(config, backend, variant, cores) for variant in backend.engines]
         nodes += [_compare(config, backend, variant, cores) for variant in backend.engines if variant != FP32]
     return nodes
 
@@ -175,7 +175,7 @@ def _latency(config: PipelineConfig, backend: _Backend) -> Node:
     )
 
 
-def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant) -> Node:
+def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant, cores: int) -> Node:
     options, origins = stage_options(AccuracyOptions, config, "accuracy")
     return Node(
         id=ids.accuracy(backend.name, str(variant)),
@@ -184,6 +184,7 @@ def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant) -> No
         origins=origins,
         inputs={"engine": Ref(ids.build(backend.name, str(variant))), "validation": Ref(ids.LABELS_VAL)},
         threads=backend.threads,
+        cores=cores,
         fingerprint=backend.fingerprint,
         backend=backend.name,
         precision=str(variant),

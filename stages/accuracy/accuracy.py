@@ -27,9 +27,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
+from stages.accuracy.all_cores import AllCores
+from stages.accuracy.detections import Picture
 from stages.accuracy.pycocotools_check import score
 from stages.artifacts import AccuracyResult, Engine, LabeledSet, hash_files
-from stages.backends.detector import open_detector
 from stages.contract import StageContext
 from stages.detection.average_precision import STATS, summarize
 from stages.detection.matching import Truth, match
@@ -117,26 +118,20 @@ class Accuracy:
     ) -> list[tuple[int, Floats]]:
         """(id, detections [M, 6] in pixels of the image) of each image."""
         started = perf_counter()
+        every, told = max(1, engine.batch) * 8, 0
 
         def progress(done: int) -> None:
-            if done % (max(1, engine.batch) * 8) == 0 or done == len(images):
+            nonlocal told
+            if done - told >= every or done == len(images):
+                told = done
                 context.progress(done, len(images), images_per_s=done / (perf_counter() - started))
 
-        found: list[tuple[int, Floats]] = []
-        with open_detector(engine, self.options.nms) as detector:
-            outputs = detector.runner.over([names.image_path(root, image) for image in images], progress)
-            for image, seen in zip(images, outputs, strict=True):
-                classes = len(detector.sidecar.labels)
-                if seen.classes not in (classes, None):
-                    raise StageError(f"the engine scores {seen.classes} classes, its {FILE_NAME} names "
-                                     f"{classes}; export the model again")  # fmt: skip
-                if not seen.finite:
-                    raise StageError(
-                        f"the {engine.backend} {engine.precision} engine gives NaN or infinite values on "
-                        f"{image['file_name']}, so it has no accuracy; build it again with other backend options"
-                    )
-                found.append((image["id"], seen.detections(self.options.nms)))
-        return found
+        pictures = [Picture(str(names.image_path(root, image)), image["file_name"]) for image in images]
+        all_cores = AllCores(engine, self.options.nms, pictures, progress=progress, warn=context.warn)
+        found = all_cores.detect(context.cores)
+        if all_cores.processes > 1:
+            context.detail(f"{all_cores.processes} processes ran the {engine.backend} {engine.precision} engine")
+        return [(image["id"], rows) for image, rows in zip(images, found, strict=True)]
 
 
 def by_class(summary: dict[str, Any], categories: list[dict[str, Any]]) -> dict[str, Any]:

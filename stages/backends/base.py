@@ -126,6 +126,17 @@ class BuildsInside(Backend, Protocol):
     ) -> Built: ...
 
 
+@runtime_checkable
+class Repeatable(Backend, Protocol):
+    """A backend whose engines several processes may run at once, each with the same outputs to the bit.
+
+    One that does not say so (a GPU, a device that only one process can open) is scored by one process.
+    """
+
+    def is_repeatable(self, engine: Engine) -> bool:
+        """Whether this engine is such a one."""
+
+
 Opts = TypeVar("Opts", bound=BackendOptions)
 
 

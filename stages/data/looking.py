@@ -13,17 +13,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from stages.errors import DataError
+from stages.processes import cores
 
 IMAGE_SECONDS = 120.0
 """For one image; the largest ones that can be decoded take a few."""
+
+IMAGE_BYTES = 1 << 28
+"""What a large photograph takes while it is read and decoded (80 megapixels)."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def threads(count: int) -> Iterator[futures.ThreadPoolExecutor]:
-    """``count`` threads (at least one); after an error, what they are at is not waited for."""
-    pool = futures.ThreadPoolExecutor(max(1, count), "images")
+    """``count`` threads (at least one), as far as cores and memory go; after an error, what they are at is not waited
+    for. Reading a file, its hash and OpenCV's decoding let go of the interpreter's lock, so threads are enough."""
+    memory = cores.available_memory()
+    most = min(count, cores.allowed_cores(), count if memory is None else memory // IMAGE_BYTES)
+    pool = futures.ThreadPoolExecutor(max(1, most), "images")
     try:
         yield pool
     except BaseException:

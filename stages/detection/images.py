@@ -91,7 +91,7 @@ def read_image(path: Path) -> Image:
 def is_whole(data: bytes) -> bool:
     """Whether a JPEG or PNG has its end marker; other formats are left to the decoder (true)."""
     if data.startswith(b"\x89PNG"):
-        return b"IEND" in data
+        return data.rfind(b"IEND") >= 0  # from the end, where it is in a whole file
     if not data.startswith(b"\xff\xd8"):
         return True
     # The end marker has to come after the start of the scan: an embedded thumbnail has one of its own before it.
@@ -101,7 +101,7 @@ def is_whole(data: bytes) -> bool:
         if marker == 0xFF:  # fill byte
             at += 1
         elif marker == 0xDA:  # start of scan; 0xFF in the data behind it is escaped, so 0xFFD9 can only be the end
-            return data.find(b"\xff\xd9", at) >= 0
+            return data.rfind(b"\xff\xd9", at) >= 0  # from the end, where it is in a whole file
         elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a length
             at += 2
         else:

@@ -131,7 +131,8 @@ class MixedPrecisionBench:
         if not tune and "tune" in options:
             options["tune"] = False
         stage = Build(BuildOptions(backend=self.options.backend, options=options))
-        quiet = _Quiet(self._folder("engine"), self._folder("work"), self.context.seed, self.context.threads)
+        c = self.context
+        quiet = _Quiet(self._folder("engine"), self._folder("work"), c.seed, c.threads, c.cores)
         return stage.run(BuildInputs(model=model), quiet)
 
     def forget(self, *made: ExportedModel | Engine) -> None:
@@ -191,6 +192,7 @@ class _Quiet:
     work: Path
     seed: int
     threads: int
+    cores: int
 
     def metric(self, name: str, value: float, step: int | None = None) -> None: ...
 

@@ -1,6 +1,6 @@
 """Run one stage in a process of its own: ``python -m stages.processes.worker REQUEST``.
 
-``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads", "device"}``.
+``REQUEST`` is a JSON file: ``{"stage", "options", "inputs", "out", "work", "seed", "threads", "cores", "device"}``.
 Standard output carries one JSON object per line and nothing else; whatever the stage or a native library prints goes to
 standard error, which the orchestrator keeps as the stage's log. The last line is ``{"event": "result", ...}`` or
 ``{"event": "error", ...}``.
@@ -27,11 +27,12 @@ from stages.processes.pipes import claim_stdout, die_with_parent, error_to_json,
 class WorkerContext:
     """The stage's side of the world: events go out as lines of JSON (see ``stages.contract.StageContext``)."""
 
-    def __init__(self, *, out: Path, work: Path, seed: int, threads: int, events: IO[str]) -> None:
+    def __init__(self, *, out: Path, work: Path, seed: int, threads: int, cores: int, events: IO[str]) -> None:
         self.out = out
         self.work = work
         self.seed = seed
         self.threads = threads
+        self.cores = cores
         self._events = events
         self._lock = threading.Lock()
 
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         work=Path(request["work"]),
         seed=request["seed"],
         threads=request["threads"],
+        cores=request.get("cores", request["threads"]),
         events=events,
     )
     request_device(request.get("device", CPU), context.info, context.warn)

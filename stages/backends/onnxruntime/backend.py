@@ -122,6 +122,9 @@ class OnnxRuntime:
             notes["cuda"] = _launching(engine, chosen, floats, whole=not found["elsewhere"] and ends_plainly)
         return Built(main=ENGINE_FILE, notes=notes)
 
+    def is_repeatable(self, engine: Engine) -> bool:
+        return parse_options(self.name, OnnxRuntimeOptions, engine.options).provider == "cpu"
+
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, OnnxRuntimeOptions, engine.options)

@@ -109,6 +109,9 @@ class OpenVino:
         notes["audit"] = audit_openvino(_compile(ov, out / MAIN, chosen, floats))
         return Built(main=MAIN, notes=notes)
 
+    def is_repeatable(self, engine: Engine) -> bool:
+        return True
+
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, OpenVinoOptions, engine.options)

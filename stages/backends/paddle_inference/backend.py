@@ -113,6 +113,9 @@ class PaddleInference:
         )
         return Built(main=engine.PROGRAM, notes=notes)
 
+    def is_repeatable(self, engine: Engine) -> bool:
+        return parse_options(self.name, PaddleInferenceOptions, engine.options).device == "cpu"
+
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         from stages.paddle.inference import engine as paddle_engine

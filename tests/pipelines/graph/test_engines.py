@@ -58,3 +58,18 @@ def test_a_build_of_before_is_still_found(config: PipelineConfig) -> None:
     node = nodes(config)["build.onnxruntime.fp32"]
     assert node.key(inputs, 0).parts["options"]["inside"]["nms"]["score_threshold"] == 0.02
     assert node.origins["inside"] == "export"
+
+
+def test_images_are_read_and_engines_scored_on_all_cores_which_no_key_knows_of(config: PipelineConfig) -> None:
+    config.threads = 5
+    config.backend["onnxruntime"].threads = 2
+    made = {node.id: node for node in compress_graph(config, None, threads=5)}
+    reading = [made[name] for name in ("labels.val", "images.unlabeled")]
+    assert [(node.threads, node.cores) for node in reading] == [(5, 1)] * 2
+    scoring = made["accuracy.onnxruntime.fp32"]
+    assert (scoring.threads, scoring.cores) == (2, 5)  # of the engine, and in all
+    assert made["latency.onnxruntime"].cores == 1
+    config.threads = None
+    assert {node.id: node.options for node in compress_graph(config, None, threads=1)} == {
+        name: node.options for name, node in made.items()
+    }

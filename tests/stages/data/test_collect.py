@@ -21,6 +21,7 @@ from stages.data.draw import Draw
 from stages.errors import DataError
 from stages.options.data import CollectOptions, ShapesOptions
 from stages.outside.names import OUTSIDE
+from stages.processes import cores
 from tests.conftest import ROOT
 from tests.fakes import FakeContext
 
@@ -327,3 +328,24 @@ def test_what_is_no_file_among_the_images_blocks_nobody(kind: str, tmp_path: Pat
     sample, labeled = done.stdout.strip().splitlines()
     assert sample.startswith("30 left out: image") and str(odd) in sample and "no regular file" in sample
     assert str(odd) in labeled, labeled
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_how_many_threads_read_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: 4)
+    monkeypatch.setattr("stages.data.collect.CHUNK", 7)
+    folder = folder_of(tmp_path / "in", 40)
+    if ending == ".jpg":
+        for path in sorted(folder.iterdir()):
+            cv2.imwrite(str(path.with_suffix(ending)), cv2.imread(str(path)))
+            path.unlink()
+    for number in (3, 20):
+        path = folder / f"{number:03d}{ending}"
+        path.write_bytes(path.read_bytes()[:-15])
+    made = []
+    for threads in (1, 4):
+        context = FakeContext(tmp_path / str(threads), seed=5, threads=threads)
+        artifact = collect(folder, context, sample=30, max_unreadable=0.2)
+        made.append((artifact.files, artifact.digest, listed(artifact), sorted(context.warnings)))
+    assert made[0] == made[1]
+    assert len(made[0][2]) == 30
