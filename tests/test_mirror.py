@@ -39,7 +39,7 @@ THROUGH = {
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
     "pipelines/retraining/test_journal": """
-        pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
+        pipelines.commands.retrain pipelines.retraining.refused
     """,
     "pipelines/runs/test_console": "pipelines.runs.plan_words",
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
