@@ -36,6 +36,7 @@ THROUGH = {
         pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
+    "pipelines/registry/test_champion": "stages.bundle.trial",
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
     "pipelines/retraining/test_journal": """
@@ -58,7 +59,7 @@ THROUGH = {
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
-        pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
+        pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle
         pipelines.registry.names pipelines.registry.register
         pipelines.retraining.head_to_head pipelines.retraining.reasons
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion
