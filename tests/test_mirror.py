@@ -31,7 +31,9 @@ THROUGH = {
     """,
     "pipelines/execution/test_interpreter": "stages.backends.probe",
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
-    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node",
+    "pipelines/execution/test_runner": """
+        pipelines.execution.computing pipelines.execution.events pipelines.execution.node pipelines.execution.results
+    """,
     "pipelines/graph/test_blocks": """
         pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
@@ -68,7 +70,8 @@ THROUGH = {
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
         pipelines.system.process_identity pipelines.tracking.datasets pipelines.tracking.experiments
-        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.stored pipelines.tracking.writer
+        pipelines.tracking.names pipelines.tracking.run_tags pipelines.tracking.sending pipelines.tracking.spool
+        pipelines.tracking.stored pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy
