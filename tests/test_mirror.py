@@ -111,7 +111,7 @@ THROUGH = {
     "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",
     "stages/detection/test_shapes": "stages.data.draw",
     "stages/distillation/test_distill": """
-        stages.codec stages.distillation.held_out stages.options.compression stages.paddle.compression.anatomy
+        stages.distillation.held_out stages.options.compression stages.paddle.compression.anatomy
         stages.paddle.compression.losses stages.paddle.compression.ptq stages.paddle.compression.qat
         stages.paddle.compression.scoring stages.paddle.compression.slim stages.paddle.compression.student
         stages.paddle.compression.teacher stages.paddle.runtime.quiet stages.processes.worker
