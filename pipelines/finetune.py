@@ -19,7 +19,7 @@ from pipelines.runs.reporting import runner_for, stop_on_failure
 from pipelines.runs.run import open_run
 from pipelines.runs.tables import WIDTH, stdout_console
 from pipelines.runs.verdict import print_lines, print_next
-from pipelines.system.files import copy_file
+from pipelines.system.files import copy_file, require_place
 from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
@@ -40,6 +40,8 @@ def run_finetune(
     Raises:
         DetpressError: what stopped a stage.
     """
+    if out is not None:
+        require_place(Path(out), "out=FILE")
     require_paddle(config.run.paddle_python)
     config = with_labels(config)
     model = user_model(config)

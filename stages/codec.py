@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -61,17 +62,25 @@ def artifact_from_json(data: Mapping[str, Any]) -> Artifact:
 
 def dataclass_from_json(cls: type, data: Mapping[str, Any]) -> Any:
     """An instance of the dataclass ``cls``; nested dataclasses, enums and paths are restored."""
-    from pydantic import TypeAdapter, ValidationError  # a tenth of a second that commands without results save
+    from pydantic import ValidationError  # a tenth of a second that commands without results save
 
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := sorted(set(data) - known):
         raise StoreError(f"{cls.__name__} has no field {', '.join(unknown)}; it was written by another version")
     try:
-        return TypeAdapter(cls).validate_python(dict(data))
+        return _reader(cls).validate_python(dict(data))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StoreError(f"{cls.__name__}.{where}: {first['msg']}") from error
+
+
+@functools.cache
+def _reader(cls: type) -> Any:
+    """Made once a class: it takes milliseconds, and a run reads the record of every stage several times."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def inputs_from_json(cls: type, data: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.processes.signals import put_back
 from tests.fakes import FakeContext
 from tests.turns import turn
 
@@ -21,6 +22,23 @@ BCCD = ROOT.parent / "shared" / "data" / "bccd"
 # A script's background job ignores Ctrl-C, and so would each program that a test starts and ends that way.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _hearers() -> dict[str, object]:
+    """Who hears the signals that end a process, and which of them this thread blocks."""
+    found: dict[str, object] = {n.name: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    return {**found, "blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_left_as_they_were() -> Generator[None]:
+    """What a test leaves behind would end another one, or all of them, in another order of the files."""
+    before = _hearers()
+    yield
+    left = _hearers()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before["blocked"])  # type: ignore[arg-type]
+    put_back({signal.Signals[name]: usual for name, usual in before.items() if name != "blocked"})
+    assert left == before, "the test leaves signals to others than it found"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

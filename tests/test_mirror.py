@@ -31,17 +31,21 @@ THROUGH = {
     """,
     "pipelines/execution/test_interpreter": "stages.backends.probe",
     "pipelines/execution/test_plan": "pipelines.execution.key_changes pipelines.system.units",
-    "pipelines/execution/test_runner": "pipelines.execution.events pipelines.execution.node",
+    "pipelines/execution/test_runner": """
+        pipelines.execution.computing pipelines.execution.events pipelines.execution.node pipelines.execution.results
+    """,
     "pipelines/graph/test_blocks": """
         pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
+    "pipelines/registry/test_champion": "stages.bundle.trial",
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
     "pipelines/retraining/test_journal": """
-        pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
+        pipelines.commands.retrain pipelines.retraining.refused
     """,
     "pipelines/runs/test_console": "pipelines.runs.plan_words",
+    "pipelines/runs/test_verdict": "stages.report.conclusion",
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
     "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",
     "pipelines/scheduling/test_status": "pipelines.commands.schedule_views",
@@ -58,7 +62,7 @@ THROUGH = {
     "pipelines/test_interruptions": "pipelines.runs.reporting pipelines.runs.run pipelines.system.run_lock",
     "pipelines/test_retrain": """
         pipelines.commands.champion pipelines.commands.promote pipelines.commands.registry_command
-        pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle pipelines.registry.champion
+        pipelines.commands.rollback pipelines.commands.trend pipelines.graph.bundle
         pipelines.registry.names pipelines.registry.register
         pipelines.retraining.head_to_head pipelines.retraining.reasons
         pipelines.retraining.trend pipelines.runs.observers stages.champion.promotion
@@ -66,7 +70,8 @@ THROUGH = {
     "pipelines/tracking/test_earlier": "pipelines.tracking.delivery",
     "pipelines/tracking/test_observer": """
         pipelines.system.process_identity pipelines.tracking.datasets pipelines.tracking.experiments
-        pipelines.tracking.names pipelines.tracking.spool pipelines.tracking.stored pipelines.tracking.writer
+        pipelines.tracking.names pipelines.tracking.run_tags pipelines.tracking.sending pipelines.tracking.spool
+        pipelines.tracking.stored pipelines.tracking.writer
     """,
     "stages/accuracy/test_accuracy": """
         stages.accuracy.pycocotools_check stages.contract stages.detection.results stages.options.accuracy
@@ -108,7 +113,7 @@ THROUGH = {
     "stages/detection/test_preprocess": "stages.detection.images stages.detection.sidecar stages.options.model",
     "stages/detection/test_shapes": "stages.data.draw",
     "stages/distillation/test_distill": """
-        stages.codec stages.distillation.held_out stages.options.compression stages.paddle.compression.anatomy
+        stages.distillation.held_out stages.options.compression stages.paddle.compression.anatomy
         stages.paddle.compression.losses stages.paddle.compression.ptq stages.paddle.compression.qat
         stages.paddle.compression.scoring stages.paddle.compression.slim stages.paddle.compression.student
         stages.paddle.compression.teacher stages.paddle.runtime.quiet stages.processes.worker

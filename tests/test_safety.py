@@ -62,6 +62,30 @@ def test_archives_are_unpacked_in_the_one_place_that_checks_them() -> None:
     assert found <= {"stages/bundle/contents.py"}
 
 
+MOVES = {
+    "stages/outside/files.py": "the place",
+    "pipelines/registry/champion.py": "a folder of the project's own",
+    "pipelines/runs/publish.py": "the link `latest`",
+    "pipelines/scheduling/records.py": "a damaged record, to a name beside it",
+    "pipelines/store/local.py": "folders of the store",
+    "pipelines/store/remote.py": "folders of the store",
+    "pipelines/system/database.py": "a half database, to a name beside it",
+}
+
+
+def test_files_are_put_into_their_places_where_a_device_is_not_replaced() -> None:
+    """Who may do anything replaces a device by a rename; `stages.outside.files.put` looks what is there."""
+    found = set()
+    for path in SOURCES:
+        for name, call in calls(path):
+            last = name.rpartition(".")[2]
+            renames = last in ("rename", "renames") or name in ("os.replace", "shutil.move")
+            # Of a path; that of a text has two arguments, those of dataclasses and times have names.
+            if renames or (last == "replace" and len(call.args) == 1 and not call.keywords):
+                found.add(str(path.relative_to(ROOT)))
+    assert found == set(MOVES), "use stages.outside.files.put or pipelines.system.files"
+
+
 def test_filters_of_mlflow_are_written_in_the_one_place_that_quotes_their_values() -> None:
     fields = r"\b(?:tags?|attributes?|params?|metrics?)\.[\w.`]+\s*(?:=|!=|<|>|i?like\b)"
     field = re.compile(rf"{fields}|(?<![\w.])name\s*=\s*['\"{{]", re.IGNORECASE)

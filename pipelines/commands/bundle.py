@@ -17,6 +17,7 @@ from pipelines.runs.remembered import require_state
 from pipelines.store.local import Store
 from pipelines.store.remote import open_store
 from pipelines.system.arguments import Parser
+from pipelines.system.files import require_place
 from pipelines.system.output import say
 from pipelines.system.units import size
 from stages.artifacts import Bundle
@@ -49,11 +50,12 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     values = {**_KEYS, **given}
     if not re.fullmatch("[0-9]{1,6}", values["golden"]) or int(values["golden"]) < 1:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
+    out = Path(values["out"]) if values["out"] else None
+    if out is not None:
+        require_place(out, "out=FILE")
     folder = find_run(names[0], artifacts).resolve()
     bundle = _make(folder, artifacts, values)
-    target, digest = pack(
-        bundle, artifacts, folder.name, Path(values["out"]) if values["out"] else None, values["layout"]
-    )
+    target, digest = pack(bundle, artifacts, folder.name, out, values["layout"])
     say(f"{size(target.stat().st_size)}, sha256 {digest}")
     print(target)
     return ExitCode.DONE

@@ -8,9 +8,11 @@ from pathlib import Path
 from pipelines.config.recipe.overrides import command_line, experiment
 from pipelines.config.recipe.translate import METHODS, translate
 from pipelines.system.arguments import Parser
+from pipelines.system.files import write_text
 from pipelines.system.output import say
 from pipelines.system.slug import slug
 from stages.errors import ExitCode, InputError
+from stages.outside.files import read_text
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -48,9 +50,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
 def _write(file: Path, text: str) -> None:
     """A file that says something else is not overwritten."""
     try:
-        if file.exists() and file.read_text(encoding="utf-8") != text:
+        if file.exists() and read_text(file) != text:
             raise InputError(f"{file} is there and says something else; remove it, or name another folder")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
     except OSError as error:
         raise InputError(f"{file} cannot be written ({error.strerror}); name another folder") from error

@@ -13,7 +13,7 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Results
 from pipelines.graph.user_inputs import user_model
 from pipelines.registry import register
-from pipelines.registry.champion import add_existing_result, fetch_champion
+from pipelines.registry.champion import add_existing_result, fetch_champion, require_usable
 from pipelines.registry.registry import Registry, Version
 from pipelines.retraining.challenge import judge, measure_again
 from pipelines.retraining.head_to_head import require_frozen
@@ -92,6 +92,8 @@ def _promote(options: argparse.Namespace, word: str, settings: list[str], artifa
         evidence = None
         if not options.force:
             champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
+            if champion_engine is not None:
+                require_usable(registry, champion_engine, runner.settings.python)
             evidence = judge(config, run, runner, folder.name, champion_engine)
         summary = {"promotion": evidence or {"passed": True, "gates": []}}
         run.finish("FINISHED", summary, run.info.run_dir)

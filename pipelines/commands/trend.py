@@ -11,7 +11,7 @@ from pipelines.runs.history import find_run
 from pipelines.runs.remembered import TrendReport, require_report
 from pipelines.runs.tables import print_table, stdout_console
 from pipelines.system.arguments import Parser
-from pipelines.system.files import write_text
+from pipelines.system.files import require_place, write_text
 from stages.errors import ExitCode, InputError
 from stages.numerics.variants import title_of
 
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
+    out = options.out or artifacts / "trend.html"
+    if not options.json:
+        require_place(out, "--out")
     newest = require_report(find_run(options.run, artifacts), TrendReport)
     rows = newest["rows"]
     if not rows:
@@ -53,7 +56,6 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     points = in_local_time(points)
     console = stdout_console()
     print_table(trend.table(points), console)
-    out = options.out or artifacts / "trend.html"
     page = trend.page(points, title, trend.draw(points))
     try:
         write_text(out, page)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.system.database import ensure, set_aside, sqlite_url
+from pipelines.system.files import write_text
 from pipelines.system.output import say
 from pipelines.system.redact import redact_text
 from stages.errors import DetpressError, ExitCode, InputError
@@ -67,11 +68,12 @@ def prepare(folder: Path, who: Login) -> dict[str, str]:
         say(f"note: {text}")
     uri = sqlite_url(database.resolve()).replace("%", "%%")  # as such files have it
     settings = folder / "users.ini"  # no secret in it
-    settings.write_text(
+    write_text(
+        settings,
         "[mlflow]\n"
         "default_permission = READ\n"
         f"database_uri = {uri}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
     )
     more = {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings.resolve()),

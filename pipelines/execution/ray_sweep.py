@@ -23,6 +23,7 @@ from pipelines.system import telemetry
 from pipelines.system.output import say
 from stages.errors import ExitCode, InputError, StageError, UnavailableError
 from stages.processes import python
+from stages.processes.signals import kept
 
 LOST = ExitCode.STAGE_FAILED
 """Exit code of a job whose node died more often than it may be started again."""
@@ -174,10 +175,11 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
     """Join the cluster, or start one here for as long as the sweep takes."""
     address = options.address or os.environ.get("RAY_ADDRESS")
     own: Mapping[str, Any] = {"num_cpus": options.local_cpus, "object_store_memory": _STORE_BYTES}
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with tempfile.TemporaryDirectory(prefix="detpress-ray-") as empty:
         try:
-            with _inside(empty):  # Ray's workers search the folder that it starts in for modules, before all others
+            # Ray's workers search the folder that it starts in for modules, before all others. It hears signals itself
+            # from then on, and our exit codes would be lost.
+            with kept((signal.SIGTERM, signal.SIGINT)), _inside(empty):
                 ray.init(
                     address=address or "local",
                     include_dashboard=None if address else False,
@@ -188,8 +190,6 @@ def _cluster(ray: Any, options: RayOptions) -> Iterator[None]:
         except Exception as error:  # whatever Ray or the network can raise
             where = f"the Ray cluster at {address} cannot be joined" if address else "Ray cannot start here"
             raise StageError(f"{where}: {error}; see `ray status`, and hydra.launcher.address") from error
-        for number, handler in before.items():  # Ray puts its own in their place, and our exit codes would be lost
-            signal.signal(number, handler)
         try:
             _require_room(ray, options)
             yield

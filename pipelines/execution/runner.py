@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.execution import plan, work
+from pipelines.execution import plan
+from pipelines.execution.computing import Computer
 from pipelines.execution.events import Observer, PlannedStage, StageInfo
-from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.node import Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
-from pipelines.execution.worker import run_worker
+from pipelines.execution.results import Results, RunnerSettings
 from pipelines.store.entries import Entry, Key
-from pipelines.store.local import Pending, Store
+from pipelines.store.local import Store
 from pipelines.system.devices import DeviceLocks
-from pipelines.system.provenance import machine
-from stages.artifacts import Artifact
 from stages.codec import to_json
 from stages.contract import input_digests
-from stages.errors import AgreementError, DetpressError, StageError, StoreError
-from stages.processes.device import AUTO
+from stages.errors import DetpressError, StoreError
 
 __all__ = ["Input", "Node", "Ref", "Results", "Runner", "RunnerSettings"]
-
-
-@dataclass
-class Results:
-    """What a run has so far."""
-
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    failures: dict[str, DetpressError] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Node id -> id of the failed node it would have needed."""
-    cached: set[str] = field(default_factory=set)
-    seconds: dict[str, float] = field(default_factory=dict)
-    computed: dict[str, float] = field(default_factory=dict)
-    """Node id -> seconds that its computation took, in whichever run that was."""
-    warnings: list[str] = field(default_factory=list)
-    timed_in: dict[str, str] = field(default_factory=dict)
-    """Node id -> id of the earlier run that a timing was taken from."""
-
-
-@dataclass(frozen=True)
-class RunnerSettings:
-    """How stages run, whatever they are."""
-
-    seed: int
-    timeout: float | None = None
-    """Seconds that a stage may take."""
-    retries: int = 0
-    """How often a stage that failed while working is tried again."""
-    device: str = AUTO
-    """Where training, compression and scoring compute (``stages.processes.device``)."""
-    timings: str = FRESH
-    """When timings are taken from the store: ``FRESH``, ``plan.AUTO`` or ``ANY`` (`execution/plan.py`)."""
-    python: Interpreter = OWN
-    """What the workers are."""
 
 
 class Runner:
@@ -85,10 +46,16 @@ class Runner:
         self.store = store
         self.observer = observer
         self.settings = settings
-        self.logs = logs
         self.run_id = run_id
-        self.provenance = dict(provenance or {})
-        self.devices = devices or DeviceLocks()
+        self._computer = Computer(
+            store,
+            observer,
+            settings,
+            logs=logs,
+            run_id=run_id,
+            provenance=provenance or {},
+            devices=devices or DeviceLocks(),
+        )
 
     def announce(self, nodes: Sequence[Node], *more: str) -> None:
         """Tell the observer what `run` will do with ``nodes``, before it does it.
@@ -201,11 +168,11 @@ class Runner:
     ) -> tuple[Entry, bool]:
         """Compute, unless another machine was at it and has finished; also whether that was so."""
         if fresh:  # this run's own: nobody waits for it
-            return self._compute_or_retry(node, inputs, key, info), False
+            return self._computer.compute(node, inputs, key, info), False
         with self.store.claim(key, lambda message: self._inform(info, message)):
             # Looked for again even if nobody held it: another may have finished between our look and our claim.
             entry = self._find(key, info, results)
-            return entry or self._compute_or_retry(node, inputs, key, info), entry is not None
+            return entry or self._computer.compute(node, inputs, key, info), entry is not None
 
     def _inform(self, info: StageInfo, message: str) -> None:
         self.observer.stage_event(info, {"event": "info", "message": message})
@@ -226,77 +193,6 @@ class Runner:
             self.observer.stage_event(info, {"event": "metric", "name": name, "value": value, "step": step})
         for message in entry.warnings:
             self.observer.stage_event(info, {"event": "warning", "message": message})
-
-    def _compute_or_retry(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
-        """Compute, and again if the stage failed in a way that may not repeat itself."""
-        for left in range(self.settings.retries, 0, -1):
-            try:
-                return self._compute(node, inputs, key, info)
-            except StageError as error:
-                if isinstance(error, AgreementError):
-                    raise
-                tries = "once more" if left == 1 else f"{left} times more"
-                message = f"{error}\nrun.stage_retries: it is tried {tries}, from its checkpoint if there is one"
-                self.observer.stage_event(info, {"event": "warning", "message": message})
-        return self._compute(node, inputs, key, info)
-
-    def _compute(self, node: Node, inputs: Any, key: Key, info: StageInfo) -> Entry:
-        pending = self.store.begin(key)
-        warnings: list[str] = []
-        metrics: list[list[Any]] = []
-
-        def on_event(event: Mapping[str, Any]) -> None:
-            if event["event"] == "warning":
-                warnings.append(str(event["message"]))
-            elif event["event"] == "metric":
-                metrics.append([event["name"], event["value"], event.get("step")])
-            self.observer.stage_event(info, event)
-
-        def wait(message: str) -> None:
-            self._inform(info, message)
-
-        lock = self.devices.timing(node.device, wait) if node.timed else self.devices.working(wait)
-        try:
-            with lock:
-                started = time.monotonic()
-                artifact = run_worker(
-                    self._request(node, inputs, pending),
-                    folder=pending.folder,
-                    log=self.logs / f"{node.id}.log",
-                    on_event=on_event,
-                    timeout=self.settings.timeout,
-                    interpreter=self.settings.python.path,
-                )
-                seconds = time.monotonic() - started
-            if self.store.folder(key).exists():
-                self.store.discard(key)  # the same key measured again: the newest stands
-            record = {
-                "seconds": seconds,
-                "warnings": warnings,
-                "metrics": metrics,
-                "node": node.id,
-                "work": work.plain(node.work),
-                "run": self.run_id,
-                "machine": machine(),
-                "provenance": self.provenance,
-            }
-            return self.store.commit(pending, artifact, record=record)
-        except BaseException:
-            self.store.abandon(pending)
-            raise
-
-    def _request(self, node: Node, inputs: Any, pending: Pending) -> dict[str, Any]:
-        return {
-            "stage": node.stage,
-            "options": to_json(node.options),
-            "inputs": {f.name: to_json(getattr(inputs, f.name)) for f in dataclasses.fields(inputs)},
-            "out": str(pending.out),
-            "work": str(pending.work),
-            "seed": self.settings.seed,
-            "threads": node.threads,
-            "cores": max(node.cores, node.threads),
-            "device": self.settings.device,
-        }
 
 
 def _unwritable(node: str, root: Path, error: OSError) -> StoreError:

@@ -12,11 +12,12 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.execution.node import Node, Ref
+from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Runner
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.user_inputs import threads_of, user_model
 from pipelines.registry import register
-from pipelines.registry.champion import Champion, add_existing_result, fetch_champion
+from pipelines.registry.champion import Champion, add_existing_result, fetch_champion, require_usable
 from pipelines.registry.names import backend_of, precision_of
 from pipelines.registry.registry import IMAGES, Registry, Version
 from pipelines.retraining import data_checks
@@ -74,6 +75,8 @@ def challenge(
     """
     artifacts = Path(config.run.artifacts).resolve()
     champion_engine = fetch_champion(registry, champion, artifacts) if champion else None
+    if champion_engine is not None:
+        require_usable(registry, champion_engine, paddle_python(config.run.paddle_python))
     config = start_from(config, registry, champion, artifacts)
     model = user_model(config)
     nodes = compress_graph(config, model, threads=threads_of(config))

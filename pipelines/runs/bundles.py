@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import zipfile
 from pathlib import Path
 
-from pipelines.system.files import write_text
+from pipelines.system.files import beside, write_text
 from stages.artifacts import Bundle, sha256_of
 from stages.errors import InputError, StoreError
 
@@ -39,18 +38,11 @@ def pack(
 def write_zip(bundle: Bundle, target: Path) -> None:
     """Write a bundle's folder as a zip; the same content is the same zip."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name in sorted(bundle.files):
-                entry = zipfile.ZipInfo(name, _DATED)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                with bundle.path(name).open("rb") as source, archive.open(entry, "w") as sink:
-                    while chunk := source.read(1 << 20):
-                        sink.write(chunk)
-        temporary.replace(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with beside(target) as made, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in sorted(bundle.files):
+            entry = zipfile.ZipInfo(name, _DATED)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            with bundle.path(name).open("rb") as source, archive.open(entry, "w") as sink:
+                while chunk := source.read(1 << 20):
+                    sink.write(chunk)

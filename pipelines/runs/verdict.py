@@ -1,6 +1,6 @@
 """The end of a run, for the person who waited for it: which engine to use, what it gains and costs, what to do next.
 
-The choice is the report's own (``ship``, see `stages/report/ship.py`); here it is only put into words.
+Which engine, and whether a loss can be told from zero, is said in the page's words (`stages/report/conclusion.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
 from stages.report import float_blocks, marks
+from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
 from stages.report.schema import GateVerdict, ReportContent, Row
@@ -82,14 +83,15 @@ def verdict(content: ReportContent, seconds: float) -> list[str]:
         seconds: since the run began.
     """
     took = f"The run took {span(seconds)}."
-    row = _chosen(content)
+    found = conclude(content)
+    row = found.row
     if row is None:
-        return [_without_choice(content), took]
+        return [f"{found.headline}. {found.why}", took]
     rest = ""
-    if ship := content.get("ship"):
-        rest = ship["sentence"].partition(". ")[2]  # what the choice rests on, beside the numbers told here
+    if content.get("ship"):
+        rest = found.why.partition(". ")[2]  # what the choice rests on, beside the numbers told here
     base = next((r for r in content["rows"] if (r["backend"], r["precision"]) == (row["backend"], BASE)), None)
-    lines = [_speed(row, base, content), _accuracy(row), f"{_size(row, base)}{took}"]
+    lines = [f"{found.headline}: {_speed(row, base, content)}.", _accuracy(row), f"{_size(row, base)}{took}"]
     return [*lines, *([rest] if rest else [])]
 
 
@@ -118,28 +120,11 @@ def next_steps(content: ReportContent, run_dir: Path) -> Iterator[tuple[str, str
     where = "" if artifacts == Path("artifacts").resolve() else f" --artifacts {shlex.quote(shorten(str(artifacts)))}"
     if any(gate["verdict"] == FAIL and "drop" in gate["gate"] for gate in content.get("gates") or ()):
         yield f"{content['command'].replace(' compress ', ' sensitivity ', 1)}", "which blocks lose the mAP"
-    if row := _chosen(content):
+    if row := conclude(content).row:
         words = "" if row["backend"] == "onnxruntime" else f" backend={row['backend']}"
         words += "" if row["precision"] == "int8" else f" precision={row['precision']}"
         yield f"detpress bundle {run}{words}{where}", "pack it for another machine"
     yield f"detpress report {run}{where}", "every number"
-
-
-def _chosen(content: ReportContent) -> Row | None:
-    """The row of the engine to use; the only one, if there is no choice."""
-    if ship := content.get("ship"):
-        wanted = (ship["backend"], ship["precision"])
-        return next((row for row in content["rows"] if (row["backend"], row["precision"]) == wanted), None)
-    timed = [row for row in content["rows"] if row["latency"]["runtime"]]
-    return timed[0] if len(timed) == 1 and timed[0]["status"] == "ok" else None
-
-
-def _without_choice(content: ReportContent) -> str:
-    reasons = [f"{row_name(row)}: {(row['error'] or row['status']).splitlines()[0]}" for row in content["rows"]
-               if row["status"] != "ok"]  # fmt: skip
-    if not reasons and any(row["latency"]["runtime"] for row in content["rows"]):
-        return "No engine is fit to be used: each loses more mAP than may be lost; see the report."
-    return f"No engine can be used. {'; '.join(dict.fromkeys(reasons)) or 'None was built.'}"
 
 
 def _speed(row: Row, base: Row | None, content: ReportContent) -> str:
@@ -157,7 +142,7 @@ def _speed(row: Row, base: Row | None, content: ReportContent) -> str:
     where = f"on {content['hardware']}" if content["hardware"] else ""
     if row["threads"]:
         where += f", {row['threads']} thread{'' if row['threads'] == 1 else 's'}"
-    return f"Use {row_name(row)}: {', '.join(facts)}{f' ({where})' if where else ''}."
+    return f"{', '.join(facts)}{f' ({where})' if where else ''}"
 
 
 def _accuracy(row: Row) -> str:
@@ -170,11 +155,11 @@ def _accuracy(row: Row) -> str:
     verb, sign = ("loses", -1.0) if lost >= 0 else ("gains", 1.0)
     text = f"Accuracy: mAP {row['map']:.1f}; it {verb} {abs(lost):.2f} points against FP32"
     low, high = found["low"], found["high"]
-    if low is None or high is None:
+    certain = certainty(row)
+    if low is None or high is None or certain is None:
         return f"{text}; with so few images there is no interval."
     bounds = sorted((sign * low, sign * high))
-    certain = "which is certain" if low > 0 or high < 0 else "which cannot be told from zero"
-    return f"{text} (95 %: {bounds[0]:.2f} to {bounds[1]:.2f}), {certain}."
+    return f"{text} (95 %: {bounds[0]:.2f} to {bounds[1]:.2f}), which {certain}."
 
 
 def _size(row: Row, base: Row | None) -> str:

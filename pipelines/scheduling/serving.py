@@ -30,6 +30,7 @@ from pipelines.system.redact import redact_text
 from pipelines.system.times import local
 from stages.errors import ExitCode, InputError
 from stages.outside.text import told
+from stages.processes.signals import heard
 
 _LOOK_SECONDS = 1.0
 """How often the store is looked at for what other processes changed: pause, resume, a new schedule."""
@@ -180,16 +181,12 @@ def editing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stopping(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set ``stop``; a second one ends the process at once."""
+    """SIGINT and SIGTERM set ``stop``; a second one ends the process at once. A SIGINT that is ignored stays so."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():  # asked twice: no more grace
             os._exit(128 + number)
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with heard((signal.SIGINT, signal.SIGTERM), handle):
         yield
-    finally:
-        for number, usual in before.items():
-            signal.signal(number, usual)

@@ -18,6 +18,7 @@ from typing import Any
 from pipelines.system.locks import exclusive, try_exclusive
 from pipelines.system.output import say
 from stages.errors import InputError
+from stages.outside import files
 
 Whole = Callable[[sqlite3.Connection, set[str]], bool]
 """Whether a database, given also the names of its tables, came to the end of its making."""
@@ -59,8 +60,10 @@ def sqlite_file(url: str) -> Path | None:
 
         file = make_url(url).database or file
     path = Path(file)
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} is no file, so no database can be kept there; name another one")
+    try:
+        files.require_place(path)
+    except files.NoRegularFile as error:
+        raise InputError(f"{path} is no file, so no database can be kept there; name another one") from error
     return path
 
 
@@ -141,7 +144,7 @@ def _make(path: Path, make: Callable[[Path], object], mode: int) -> None:
         make(new)
         with new.open("rb") as made:
             os.fsync(made.fileno())
-        new.replace(path)
+        files.put(new, path)
     finally:
         _remove(new)
 

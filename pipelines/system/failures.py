@@ -8,13 +8,14 @@ import traceback
 
 from pipelines.system.install import fitted
 from stages.errors import DetpressError, ExitCode
+from stages.outside.files import NoRegularFile
 from stages.outside.text import line
 from stages.processes import python
 
 
 def code_of(error: BaseException) -> int:
     """The exit code that belongs to ``error``."""
-    if _impossible(error):
+    if _impossible(error) or isinstance(error, NoRegularFile):
         return ExitCode.WRONG_INPUT
     return error.exit_code if isinstance(error, DetpressError) else ExitCode.STAGE_FAILED
 
@@ -41,6 +42,9 @@ def tell(error: BaseException, *, debug: bool) -> int:
         _print(
             "error", f"a path of {length} characters is too long for a file; check the paths and names that were given"
         )
+        return code_of(error)
+    if isinstance(error, NoRegularFile):
+        _print("error", line(f"{error.filename} cannot be used ({error.strerror}); remove it, or name another file"))
         return code_of(error)
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from stages.errors import ExitCode
+from stages.processes.signals import Handler, heard
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
-
-Handler = Callable[[int, FrameType | None], None]
 
 
 def unwind(number: int, frame: FrameType | None) -> None:
@@ -24,19 +22,6 @@ def unwind(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def stopped_by(handler: Handler = unwind) -> Iterator[None]:
-    """Let ``handler`` hear the signals; those that whoever started us has ignored (``nohup``) stay so.
-
-    Threads other than the main one hear none: whoever runs us there handles them.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    """Let ``handler`` hear them (`stages.processes.signals.heard`: under ``nohup`` SIGHUP stays ignored)."""
+    with heard(STOPS, handler):
         yield
-        return
-    before = {number: signal.getsignal(number) for number in STOPS}
-    heard = [number for number in STOPS if number == signal.SIGTERM or before[number] != signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution import ids
 from pipelines.system.slug import matching
-from pipelines.tracking.client import store_uri
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.experiments import NOTE, show_columns
 from pipelines.tracking.experiments import experiment as made
@@ -27,24 +26,23 @@ from pipelines.tracking.names import (
     flat,
     grouped,
     numbers,
-    readable,
     run_note,
     small_files,
     timing_tags,
 )
+from pipelines.tracking.run_tags import of_pipeline, of_stage
+from pipelines.tracking.sending import Sender, SystemMetrics
 from pipelines.tracking.stored import FILE, SHOWN, SHOWN_TAG, NotComputed
 from stages.catalog import stage_entry
 from stages.errors import UnavailableError
-from stages.report.markdown_text import code
 
 if TYPE_CHECKING:
-    from mlflow.entities import Dataset, Metric
+    from mlflow.entities import Dataset
     from mlflow.tracking import MlflowClient
 
 Record = Mapping[str, Any]
 
 HELD_MS = 3000  # a result that lies in the store is found by then
-BATCH = 500  # metrics per request; MLflow takes at most 1000
 
 
 class MlflowWriter:
@@ -63,11 +61,11 @@ class MlflowWriter:
         self._stages: dict[str, Record] = {}
         self._lines: dict[str, list[str]] = {}  # node id -> what its worker said
         self._inputs: dict[str, Dataset] = {}  # digest -> the data set
-        self._metrics: dict[str, list[Metric]] = {}
         self._named: set[tuple[str, str]] = set()  # node and name of what was reported as a metric
         self._comparable: list[str] = []  # names of the metrics that compare whole runs
-        self._monitors: dict[str, Any] = {}
         self._engines = Engines(client)
+        self._sent = Sender(client, self._engines)
+        self._system = SystemMetrics(options)
         self._held: dict[str, tuple[int, list[Record]]] = {}  # node id -> when it began, and what it said since
         self._left = NotComputed()
 
@@ -80,21 +78,11 @@ class MlflowWriter:
         now = time.time() * 1000
         for node in [n for n, (at, _) in self._held.items() if not self._live or now - at > HELD_MS]:
             self._begin(node)
-        self._send()
-
-    def _send(self) -> None:
-        for run_id, metrics in self._metrics.items():
-            for start in range(0, len(metrics), BATCH):
-                self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-        self._metrics.clear()
+        self._sent.send()
 
     def close(self) -> None:
         """Stop what samples in the background."""
-        for monitor in self._monitors.values():
-            monitor.finish()
-        self._monitors.clear()
-
-    # --- the run ------------------------------------------------------------------------------------------------
+        self._system.close()
 
     def _run_started(self, record: Record, at: int) -> None:
         run = self._run = record["run"]
@@ -108,22 +96,12 @@ class MlflowWriter:
             nested = self._client.search_runs([experiment], matching({"tags.`mlflow.parentRunId`": self._parent}))
             self._nested = {r.data.tags["node"]: r.info.run_id for r in nested if "node" in r.data.tags}
         else:
-            tags = {
-                "node": "pipeline",
-                **{k: run[k] for k in ("run_id", "pipeline", "model", "data", "hardware", "run_dir", "command")},
-                "mlflow.source.name": f"detpress {run['pipeline']}",
-                "mlflow.source.type": "LOCAL",
-                NOTE: f"Running: {code(run['command'])}",
-            }
-            if run["commit"]:
-                tags |= {"commit": run["commit"], "mlflow.source.git.commit": run["commit"]}
-            if run["resumed_from"]:
-                tags["resumed_from"] = run["resumed_from"]
-            tags |= self._process  # last, as MLflow keeps their order: they are for the sweep
+            tags = of_pipeline(run, self._process)
             created = self._client.create_run(experiment, start_time=at, tags=tags, run_name=run["name"])
             self._parent = created.info.run_id
+        self._sent.parent = self._parent
         self._experiment_id = experiment
-        self._log_params(self._parent, flat(run["config"]))
+        self._sent.params(self._parent, flat(run["config"]))
         self._client.log_dict(self._parent, dict(run["config"]), "config.yaml")
 
     def _run_finished(self, record: Record, at: int) -> None:
@@ -131,23 +109,21 @@ class MlflowWriter:
         self._client.set_tag(self._parent, NOTE, run_note(self._run, record, folder))
         timed = [row for row in record["summary"].get("rows") or [] if (row.get("latency") or {}).get("runtime")]
         if timed:  # whether times and ratios can be believed: a metric has no tags of its own
-            self._set_tags(self._parent, timing_tags(disturbed_metrics(timed)))
+            self._sent.tags(self._parent, timing_tags(disturbed_metrics(timed)))
             self._engines.tag_timings(timed)
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))
         for node in list(self._held):
             self._begin(node)
-        self._send()
+        self._sent.send()
         show_columns(self._client, self._experiment_id, self._comparable)
         if tags := self._left.tags():
             self._client.log_dict(self._parent, self._left.table(), FILE)
-            self._set_tags(self._parent, {**tags, SHOWN_TAG: SHOWN})
+            self._sent.tags(self._parent, {**tags, SHOWN_TAG: SHOWN})
         for node in [n for n in self._nested if n in self._stages]:
             self._end(node, record["status"], at)  # a stage still open was cut short with the run
         self._client.set_terminated(self._parent, record["status"], at)
-
-    # --- a stage ------------------------------------------------------------------------------------------------
 
     def _stage_started(self, record: Record, at: int) -> None:
         stage = record["stage"]
@@ -163,19 +139,7 @@ class MlflowWriter:
         """Give a stage that was held back a run of its own, with what it said so far."""
         at, events = self._held.pop(node)
         stage = self._stages[node]
-        tags = {
-            "mlflow.parentRunId": self._parent,
-            "mlflow.source.name": f"detpress {self._run['pipeline']}",
-            "mlflow.source.type": "LOCAL",
-            "run_id": self._run["run_id"],
-            "node": node,
-            "stage": stage["stage"],
-            "key": stage["key"],
-            **{k: stage[k] for k in ("backend", "precision") if stage[k]},
-            **self._process,
-        }
-        if self._run["commit"]:
-            tags["mlflow.source.git.commit"] = self._run["commit"]
+        tags = of_stage(self._run, self._parent, stage, self._process)
         created = self._client.create_run(self._experiment_id, start_time=at, tags=tags, run_name=node)
         self._nested[node] = created.info.run_id
         self._describe(node)
@@ -185,7 +149,7 @@ class MlflowWriter:
     def _describe(self, node: str) -> None:
         """Options and data sets of a stage's run."""
         run_id, stage = self._nested[node], self._stages[node]
-        self._log_params(run_id, flat(stage["options"]))
+        self._sent.params(run_id, flat(stage["options"]))
         for name, digest in stage["inputs"].items():
             if digest in self._inputs:
                 self._client.log_inputs(run_id, [as_input(self._inputs[digest], name)])
@@ -199,15 +163,16 @@ class MlflowWriter:
                 return
             self._begin(node)  # only a stage that computes tells how far it is
         run_id = self._nested[node]
-        self._watch_system(node)
+        if self._live and stage_entry(self._stages[node]["stage"]).trains:
+            self._system.begin(node, run_id)
         if kind == "metric":
             self._named.add((node, event["name"]))
-            self._metric(run_id, event["name"], event["value"], event.get("step"), at)
+            self._sent.metric(run_id, event["name"], event["value"], event.get("step"), at)
             self._of_the_run(node, event, at)
         elif kind == "progress":
             for name, value in numbers({k: v for k, v in event.items() if k not in ("event", "done", "total")}):
                 if (node, name) not in self._named:  # else it is only shown beside the bar a second time
-                    self._metric(run_id, name, value, event["done"], at)
+                    self._sent.metric(run_id, name, value, event["done"], at)
         elif kind in ("warning", "info"):
             self._lines[node].append(f"{kind}: {event['message']}")
 
@@ -215,9 +180,9 @@ class MlflowWriter:
         """A stage's metric as one of the whole run: curves, and what compares runs."""
         step = event.get("step")
         if step is not None:
-            self._metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
+            self._sent.metric(self._parent, f"{node}.{event['name']}", event["value"], step, at)
         elif self._compares_runs(node):
-            self._metric(self._parent, event["name"], event["value"], None, at)
+            self._sent.metric(self._parent, event["name"], event["value"], None, at)
             self._comparable.append(grouped(event["name"]))
 
     def _compares_runs(self, node: str) -> bool:
@@ -251,9 +216,9 @@ class MlflowWriter:
         self._left.computed(node)
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
         for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
-            self._metric(run_id, name, value, None, at)
+            self._sent.metric(run_id, name, value, None, at)
         if artifact["type"] == "LatencyResult":
-            self._set_tags(run_id, timing_tags(artifact["fields"].get("disturbed", [])))
+            self._sent.tags(run_id, timing_tags(artifact["fields"].get("disturbed", [])))
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))
 
@@ -270,49 +235,14 @@ class MlflowWriter:
         run_id = self._nested[node]
         self._client.set_tag(run_id, "error", error["message"].partition("\n")[0][:500])
         self._client.log_text(run_id, f"{error['type']}: {error['message']}\n", "error.txt")
-        self._metric(run_id, "seconds", record["seconds"], None, at)
+        self._sent.metric(run_id, "seconds", record["seconds"], None, at)
         self._end(node, "FAILED", at)
 
     def _end(self, node: str, status: str, at: int) -> None:
-        if monitor := self._monitors.pop(node, None):
-            monitor.finish()
+        self._system.end(node)
         if (lines := self._lines.pop(node, [])) and node in self._nested:
             self._client.log_text(self._nested[node], "\n".join(lines) + "\n", "log.txt")
-        self._send()
+        self._sent.send()
         if node in self._nested:
             self._client.set_terminated(self._nested[node], status, at)
         del self._stages[node]
-
-    # --- parts --------------------------------------------------------------------------------------------------
-
-    def _metric(self, run_id: str, name: str, value: float, step: int | None, at: int) -> None:
-        from mlflow.entities import Metric
-
-        held = self._metrics.setdefault(run_id, [])
-        model = self._engines.measured(name) if run_id == self._parent else None
-        held.append(Metric(grouped(name), readable(float(value)), at, step or 0, model_id=model, run_id=run_id))
-        if len(held) >= BATCH:
-            self._send()
-
-    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        for name, text in tags.items():
-            self._client.set_tag(run_id, name, text)
-
-    def _log_params(self, run_id: str, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        entries = [Param(k, v) for k, v in params.items()]
-        for start in range(0, len(entries), 100):  # MLflow's largest batch
-            self._client.log_batch(run_id, params=entries[start : start + 100])
-
-    def _watch_system(self, node: str) -> None:
-        """Start to sample CPU, memory, disk and network for a training stage that really runs (it sends events)."""
-        trains = stage_entry(self._stages[node]["stage"]).trains
-        wanted = self._options.system_metrics and self._live and trains
-        if not wanted or node in self._monitors:
-            return
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        monitor = SystemMetricsMonitor(self._nested[node], sampling_interval=5, tracking_uri=store_uri(self._options))
-        monitor.start()
-        self._monitors[node] = monitor

@@ -103,7 +103,7 @@ def _fetch(url: str, sha256: str | None, progress: Progress | None) -> Path:
             part = target.with_name(target.name + ".part")
             _download(url, part, target, progress)
             _require_checkpoint(part, url)
-            part.replace(target)
+            files.put(part, target)
             _validator_file(part).unlink(missing_ok=True)
         if sha256 is not None and (found := sha256_of(target)) != sha256.lower():
             raise WeightsError(
@@ -255,4 +255,4 @@ def write_pdparams(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         pickle.dump({name: np.ascontiguousarray(value) for name, value in arrays.items()}, stream, protocol=4)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(path)
+    files.put(temporary, path)

@@ -16,6 +16,7 @@ from stages.detection.bootstrap import draw_weights, interval, mean_over_classes
 from stages.detection.matching import Matches
 from stages.mixed_precision.distance import output_distance
 from stages.mixed_precision.workbench import EngineOutputs, ImageSet, MixedPrecisionBench
+from stages.outside.files import put
 
 DRAWS = 200
 """Resamplings of the images for the interval of a block's mAP drop."""
@@ -68,7 +69,7 @@ def rank(bench: MixedPrecisionBench, base: Engine, pictures: ImageSet, context: 
             found[block] = _damage(bench, block, reference, pictures)
             temporary = keep.with_suffix(".tmp")
             temporary.write_text(json.dumps([asdict(d) for d in found.values()]), encoding="utf-8")
-            temporary.replace(keep)
+            put(temporary, keep)
         context.progress(len(found), len(bench.blocks))
     return ordered(list(found.values()))
 

@@ -1,6 +1,9 @@
 """Files of others are opened here: only regular ones, so that a pipe or a device blocks nobody, and of a bounded size.
 
-What is wrong is an OSError whose ``strerror`` fits into "NAME cannot be read (...)".
+And finished files are put into their places here, where nothing but a regular file may be in the way: to the user who
+may do anything, a rename would replace the machine's ``/dev/null``.
+
+What is wrong is an OSError whose ``strerror`` fits into "NAME cannot be read (...)" or "written".
 """
 
 from __future__ import annotations
@@ -21,6 +24,13 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISDIR, "a folder"),
 )
+_FOLDERS_OF_DEVICES = (Path("/dev"), Path("/dev/fd"))
+_FOLDERS_OF_PROCESSES = (Path("/proc"), Path("/sys"))
+_MOST_LINKS = 40  # as the kernel follows
+
+
+class NoRegularFile(OSError):
+    """A pipe, a device, a socket or a folder stands where a file was asked for."""
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -62,7 +72,44 @@ def read_text(path: Path, encoding: str = "utf-8", most: int = LARGEST) -> str:
     return read_bytes(path, most).decode(encoding)
 
 
+def put(made: Path, target: Path) -> None:
+    """Let a file that is whole take the place of ``target``, or of what file was there before, in one step.
+
+    Raises:
+        NoRegularFile: something else is there, which stays as it is.
+        OSError: the folder cannot be written.
+    """
+    require_place(target)
+    made.replace(target)
+
+
+def require_place(path: Path) -> None:
+    """Raise NoRegularFile unless a file can stand at ``path``: there is one, or nothing, and no name of a device.
+
+    A link is what it leads to; ``/dev/stdout`` leads to whatever file a shell lets it, and is none for all that.
+    """
+    if _among_devices(path):
+        raise NoRegularFile(errno.EINVAL, "it is the name of a device or an open file, no regular file", str(path))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    _require_regular(mode, path)
+
+
+def _among_devices(path: Path) -> bool:
+    """Whether a path, or what it is a link to, lies where the system keeps devices and what processes have open."""
+    for _ in range(_MOST_LINKS):
+        folder = Path(os.path.realpath(path.parent))
+        if folder in _FOLDERS_OF_DEVICES or any(folder.is_relative_to(other) for other in _FOLDERS_OF_PROCESSES):
+            return True
+        if not path.is_symlink():
+            return False
+        path = folder / path.readlink()
+    return False
+
+
 def _require_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_it, name in _KINDS if is_it(mode)), "something else")
-        raise OSError(errno.EINVAL, f"it is {kind}, no regular file", str(path))
+        raise NoRegularFile(errno.EINVAL, f"it is {kind}, no regular file", str(path))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from stages.numerics.variants import is_float, title_of
 from stages.report import marks, points
+from stages.report.conclusion import CHANCE, GAIN, LOSS, certainty, conclude, is_valid
 from stages.report.page_items import Card, Verdict, Warned
 from stages.report.rows import BASE
 from stages.report.schema import ReportContent, Row
@@ -18,22 +19,20 @@ _PERCENT = re.compile(r"\s*\(([^()]*?)(\d+)\s?%([^()]*)\)")
 
 
 def verdict(report: ReportContent) -> Verdict | None:
-    """Which engine to use; ``None`` where no engine was timed or scored."""
-    rows = [row for row in report["rows"] if row["latency"]["runtime"] or row["map"] is not None]
-    if not rows:
+    """Which engine to use, in the words of `stages/report/conclusion.py`, and the numbers of that one.
+
+    Where there is none, the numbers are those of the first engine that was compressed. ``None`` of a report without
+    engines.
+    """
+    if not report["rows"]:
         return None
-    ship = report.get("ship")
-    if not ship:
-        why = (
-            "There is no choice between engines: fewer than two were timed, or none of them holds its limits. "
-            "The engine shown here is the first that was compressed."
-        )
-        row = next((r for r in rows if r["precision"] != BASE), rows[0])
-        return Verdict("none", f"No engine is recommended; {row_name(row)} was measured", _cards(row), why)
-    row = next(r for r in rows if (r["backend"], r["precision"]) == (ship["backend"], ship["precision"]))
-    if _is_valid(row):
-        return Verdict("good", f"Use {row_name(row)}", _cards(row), ship["sentence"])
-    return Verdict("unsure", f"Use {row_name(row)}, once a quiet timing confirms it", _cards(row), ship["sentence"])
+    found = conclude(report)
+    measured = [row for row in report["rows"] if row["latency"]["runtime"] or row["map"] is not None]
+    if found.row is not None or not measured:
+        return Verdict(found.kind, found.headline, _cards(found.row) if found.row else [], found.why)
+    shown = next((row for row in measured if row["precision"] != BASE), measured[0])
+    why = f"{found.why} The numbers are those of {row_name(shown)}."
+    return Verdict(found.kind, found.headline, _cards(shown), why)
 
 
 def warned(report: ReportContent) -> Warned | None:
@@ -63,13 +62,6 @@ def causes(verdicts: Sequence[str]) -> list[str]:
     return lines
 
 
-def _is_valid(row: Row) -> bool:
-    """Whether the number that stands there can be relied on: the ratio, where there is one."""
-    if row["speedup"]["runtime"] is None:
-        return marks.is_valid(marks.timing(row, "runtime"))
-    return marks.is_valid(marks.speedup(row, "runtime"))
-
-
 def _cards(row: Row) -> list[Card]:
     return [card for card in (_speed(row), _accuracy(row), _size(row)) if card is not None]
 
@@ -83,7 +75,7 @@ def _speed(row: Row) -> Card | None:
     validity = "timing valid" if marks.timing(row, "runtime") == marks.VALID else "timing not checked"
     if ratio is not None and marks.speedup(row, "runtime") == marks.VALID:
         validity = "ratio valid" if marks.star(marks.timing(row, "runtime")) else "timing valid"
-    badge = ("pass", validity) if _is_valid(row) else ("invalid", "timing disturbed")
+    badge = ("pass", validity) if is_valid(row) else ("invalid", "timing disturbed")
     if ratio is None:
         return Card("Speed, Runtime", milliseconds, "the median of the runs", *badge)
     parts = [milliseconds, f"95 %: {bounds[0]:.2f} to {bounds[1]:.2f}" if bounds else "no interval"]
@@ -99,15 +91,11 @@ def _accuracy(row: Row) -> Card | None:
     moved, base = points.change_of(row), points.base_of(row)
     if moved is None or base is None:
         return Card("mAP", f"{row['map']:.1f}", "points, of FP32 itself" if row["precision"] == BASE else "points")
-    parts = [f"FP32 {base:.1f} → {row['map']:.1f}"]
-    bounds = points.interval_of(row)
-    if bounds is None:
-        return Card("mAP change, points", points.signed(moved), f"{parts[0]} · no interval")
-    parts.append(f"95 %: {points.between(moved, *bounds)}")
-    if bounds[0] <= 0 <= bounds[1]:
-        return Card("mAP change, points", points.signed(moved), " · ".join(parts), "pass", "may be chance")
-    kind, text = ("fail", "lost") if bounds[1] < 0 else ("pass", "gained")
-    return Card("mAP change, points", points.signed(moved), " · ".join(parts), kind, f"{text} with certainty")
+    bounds, certain = points.interval_of(row), certainty(row) or ""
+    interval = "no interval" if bounds is None else f"95 %: {points.between(moved, *bounds)}"
+    kind = {CHANCE: "pass", GAIN: "pass", LOSS: "fail"}.get(certain, "")
+    remark = f"FP32 {base:.1f} → {row['map']:.1f} · {interval}"
+    return Card("mAP change, points", points.signed(moved), remark, kind, certain if kind else "")
 
 
 def _size(row: Row) -> Card | None:

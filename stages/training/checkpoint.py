@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stages.outside.files import put
+
 Array = npt.NDArray[Any]
 
 _META = "__meta__"
@@ -25,7 +27,7 @@ def write_archive(path: Path, arrays: Mapping[str, Array], meta: Mapping[str, An
         np.savez(stream, **{_META: np.array(json.dumps(meta))}, **arrays)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(path)
+    put(temporary, path)
 
 
 def read_archive(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

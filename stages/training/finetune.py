@@ -22,6 +22,7 @@ from stages.errors import ConfigError
 from stages.options.check import require_valid
 from stages.options.finetune import FinetuneOptions
 from stages.options.model import STRIDE
+from stages.outside.files import put
 from stages.training.stopping import stop_requests
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _save(trainer: Trainer, curve: _Curve, context: StageContext) -> None:
         pickle.dump(state, stream, protocol=4)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(context.work / CHECKPOINT)
+    put(temporary, context.work / CHECKPOINT)
 
 
 def _restore(trainer: Trainer, context: StageContext) -> _Curve:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from stages.processes.signals import heard, put_back
+
+_ASK = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that gets the number of a SIGTERM or SIGINT; a second one ends the process as usual."""
+    """A list that gets the number of a SIGTERM or SIGINT; a second one ends the process as usual.
+
+    A SIGINT that is ignored stays so, and in a thread other than the main one the list stays empty
+    (`stages.processes.signals.heard`).
+    """
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # signals go to the main thread, which is not ours
-        return
-    usual = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    usual = {number: signal.getsignal(number) for number in _ASK}
 
     def note(number: int, frame: object) -> None:
         received.append(number)
-        signal.signal(number, usual[number])
+        asked = signal.Signals(number)
+        put_back({asked: usual[asked]})
 
-    for number in usual:
-        signal.signal(number, note)
-    try:
+    with heard(_ASK, note):
         yield received
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.execution import runner
+from pipelines.execution import computing
 from pipelines.execution.events import NullObserver
 from pipelines.execution.runner import Node, Ref, Runner, RunnerSettings
 from pipelines.store.local import Store
@@ -79,7 +79,7 @@ def stub_graph(text: str) -> list[Node]:
 def overhead(folder: Path) -> tuple[list[float], list[float]]:
     """Milliseconds a stage, computed (without the worker) and cached."""
     in_workers = 0.0
-    run_worker: Callable[..., Any] = runner.run_worker
+    run_worker: Callable[..., Any] = computing.run_worker
 
     def timed(*arguments: Any, **fields: Any) -> Any:
         nonlocal in_workers
@@ -89,14 +89,14 @@ def overhead(folder: Path) -> tuple[list[float], list[float]]:
         finally:
             in_workers += time.perf_counter() - started
 
-    runner.run_worker = timed
+    computing.run_worker = timed
     computed: list[float] = []
     cached: list[float] = []
     for i in range(2):
         in_workers = 0.0
         computed.append((_run(folder, f"{i}.") - in_workers) * 1000 / STAGES)
         cached.append(_run(folder, f"{i}.") * 1000 / STAGES)
-    runner.run_worker = run_worker
+    computing.run_worker = run_worker
     return computed, cached
 
 

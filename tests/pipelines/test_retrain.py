@@ -12,10 +12,13 @@ import pytest
 from pipelines import retrain
 from pipelines.commands import champion as champion_command
 from pipelines.commands import promote, rollback, trend
+from pipelines.registry.champion import fetch_champion
 from pipelines.registry.register import registry_of
 from pipelines.retraining import challenge, snapshot
 from pipelines.runs import history
 from pipelines.tracking.client import connect
+from stages.artifacts import sha256_of
+from stages.bundle.contents import write_sums
 from tests.pipelines import small
 
 pytestmark = [
@@ -204,3 +207,26 @@ def test_promote_measures_again_and_judges(root: Path) -> None:
     assert promote.main([worse, "gate.champion.max_map_drop=100", "--artifacts", str(artifacts)]) == 0
     champion = registry_of(small.small_config(root)).champion()
     assert champion is not None and champion.number == "2"
+
+
+def test_a_champion_that_is_damaged_is_named_before_anything_is_computed(root: Path) -> None:
+    registry = registry_of(small.small_config(root))
+    champion = registry.champion()
+    assert champion is not None
+    folder = fetch_champion(registry, champion, root / "artifacts").bundle.root / "engine"
+    (folder / "model.onnx").write_bytes(b"damaged")
+    record = folder.parent / "bundle.json"
+    content = json.loads(record.read_text())
+    content["engine"]["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
+    record.write_text(json.dumps(content))
+    write_sums(folder.parent)
+    small.weights(root, 0.0, "beside a damaged one")
+    runs = len(history.folders(root / "artifacts"))
+    told = again(root)
+    assert (told["outcome"], told["exit_code"], told["champion"]) == ("refused", 2, champion.number)
+    assert (
+        told["reason"].startswith("the champion, ")
+        and f"version {champion.number}, cannot be measured: " in told["reason"]
+    )
+    assert "model.onnx cannot be opened (" in told["reason"] and "`detpress rollback`" in told["reason"]
+    assert len(history.folders(root / "artifacts")) == runs

@@ -11,6 +11,7 @@ from stages.backends.tensorrt.options import TensorRtOptions
 from stages.errors import ConfigError, StageError
 from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
+from stages.outside.files import put
 
 
 class Messages:
@@ -82,7 +83,7 @@ def build(
         cache.parent.mkdir(parents=True, exist_ok=True)
         temporary = cache.with_suffix(".tmp")
         temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
-        temporary.replace(cache)
+        put(temporary, cache)
     return bytes(serialized), audit_network(trt, network, "fp16" if weakly else "fp32")
 
 

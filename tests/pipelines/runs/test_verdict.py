@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from stages.options.gate import GateOptions
 from stages.report.gates import evaluate_gates
 from stages.report.schema import GateVerdict, ReportContent, Row
 from stages.report.ship import choose_ship
+from stages.report.verdict import verdict as page_verdict
 from tests.pipelines import small
 from tests.stages.report.test_ship import rows_of
 
@@ -65,8 +68,8 @@ def test_three_lines_say_which_how_much_faster_what_it_costs_and_what_it_took(tm
 @pytest.mark.parametrize(
     ("drop", "said"),
     [
-        ((0.8, 0.5, 0.9), "it loses 0.80 points against FP32 (95 %: 0.50 to 0.90), which is certain."),
-        ((-0.4, -0.7, -0.1), "it gains 0.40 points against FP32 (95 %: 0.10 to 0.70), which is certain."),
+        ((0.8, 0.5, 0.9), "it loses 0.80 points against FP32 (95 %: 0.50 to 0.90), which is a certain loss."),
+        ((-0.4, -0.7, -0.1), "it gains 0.40 points against FP32 (95 %: 0.10 to 0.70), which is a certain gain."),
         (
             (-0.1, -0.9, 0.65),
             "it gains 0.10 points against FP32 (95 %: -0.65 to 0.90), which cannot be told from zero.",
@@ -117,7 +120,7 @@ def test_one_engine_alone_is_no_choice_and_none_is_said(tmp_path: Path) -> None:
     failed = rows_of(tmp_path, 1, fp32=10.0)
     failed[0]["status"], failed[0]["error"] = "failed", "the build crashed\nwith a trace"
     assert verdict(content(failed), 1.0) == [
-        "No engine can be used. openvino FP32: the build crashed",
+        "No engine can be used. openvino FP32: the build crashed.",
         "The run took 1 s.",
     ]
 
@@ -127,7 +130,84 @@ def test_engines_that_all_lose_too_much_are_not_recommended(tmp_path: Path) -> N
     report = content(made)
     assert report["ship"] is None
     assert [purpose for _, purpose in next_steps(report, tmp_path / "runs" / "r")] == ["every number"]
-    assert verdict(report, 1.0)[0].startswith("No engine is fit to be used: each loses more mAP")
+    assert verdict(report, 1.0)[0].startswith("No engine is fit to be used. Each loses more mAP")
+
+
+def chosen(folder: Path) -> list[Row]:
+    return rows(folder)
+
+
+def disturbed(folder: Path) -> list[Row]:
+    made = rows(folder)
+    for row in made:
+        row["validity"]["runtime"] = row["speedup_validity"]["runtime"] = "invalid: drift between rounds (12%)"
+    return made
+
+
+def alone_and_disturbed(folder: Path) -> list[Row]:
+    only = rows(folder)[:1]
+    only[0]["validity"]["runtime"] = "invalid: drift between rounds (12%)"
+    return only
+
+
+def failed(folder: Path) -> list[Row]:
+    made = rows_of(folder, 1, fp32=10.0)
+    made[0]["status"], made[0]["error"] = "failed", "the build crashed"
+    return made
+
+
+def untimed(folder: Path, score: float | None) -> list[Row]:
+    made = rows(folder)
+    for row in made:
+        row["latency"]["runtime"], row["map"] = None, score
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "said"),
+    [
+        (chosen, "good", "Use openvino INT8"),
+        (lambda folder: rows(folder)[:1], "good", "Use openvino FP32"),
+        (disturbed, "unsure", "Use openvino INT8, once a quiet timing confirms it"),
+        (alone_and_disturbed, "unsure", "Use openvino FP32, once a quiet timing confirms it"),
+        (lambda folder: rows(folder, (3.0, 2.0, 4.0), bf16=50.0, int8=30.0), "none", "No engine is fit to be used"),
+        (failed, "none", "No engine can be used"),
+        (lambda folder: untimed(folder, 57.0), "none", "No engine can be used"),
+        (lambda folder: untimed(folder, None), "none", "No engine can be used"),
+    ],
+)
+def test_the_terminal_and_the_page_say_the_same(
+    made: Callable[[Path], list[Row]], kind: str, said: str, tmp_path: Path
+) -> None:
+    """One function has the words (`stages/report/conclusion.py`); MLflow shows those of the page."""
+    report = content(made(tmp_path))
+    page, terminal = page_verdict(report), verdict(report, 1.0)
+    assert page is not None and (page.kind, page.headline) == (kind, said)
+    colon = ": " if kind != "none" else ". "
+    assert terminal[0].startswith(f"{said}{colon}")
+    if kind == "none":
+        assert page.why.startswith(terminal[0].removeprefix(f"{said}. "))
+    elif report["ship"] is not None:
+        assert all(sentence in page.why for sentence in terminal[3:])
+
+
+@pytest.mark.parametrize(
+    ("drop", "said"),
+    [
+        ((0.8, 0.5, 0.9), "is a certain loss"),
+        ((-0.4, -0.7, -0.1), "is a certain gain"),
+        ((-0.1, -0.9, 0.65), "cannot be told from zero"),
+        ((0.5, 0.0, 0.9), "cannot be told from zero"),
+    ],
+)
+def test_both_say_the_same_of_a_change_of_accuracy(drop: tuple[float, float, float], said: str, tmp_path: Path) -> None:
+    made = rows(tmp_path, drop)
+    for row in made:
+        row["map_drop"] = None if row["precision"] == "fp32" else drop[0]
+    report = content(made)
+    page = page_verdict(report)
+    assert page is not None and [card.badge for card in page.cards if card.name == "mAP change, points"] == [said]
+    assert verdict(report, 1.0)[1].endswith(f", which {said}.")
 
 
 GATES = GateOptions(max_map_drop=0.5, min_speedup=3.0, max_engine_mb=4.0, min_int8_share=0.9)
@@ -225,7 +305,8 @@ def test_a_run_ends_with_it_and_says_little_before(
         outcome = compress.run_compress(config, command=["detpress", "compress"])
         out, err = capsys.readouterr()
         said = out.splitlines()
-        assert said[0].startswith("Use onnxruntime FP32: ") and said[1].startswith("Accuracy: mAP ")
+        quiet_or_not = r"Use onnxruntime FP32(, once a quiet timing confirms it)?: "
+        assert re.match(quiet_or_not, said[0]) and said[1].startswith("Accuracy: mAP ")
         assert (
             said[2].startswith("Size: ") and "The run took " in said[2] and said[3] == "Gates: the one there is holds."
         )

@@ -46,3 +46,39 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     if Path("/proc/self/maps").is_file():  # it says that it has no bytes
         with pytest.raises(OSError, match="it has more than 10 bytes"):
             files.read_bytes(Path("/proc/self/maps"), 10)
+
+
+def test_a_finished_file_takes_the_place_of_a_file_or_of_nothing_and_of_nothing_else(tmp_path: Path) -> None:
+    made, old = tmp_path / "made", tmp_path / "old"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to pipe").symlink_to(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    made.write_text("new")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for name, kind in (("pipe", "pipe"), ("to pipe", "pipe"), ("socket", "socket"), ("folder", "folder")):
+            before = (tmp_path / name).lstat()
+            with pytest.raises(files.NoRegularFile, match=f"it is a {kind}, no regular file"):
+                files.put(made, tmp_path / name)
+            assert (tmp_path / name).lstat() == before and made.read_text() == "new"
+    old.write_text("old")
+    files.put(made, old)
+    assert old.read_text() == "new" and not made.exists()
+    files.put(old, made)
+    assert made.read_text() == "new"
+
+
+def test_what_leads_to_an_open_file_is_no_place_for_one_whatever_is_open(tmp_path: Path) -> None:
+    """As ``/dev/stdout`` does: a rename would replace the link, and what was written would be nowhere."""
+    made = tmp_path / "made"
+    made.write_text("new")
+    with (tmp_path / "open").open("w") as stream:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{stream.fileno()}")
+        (tmp_path / "again").symlink_to("link")
+        for name in ("link", "again"):
+            with pytest.raises(files.NoRegularFile, match="the name of a device or an open file"):
+                files.put(made, tmp_path / name)
+            assert (tmp_path / name).is_symlink() and made.exists()
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OSError):  # the system's own words
+        files.put(made, tmp_path / "circle")

@@ -18,11 +18,14 @@ def test_the_recommended_engine_comes_with_speed_accuracy_and_size(tmp_path: Pat
     assert found is not None and (found.kind, found.headline, found.why) == ("good", "Use onnxruntime INT8", "because")
     speed, accuracy, size = found.cards
     assert (speed.number, speed.badge) == ("3.00×", "timing valid") and "95 %: 2.80 to 3.20" in speed.remark
-    assert (accuracy.number, accuracy.badge) == ("-1.3", "may be chance") and "FP32 50.5 → 49.2" in accuracy.remark
+    assert (accuracy.number, accuracy.badge) == (
+        "-1.3",
+        "cannot be told from zero",
+    ) and "FP32 50.5 → 49.2" in accuracy.remark
     assert (size.number, size.remark) == ("1.5 MB", "88% of multiply-adds in INT8")
     content["rows"][1]["difference"]["map"] = {"value": -1.25, "low": -2.5, "high": -0.5}
     found = verdict(content)
-    assert found is not None and (found.cards[1].kind, found.cards[1].badge) == ("fail", "lost with certainty")
+    assert found is not None and (found.cards[1].kind, found.cards[1].badge) == ("fail", "is a certain loss")
 
 
 def test_a_disturbed_timing_recommends_with_a_reserve(tmp_path: Path, context: FakeContext) -> None:
@@ -36,9 +39,8 @@ def test_without_a_choice_no_engine_is_recommended(tmp_path: Path, context: Fake
     content, _ = report(context, everything(tmp_path))
     content["ship"] = None
     found = verdict(content)
-    assert found is not None and (found.kind, found.headline) == (
-        "none", "No engine is recommended; onnxruntime INT8 was measured",
-    )  # fmt: skip
+    assert found is not None and (found.kind, found.headline) == ("none", "No engine is fit to be used")
+    assert found.why.endswith(" The numbers are those of onnxruntime INT8.") and found.cards[0].number == "3.00×"
     content["rows"] = []
     assert verdict(content) is None
 
