@@ -42,6 +42,7 @@ THROUGH = {
         pipelines.commands.retrain pipelines.retraining.refused pipelines.system.files
     """,
     "pipelines/runs/test_console": "pipelines.runs.plan_words",
+    "pipelines/runs/test_index": "pipelines.runs.engines pipelines.runs.listed",
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
     "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",
     "pipelines/scheduling/test_status": "pipelines.commands.schedule_views",
