@@ -1,7 +1,7 @@
 """What `detpress runs` and `detpress trend` take with thousands of runs in the folder: ``make bench-runs``.
 
-Each is a command of its own, with the index beside the runs and without it. The last line is JSON: seconds, the least of
-three, and without / with.
+Each is a command of its own, with the index beside the runs and without it. The last line is JSON: seconds (with: the
+least of three), and without / with.
 """
 
 from __future__ import annotations
