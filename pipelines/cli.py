@@ -59,6 +59,7 @@ COMMANDS: dict[str, Command] = {
         ("report", "show the report of a run again", _RUNS),
         ("compare", "what changed between two runs, with confidence intervals", _RUNS),
         ("trend", "mAP, latency and size over past runs, with confidence intervals", _RUNS),
+        ("pareto", "latency against mAP over all runs, and which engines none beats", _RUNS),
         ("reproduce", "the exact command of a run, what changed since, and whether its results are the same", _RUNS),
         ("ui", "open the experiment tracking UI on this folder's runs", _RUNS),
         ("gc", "remove stored results that no kept run refers to", _RUNS),
@@ -70,7 +71,7 @@ COMMANDS: dict[str, Command] = {
     )
 }  # fmt: skip
 
-_SHOWS = frozenset({"plan", "champion", "runs", "report", "compare", "trend", "verify", "predict", "doctor"})
+_SHOWS = frozenset({"plan", "champion", "runs", "report", "compare", "trend", "pareto", "verify", "predict", "doctor"})
 """Commands that are there for their output; how the others ended does not change where it cannot be written."""
 
 _HEAD = """\

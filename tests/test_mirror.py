@@ -45,6 +45,7 @@ THROUGH = {
         pipelines.commands.retrain pipelines.retraining.refused
     """,
     "pipelines/runs/test_console": "pipelines.runs.plan_words",
+    "pipelines/runs/test_index": "pipelines.runs.engines pipelines.runs.listed",
     "pipelines/runs/test_verdict": "stages.report.conclusion",
     "pipelines/scheduling/test_jobs": "pipelines.commands.schedule",
     "pipelines/scheduling/test_requests": "pipelines.commands.schedule_changes",

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
-from pipelines.runs.remembered import ListedReport
+from pipelines.runs.index import Index
+from pipelines.runs.listed import Listed, listed, read
 from pipelines.runs.tables import stdout_console
 from pipelines.system.arguments import Parser
 from pipelines.system.run_lock import is_alive
 from pipelines.system.times import age
 from pipelines.system.units import size
-from stages.errors import ExitCode, InputError
-from stages.numerics.variants import is_float
-from stages.outside import records
+from stages.errors import ExitCode
 from stages.outside.text import plain
 from stages.report import marks
-from stages.report.gates import NOT_JUDGED, PASS
-from stages.report.schema import Row
 
 _COLORS = {history.FINISHED: "green", history.FAILED: "red", history.KILLED: "yellow", history.RUNNING: "cyan"}
 _WORDS = {history.FAILED: "failed", history.KILLED: "interrupted", history.RUNNING: "running"}
@@ -45,7 +41,8 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
     promoted = {str(line.get("run_id")) for line in Journal(artifacts).lines() if line.get("outcome") == PROMOTED}
-    rows = [row(folder, promoted) for folder in history.folders(artifacts)[: options.last]]
+    with Index(artifacts) as index:
+        rows = [row(folder, promoted, index) for folder in history.folders(artifacts)[: options.last]]
     if options.json:
         print(json.dumps({"schema_version": 1, "runs": rows}, indent=1))
     elif not rows:
@@ -55,55 +52,26 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     return ExitCode.DONE
 
 
-def row(folder: Path, promoted: set[str] | None = None) -> dict[str, Any]:
+def row(folder: Path, promoted: Collection[str] = (), index: Index | None = None) -> dict[str, Any]:
     """What the table shows of one run; ``None`` for what it does not have (yet).
 
     Args:
         promoted: the runs whose engines retraining made the champion.
+        index: of the run's folder; nothing is kept without it.
     """
-    state: history.RunState = history.read_state(folder) or {}
-    status = state.get("status", "?")
+    found = listed(folder, index) if index else cast(Listed, read(folder).content)
+    status = str(found["status"])
     if status == history.RUNNING and not is_alive(folder):
         status = history.KILLED
-    report = history.read_report(folder, ListedReport)
-    rows = [r for r in report.get("rows", []) if r["status"] == "ok"] if report else []
-    fast = [r for r in rows if _speedup(r) is not None]
-    quantized = [r for r in fast if not is_float(r["precision"])]
-    best = max(quantized or fast, key=lambda r: _speedup(r) or 0.0, default=None)
-    base = next((r for r in rows if r["precision"] == "fp32"), None)
-    gates, unjudged = _gates(folder, report)
-    return {
-        "id": folder.name,
-        "started": state.get("started"),
-        "pipeline": state.get("pipeline"),
-        "model": state.get("model") or (report and report.get("model")),
-        "data": state.get("data") or (report and report.get("data")),
-        "status": status,
-        "outcome": _outcome(status, state.get("pipeline"), gates, unjudged, promoted=folder.name in (promoted or ())),
-        "gates": gates,
-        "gates_not_judged": unjudged,
-        "resumed_from": state.get("resumed_from"),
-        "map_fp32": None if base is None else base.get("map"),
-        "map": None if best is None else best.get("map"),
-        "speedup": None if best is None else _speedup(best),
-        "speedup_verdict": None if best is None else marks.speedup(best, "runtime"),
-        "engine_bytes": None if best is None else best.get("engine_bytes"),
-        "backend": None if best is None else best.get("backend"),
-    }
-
-
-def _gates(folder: Path, report: Mapping[str, Any] | None) -> tuple[list[int] | None, int]:
-    """How many gates hold, and of how many: those against the champion if there are, else the report's; and how many
-    could not be judged, because the timing was disturbed."""
-    try:
-        content = records.read(folder / "promotion.json")
-    except (OSError, InputError):
-        content = report
-    gates = content.get("gates") if isinstance(content, Mapping) else None
-    if not gates:
-        return None, 0
-    passed, unjudged = (sum(gate.get("verdict") == verdict for gate in gates) for verdict in (PASS, NOT_JUDGED))
-    return [passed, len(gates)], unjudged
+    outcome = _outcome(
+        status, found["pipeline"], found["gates"], found["gates_not_judged"], promoted=folder.name in promoted
+    )
+    row: dict[str, Any] = {"id": folder.name}
+    for name, value in found.items():
+        row[name] = value
+        if name == "status":
+            row |= {"status": status, "outcome": outcome}
+    return row
 
 
 def _outcome(status: str, pipeline: str | None, gates: Sequence[int] | None, unjudged: int, *, promoted: bool) -> str:
@@ -115,10 +83,6 @@ def _outcome(status: str, pipeline: str | None, gates: Sequence[int] | None, unj
     if gates is None:
         return "done"
     return f"gates {gates[0]}/{gates[1]}" + (f", {unjudged} not judged" if unjudged else "")
-
-
-def _speedup(row: Row) -> float | None:
-    return row.get("speedup", {}).get("runtime")
 
 
 def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
@@ -139,21 +103,21 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
     }
     columns = {name: [plain(text) for text in cells] for name, cells in columns.items()}
     same = {n: columns[n][0] for n in ("model", "data", "backend") if len(rows) > 1 and len(set(columns[n])) == 1}
+    widths = {name: max(map(cell_len, (name, *cells))) for name, cells in columns.items()}
     room, chosen = console.width, set()
     for name in _BY_WEIGHT:
-        width = max(cell_len(text) for text in (name, *columns[name])) + _GAP
+        width = widths[name] + _GAP
         if name not in same and any(columns[name]) and (width <= room or name == "run"):
             room -= width
             chosen.add(name)
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for name in columns:
-        if name in chosen:
-            table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True, overflow="ignore")
+    # Beside each other by hand: a table of rich's own takes seconds for thousands of runs.
+    shown = {name: widths[name] for name in columns if name in chosen}
+    lines = [_line({name: Text(name, "bold") for name in shown}, shown)]
     for i, r in enumerate(rows):
         style = "red" if r["gates"] and r["gates"][0] < r["gates"][1] else _COLORS.get(r["status"], "")
-        cells = [Text(plain(columns[n][i]), style if n == "outcome" else "") for n in columns if n in chosen]
-        table.add_row(*cells)
-    console.print(table)
+        cells = {name: Text(columns[name][i], style if name == "outcome" else "") for name in shown}
+        lines.append(_line(cells, shown))
+    console.print(Text("\n").join(lines), soft_wrap=True)
     notes = [f"{name}: {value}" for name, value in same.items() if value]
     hidden = [name for name in columns if name not in chosen and name not in same and any(columns[name])]
     if hidden:
@@ -164,7 +128,14 @@ def _print(rows: Sequence[Mapping[str, Any]], short: Mapping[str, str]) -> None:
         console.print(plain("; ".join(notes)), soft_wrap=True, markup=False)
 
 
-_NUMBERS = ("mAP FP32", "INT8", "speed-up", "engine")
+def _line(cells: Mapping[str, Text], widths: Mapping[str, int]) -> Text:
+    """The cells as a line of columns that have these widths."""
+    line = Text()
+    for i, (name, cell) in enumerate(cells.items()):
+        line.append(" " * _GAP if i else "").append_text(cell).append(" " * (widths[name] - cell.cell_len))
+    return line
+
+
 _BY_WEIGHT = ("run", "outcome", "age", "kind", "mAP FP32", "INT8", "speed-up", "model", "data", "engine", "backend")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.retraining.journal import PROMOTED, Journal
 from pipelines.runs import history
-from pipelines.runs.remembered import TrendReport
+from pipelines.runs.index import Index
 from pipelines.system.files import write_text
 from pipelines.system.times import local
 from stages.numerics.variants import title_of
@@ -22,21 +22,21 @@ HTML, PNG = "report-trend.html", "report-trend.png"
 
 def collect(artifacts: Path, model: str, data: str, backend: str, precision: str, last: int = LAST) -> list[Point]:
     """A point per run (see ``stages/report/trend.py``), oldest first."""
-    from stages.report import compare_runs, trend
+    from pipelines.runs.engines import Noises, engines, of
 
     crowned = {line.get("run_id") for line in Journal(artifacts).lines() if line.get("outcome") == PROMOTED}
-    load = compare_runs.stored(artifacts / "store")
     points: list[Point] = []
-    for folder in history.folders(artifacts):
-        report = history.read_report(folder, TrendReport)
-        if report is None or (report["model"], report["data"]) != (model, data):
-            continue
-        point = trend.point(report, backend, precision, load)
-        if point is not None:
-            state = history.read_state(folder) or {}
-            points.append({**point, "started": str(state.get("started", "")), "champion": folder.name in crowned})
-        if len(points) == last:
-            break
+    with Index(artifacts) as index:
+        noises, chosen = Noises(artifacts / "store", index), of(model, data, backend, precision)
+        for folder in history.folders(artifacts):
+            run = engines(folder, index, chosen)
+            if run is None:
+                continue
+            for engine in chosen(run):
+                point = noises.point(folder, engine)
+                points.append({**point, "started": run["started"], "champion": folder.name in crowned})
+            if len(points) == last:
+                break
     return points[::-1]
 
 

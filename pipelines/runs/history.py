@@ -7,6 +7,7 @@ ids nor clocks are needed to tell that a run is over.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -49,11 +50,10 @@ def mark_killed(artifacts: Path) -> list[str]:
 
 def folders(artifacts: Path) -> list[Path]:
     """The runs' folders, newest first."""
-    runs = artifacts / "runs"
-    if not runs.is_dir():
-        return []
-    run_dirs = (p for p in runs.iterdir() if p.is_dir() and not p.is_symlink())
-    return sorted(run_dirs, key=lambda p: (p.name[:_STAMP], _begun(p), p.name), reverse=True)
+    names, runs = _ids(artifacts), artifacts / "runs"
+    at_once = Counter(name[:_STAMP] for name in names)
+    keys = {name: (name[:_STAMP], _begun(runs / name) if at_once[name[:_STAMP]] > 1 else 0, name) for name in names}
+    return [runs / name for name in sorted(names, key=keys.__getitem__, reverse=True)]
 
 
 def _begun(run_dir: Path) -> int:
@@ -124,5 +124,9 @@ def short_ids(artifacts: Path) -> dict[str, str]:
 
 
 def _ids(artifacts: Path) -> list[str]:
+    """The names of the runs' folders, links left out."""
     runs = artifacts / "runs"
-    return [p.name for p in runs.iterdir() if p.is_dir() and not p.is_symlink()] if runs.is_dir() else []
+    if not runs.is_dir():
+        return []
+    with os.scandir(runs) as entries:  # the quickest way with thousands of them
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]

@@ -52,12 +52,16 @@ def stored(store: Path) -> Load:
     """Reads matches from the results of earlier runs, ``store/STAGE/KEY/files``."""
 
     def load(row: Row) -> Matches | None:
-        key = row.get("matches")
-        path = names.inside(store, names.entry(key, "report.json", "matches"), store, "matches") if key else None
-        path = path and path / "files" / "matches.npz"
+        path = matches_file(store, row.get("matches"))
         return Matches.load(path) if path is not None and path.is_file() else None
 
     return load
+
+
+def matches_file(store: Path, key: object) -> Path | None:
+    """Where a row's ``matches`` are, or were before somebody removed them."""
+    path = names.inside(store, names.entry(key, "report.json", "matches"), store, "matches") if key else None
+    return path and path / "files" / "matches.npz"
 
 
 def compare(first: ReportContent, second: ReportContent, load: Load) -> list[Change]:
@@ -128,10 +132,15 @@ def apart_by(first: ReportContent, second: ReportContent) -> str:
     """What stands between the timings of two reports, in words; empty if they are of one machine and one day."""
     if first["hardware"] != second["hardware"]:
         return "another machine"
-    runs = [list((report.get("timed_in") or {}).values()) or [report["run_id"]] for report in (first, second)]
-    days = [{run[:_DAY] for run in each} for each in runs]
-    dated = all(day.isdigit() for day in days[0] | days[1])
-    return "another day" if dated and days[0] != days[1] else ""
+    made = [set(days(report)) for report in (first, second)]
+    dated = all(day.isdigit() for day in made[0] | made[1])
+    return "another day" if dated and made[0] != made[1] else ""
+
+
+def days(report: ReportContent) -> list[str]:
+    """The days of the runs that a report's timings come from, as a run's id begins with."""
+    runs = list((report.get("timed_in") or {}).values()) or [report["run_id"]]
+    return sorted({run[:_DAY] for run in runs})
 
 
 def _latency(row: Row, other: Row, mode: str, first: ModeLatency, second: ModeLatency, apart: str) -> Change:

@@ -37,7 +37,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    script = (FOLDER / "script.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    made.globals |= {"tip": tip, "script": script, "script_hash": f"sha256-{digest}"}
+    for name in ("script", "pareto"):
+        script = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        made.globals |= {name: script, f"{name}_hash": f"sha256-{digest}"}
+    made.globals["tip"] = tip
     return made

@@ -18,10 +18,11 @@ from stages.report.tables import row_name
 
 def of_median(latency: ModeLatency) -> tuple[float, float] | None:
     """The interval of a median, milliseconds: Student's (`stages/numerics/student_t.py`) on the logarithms of the
-    rounds' medians; ``None`` from fewer than two rounds."""
-    rounds = np.log(latency.get("rounds_ms") or [1.0])
-    if len(rounds) < 2:
+    rounds' medians; ``None`` from fewer than two rounds, or where one of them is no time."""
+    medians = latency.get("rounds_ms") or []
+    if len(medians) < 2 or not all(0 < ms < math.inf for ms in medians):
         return None
+    rounds = np.log(medians)
     spread = math.exp(student(len(rounds) - 1) * float(np.std(rounds, ddof=1)) / math.sqrt(len(rounds)))
     return latency["median_ms"] / spread, latency["median_ms"] * spread
 

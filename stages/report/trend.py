@@ -6,7 +6,9 @@ An interval is that of the number itself: of mAP by resampling the images, of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 DRAWS = 300
 BLUE = "#2563eb"
 PANELS = ("mAP, points", "Runtime, ms", "Speed-up", "Engine, MB")
+TICKS = 12
+"""Points at most that the axis names: more would cover each other."""
 JOINED = ("mAP, points", "Speed-up", "Engine, MB")
 """Panels whose points a line joins. Times of several days, or machines, are not compared: only ratios are."""
 
@@ -59,15 +63,25 @@ def point(report: ReportContent, backend: str, precision: str, load: Load) -> En
     """The point of one engine in a report; ``None`` if it has none that ended well."""
     for row in report["rows"]:
         if (row["backend"], row["precision"], row["status"]) == (backend, precision, "ok"):
-            return {
-                "run_id": report["run_id"],
-                "hardware": report["hardware"],
-                "map": _map(row, load),
-                "runtime": _runtime(row),
-                "speedup": _speedup(row),
-                "size": _exact(row["engine_bytes"]),
-            }
+            return point_of(report, row, load)
     return None
+
+
+def point_of(report: ReportContent, row: Row, load: Load) -> EnginePoint:
+    """The point of one row of a report."""
+    return {
+        "run_id": report["run_id"],
+        "hardware": report["hardware"],
+        "map": _map(row, load),
+        "runtime": _runtime(row),
+        "speedup": _speedup(row),
+        "size": _exact(row["engine_bytes"]),
+    }
+
+
+def noise_of(file: Path) -> tuple[float, float] | None:
+    """`map_noise` of the matches in a file."""
+    return map_noise(Matches.load(file))
 
 
 def map_noise(matches: Matches) -> tuple[float, float] | None:
@@ -93,23 +107,29 @@ def draw(points: Sequence[Point]) -> Figure:
     """A panel per number: its course, its noise as a bar, champions marked; hollow: measured while disturbed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 8.0), layout="constrained")
+    figure = Figure(figsize=(7.2, 8.0))
     axes = figure.subplots(len(PANELS), 1, sharex=True)
+    figure.subplots_adjust(0.1, 0.06, 0.98, 0.99, hspace=0.1)  # finding out what room there is draws it all twice
     for axis, title, numbers in zip(axes, PANELS, zip(*map(_numbers, points), strict=True), strict=True):
         known = [(i, number) for i, number in enumerate(numbers) if number is not None]
         if title in JOINED:
             axis.plot([i for i, _ in known], [n["value"] for _, n in known], color=BLUE, linewidth=1)
-        for place, number in known:
-            if number["low"] is not None:
-                axis.plot([place, place], [number["low"], number["high"]], color=BLUE, linewidth=1.5, alpha=0.6)
-            face = BLUE if marks.is_valid(number["verdict"]) else "white"
-            axis.plot([place], [number["value"]], "o", color=BLUE, markerfacecolor=face, markersize=5)
+        # All bars as one line with gaps, all points of a kind as one: hundreds of lines take seconds.
+        bars = [(x, y) for x, n in known if n["low"] is not None and n["high"] is not None
+                for y in (n["low"], n["high"], math.nan)]  # fmt: skip
+        if bars:
+            axis.plot(*zip(*bars, strict=True), color=BLUE, linewidth=1.5, alpha=0.6)
+        for valid, face in ((True, BLUE), (False, "white")):
+            dots = [(x, n["value"]) for x, n in known if marks.is_valid(n["verdict"]) == valid]
+            if dots:
+                axis.plot(*zip(*dots, strict=True), "o", color=BLUE, markerfacecolor=face, markersize=5)
         crowned = [(i, number["value"]) for i, number in known if points[i]["champion"]]
         if crowned:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
         axis.set_ylabel(title)
         axis.grid(visible=True, alpha=0.3)
-    axes[-1].set_xticks(range(len(points)), [_stamp(p["started"]) for p in points], fontsize=7)
+    named = range(0, len(points), -(-len(points) // TICKS) or 1)
+    axes[-1].set_xticks(named, [_stamp(points[i]["started"]) for i in named], fontsize=7)
     return figure
 
 
@@ -154,7 +174,7 @@ def _speedup(row: Row) -> Number | None:
     value, bounds = row["speedup"]["runtime"], row["speedup_interval"]["runtime"]
     if value is None:
         return None
-    low, high = bounds or (None, None)
+    low, high = bounds if bounds and len(bounds) == 2 else (None, None)
     return {"value": value, "low": low, "high": high, "verdict": marks.speedup(row, "runtime")}
 
 

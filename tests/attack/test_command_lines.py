@@ -17,7 +17,7 @@ UNUSABLE = ("/dev/null/x", "/proc/nothing", "/dev/zero", "")
 """Folders that nobody can make, root included."""
 
 READERS = (
-    *(("report",), ("trend",), ("compare", "1"), ("gc", "--keep-last", "1"), ("champion",), ("rollback",)),
+    *(("report",), ("trend",), ("pareto",), ("compare", "1"), ("gc", "--keep-last", "1"), ("champion",), ("rollback",)),
     *(("promote",), ("reproduce",), ("schedule", "list"), ("bundle",)),
 )
 

@@ -31,11 +31,18 @@ ONE = (("reproduce", "1"), ("bundle", "1"), ("promote", "1"))
 """Commands that need the record of one run."""
 MANY = (("runs",), ("runs", "--json"), ("gc", "--keep-last", "0", "--dry-run"))
 """Commands that go through all records; a list shows what it can."""
-REPORTS = (("compare", "1", "2"), ("trend", "1", "--json"), ("report", "1"), ("report", "1", "--json"))
+REPORTS = (
+    *(("compare", "1", "2"), ("trend", "1", "--json"), ("report", "1"), ("report", "1", "--json")),
+    ("pareto", "--json"),
+)
 
 
-WRITES = {"promote": ("artifacts/retrain", "artifacts/retrain/lock")}
-"""The lock that only one retraining or promotion holds is taken before anything is looked at."""
+WRITES = {
+    "promote": ("artifacts/retrain", "artifacts/retrain/lock"),
+    **dict.fromkeys(("runs", "trend", "pareto"), ("artifacts/.runs-index.jsonl",)),
+}
+"""The lock that only one retraining or promotion holds is taken before anything is looked at. What was read of many
+runs is kept."""
 
 
 def runs_of(work: Path) -> Path:

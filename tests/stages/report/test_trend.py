@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.colors
-import numpy as np
 
 from stages.report import marks, trend
 
@@ -32,9 +31,11 @@ def points(*verdicts: tuple[str, str]) -> list[trend.Point]:
 
 
 def hollow(axis: Any) -> list[bool]:
-    """Of each point whether it is."""
-    return [matplotlib.colors.to_hex(line.get_markerfacecolor()) == "#ffffff"
-            for line in axis.lines if line.get_marker() == "o"]  # fmt: skip
+    """Of each point whether it is, in their order."""
+    points = [(float(x), matplotlib.colors.to_hex(line.get_markerfacecolor()) == "#ffffff")
+              for line in axis.lines if line.get_marker() == "o" for x in line.get_xdata()]  # fmt: skip
+    assert [x for x, _ in sorted(points)] == list(range(len(points)))
+    return [is_hollow for _, is_hollow in sorted(points)]
 
 
 def test_disturbed_points_are_hollow_and_times_are_joined_by_no_line() -> None:
@@ -43,7 +44,8 @@ def test_disturbed_points_are_hollow_and_times_are_joined_by_no_line() -> None:
     assert hollow(axes["Runtime, ms"]) == [False, True, True]
     assert hollow(axes["Speed-up"]) == [False, False, True]
     assert hollow(axes["Engine, MB"]) == [False] * 3
-    joined = {title for title, axis in axes.items() if any(np.size(line.get_xdata()) == 3 for line in axis.lines)}
+    joined = {title for title, axis in axes.items() for line in axis.lines
+              if line.get_linestyle() != "None" and list(line.get_xdata()) == [0, 1, 2]}  # fmt: skip
     assert joined == {"mAP, points", "Speed-up", "Engine, MB"}
     assert not any(axis.collections for axis in axes.values())  # bars, no bands
 
