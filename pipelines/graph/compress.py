@@ -8,26 +8,22 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, VAL, block_backend, block_labels, converted, has_labels, has_set
+from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.user_data import Labels, source_of
 from pipelines.execution import ids
-from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
+from pipelines.graph.search import search_node
 from pipelines.graph.work import sized
-from stages import backends
 from stages.artifacts import Precision
-from stages.backends.variants import build_options
 from stages.distillation.distill import scores_by_labels
-from stages.numerics.variants import INT8
 from stages.options.compression import AUTO, DistillOptions
 from stages.options.data import CollectOptions, ConvertOptions, ShapesOptions
 from stages.options.export import ExportOptions
 from stages.options.finetune import FinetuneOptions
-from stages.options.search import SearchOptions
 
 
 def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
@@ -69,7 +65,9 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
         if config.compression.method == AUTO:
-            nodes += _search(config, images, threads, listed=config.finetune.enabled)
+            judged = has_set(config, TRAIN)
+            nodes += _before(config, labeled=judged and not config.finetune.enabled)
+            nodes.append(search_node(config, threads, model=_architecture(config), labeled=judged))
         else:
             nodes += _distill(config, images, threads, listed=config.finetune.enabled)
         nodes.append(_export(config, Precision.INT8, Ref(nodes[-1].id), images, threads))
@@ -101,41 +99,6 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
         },
         threads=threads,
         seeded=True,
-    )
-    return [*_before(config, labeled=labeled and not listed), node]
-
-
-def _search(config: PipelineConfig, images: Ref, threads: int, *, listed: bool) -> list[Node]:
-    """As `_distill`, for the search in its place: it judges on labelled training images where there are any, and never
-    on the validation set."""
-    backend, labeled = block_backend(config), has_set(config, TRAIN)
-    own = backends.get(backend)
-    options, origins = stage_options(
-        SearchOptions,
-        config,
-        "compression",
-        model=_architecture(config),
-        nms=Setting("accuracy.nms"),
-        backend=Setting("sensitivity.backend", backend),
-        options=Setting(f"backend.{backend}", build_options(config.backend.get(backend, own.Options()), INT8)),
-        ranked_images=Setting("sensitivity.images"),
-        opset=Setting("export.opset"),
-    )
-    node = Node(
-        id=ids.SEARCH,
-        stage="search",
-        options=options,
-        origins=origins,
-        inputs={
-            "model": Ref(ids.export(Precision.FP32)),
-            "images": images,
-            "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
-            "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,
-        },
-        threads=threads,
-        seeded=True,
-        # Judged on this CPU's engines.
-        fingerprint=paddle_python(config.run.paddle_python).fingerprint(backend),
     )
     return [*_before(config, labeled=labeled and not listed), node]
 

@@ -28,7 +28,7 @@ METHODS = {
     AUTO: "cheapest compression that holds a limit",
     NONE: "none",
 }
-"""Method -> what reports call it. `stages.distillation.distill` dispatches on the first two, `stages.search` is `AUTO`."""
+"""Method -> what reports call it. `stages.distillation.distill` dispatches on the first two."""
 
 SEARCHED = ("max_drop", "time_budget", "judge_images", "round_steps")
 """Options of `AUTO` alone."""

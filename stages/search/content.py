@@ -21,7 +21,6 @@ from stages.search.escalation import BUDGET, HOLDS, RANK, TOO_SLOW, Limits, Outc
 from stages.search.judgement import MAP, Judgement, images_to_hold, images_to_tell
 
 SCHEMA_VERSION = 1
-SEARCH_FILE = "search.json"
 
 
 def content(outcome: Outcome, limits: Limits, backend: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stages.artifacts import ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
+from stages.artifacts import SEARCH_FILE, ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
 from stages.contract import StageContext
 from stages.detection.unlabeled import listed_paths
 from stages.distillation.held_out import chosen_images, held_out
@@ -23,7 +23,7 @@ from stages.options.check import require_valid
 from stages.options.compression import AUTO
 from stages.options.search import SearchOptions, budget_seconds
 from stages.outside import names
-from stages.search.content import SEARCH_FILE, content
+from stages.search.content import content
 from stages.search.escalation import Escalation, Ledger, Limits
 from stages.search.workshop import ModelWorkshop, without
 
