@@ -146,7 +146,7 @@ class CompressionSettings:
         "with `auto`: no step is begun that would not end within this time (`90s`, `30m`, `2h`, `1d`)",
     )
     judge_images: int = option(
-        128,
+        256,
         at_least(2),
         "with `auto`: images that compressions are judged on, held out of all else; at most half of the labelled "
         "training images, without labels a quarter of the unlabeled ones",
