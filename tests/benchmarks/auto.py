@@ -1,18 +1,18 @@
 """``compression=auto`` beside the full recipe and ``ptq``: ``make bench-auto``, or ``python -m tests.benchmarks.auto``.
 
-For each data set and seed three runs of `detpress compress`, each in a store of its own, so that each pays for all that
-it needs: ``auto`` with ``compression.max_drop``, the full recipe (``qat_distill``, 5000 steps) and ``ptq``. Then ``auto``
-on the demo's checkpoint with a channel planted that is constant, larger than all others and read by nobody: FP32 does
-not see it, a range for the whole tensor has to hold it. It prints a line a run, and last one JSON object:
+For each data set and seed three runs of `detpress compress`, each in a store of its own, so that each pays for all
+that it needs: ``auto`` with ``compression.max_drop``, the full recipe (``qat_distill``, 5000 steps) and ``ptq``. Then
+``auto`` on the demo's checkpoint with a channel planted that is constant, larger than all others and read by nobody:
+FP32 does not see it, a range for the whole tensor has to hold it. It prints a line a run, and last one JSON object:
 
-- ``holds``: whether every ``auto`` holds the limit by the upper bound on the images that it was judged on; ``drops``: the
-  bounds there, and the drop on the validation set.
+- ``holds``: whether every ``auto`` holds the limit by the upper bound on the images that it was judged on; ``drops``:
+  the bounds there, and the drop on the validation set.
 - ``time_over_full``: largest ratio of ``auto``'s time to the full recipe's; null where that was left out.
 - ``time_over_ptq``: largest ratio to ``ptq``'s time, where ``ptq`` holds by the bound on the validation set.
 - ``escalated_holds``: whether the planted checkpoint took more than ranges, and holds.
 
-``ARGS="--bccd FOLDER"`` adds the blood cells; ``--smallest`` is one seed of few images, to see that it runs: its figures
-say nothing of the product.
+``ARGS="--bccd FOLDER"`` adds the blood cells; ``--smallest`` is one seed of few images, to see that it runs: its
+figures say nothing of the product.
 """
 
 from __future__ import annotations
