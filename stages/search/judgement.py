@@ -78,7 +78,7 @@ def images_to_hold(judgement: Judgement, limit: float) -> int | None:
 
 
 def _more(images: int, ratio: float) -> int:
-    return max(images + 1, math.ceil(images * ratio**2))
+    return max(images + 1, math.ceil(round(images * ratio**2, 6)))
 
 
 def _bounds(draws: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
