@@ -130,7 +130,8 @@ class QuantizedModel(Artifact):
     """An INT8 Paddle inference model with quantize/dequantize operators (``model.pdmodel``, ``model.pdiparams``).
 
     File ``history.json`` holds the curve: ``[{"step", "loss", "lr"}, ...]``, empty for post-training quantization;
-    ``scores.json``, if it was scored: ``{"best": step, "scores": [{"step", "eval_loss" or "eval_map"}, ...]}``.
+    ``scores.json``, if it was scored: ``{"best": step, "scores": [{"step", "eval_loss" or "eval_map"}, ...]}``;
+    ``search.json``, if it was looked for (``stages/search/content.py``).
     """
 
     method: str
@@ -139,6 +140,7 @@ class QuantizedModel(Artifact):
 
 
 LAYERS_FILE, FLOAT_BLOCKS_FILE, MAGNITUDES_FILE = "layers.json", "float_blocks.json", "magnitudes.json"
+SEARCH_FILE = "search.json"
 
 
 @dataclass(frozen=True, kw_only=True)

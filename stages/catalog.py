@@ -55,6 +55,7 @@ STAGES: dict[str, StageEntry] = {
     "distill": StageEntry(
         "stages.distillation.distill:Distill", needs=(PADDLE,), trains=True, exact=True, report_input="compressed"
     ),
+    "search": StageEntry("stages.search.search:Search", needs=(PADDLE,), trains=True, report_input="compressed"),
     "sensitivity": StageEntry("stages.mixed_precision.sensitivity:SensitivityStage", needs=(PADDLE,)),
     "float_blocks": StageEntry(
         "stages.mixed_precision.float_blocks:FloatBlocks",

@@ -23,7 +23,7 @@ LAYERS = {
         > tracking > execution > store | config > system
     """,
     "stages": """
-        mixed_precision | champion | bundle > distillation | accuracy | agreement | latency | build
+        search > mixed_precision | champion | bundle > distillation | accuracy | agreement | latency | build
         > training | export | backends > paddle > data | report > detection | processes > codec > contract
         > lowering | programs > artifacts > options > numerics > outside > errors | catalog
     """,

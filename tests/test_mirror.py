@@ -157,6 +157,9 @@ THROUGH = {
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
+    "stages/report/test_search": "stages.report.schema_search",
+    "stages/search/test_escalation": "stages.search.content",
+    "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.html stages.report.markdown
         stages.report.page_items stages.report.page_parts stages.report.page_tables

@@ -13,6 +13,7 @@ from stages import backends
 from stages.detection.images import list_images
 from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
 from stages.errors import WeightsError
+from stages.options.compression import AUTO
 from stages.options.data import DataOptions
 from stages.options.model import STRIDE
 from stages.programs.files import find_export
@@ -122,7 +123,13 @@ def _blocks(config: PipelineConfig) -> Iterator[Problem]:
         )
     if asked and config.compression.method == "none":
         yield Problem("compression.max_map_drop", "compression=none quantizes nothing; choose ptq or qat_distill")
-    if asked and backend in backends.names() and block_backend(config) not in config.backend:
+    if asked and config.compression.method == AUTO:
+        yield Problem(
+            "compression.max_map_drop",
+            "compression=auto leaves blocks in float by itself; give compression.max_drop and set this to null",
+        )
+    judged = asked or config.compression.method == AUTO
+    if judged and backend in backends.names() and block_backend(config) not in config.backend:
         yield Problem(
             "sensitivity.backend", f"{backend} is none of the run's backends ({', '.join(config.backend)}); choose one"
         )

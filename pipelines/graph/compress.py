@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels
+from pipelines.config.auto import TRAIN, VAL, block_labels, converted, has_labels, has_set
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.user_data import Labels, source_of
@@ -16,11 +16,12 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
+from pipelines.graph.search import search_node
 from pipelines.graph.user_inputs import threads_of
 from pipelines.graph.work import sized
 from stages.artifacts import Precision
 from stages.distillation.distill import scores_by_labels
-from stages.options.compression import DistillOptions
+from stages.options.compression import AUTO, DistillOptions
 from stages.options.data import CollectOptions, ConvertOptions, ShapesOptions
 from stages.options.export import ExportOptions
 from stages.options.finetune import FinetuneOptions
@@ -64,8 +65,13 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     images = Ref(ids.IMAGES)
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
-        nodes += _distill(config, images, threads, listed=config.finetune.enabled)
-        nodes.append(_export(config, Precision.INT8, Ref(ids.DISTILL), images, threads))
+        if config.compression.method == AUTO:
+            judged = has_set(config, TRAIN)
+            nodes += _before(config, labeled=judged and not config.finetune.enabled)
+            nodes.append(search_node(config, threads, model=_architecture(config), labeled=judged))
+        else:
+            nodes += _distill(config, images, threads, listed=config.finetune.enabled)
+        nodes.append(_export(config, Precision.INT8, Ref(nodes[-1].id), images, threads))
     return nodes
 
 
@@ -95,8 +101,13 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
         threads=threads,
         seeded=True,
     )
-    before = [_calibration(config, config.data.calibration_images)] if config.data.calibration_images else []
-    return [*before, node] if listed or not labeled else [*before, _labeled(config, TRAIN), node]
+    return [*_before(config, labeled=labeled and not listed), node]
+
+
+def _before(config: PipelineConfig, *, labeled: bool) -> list[Node]:
+    """The images that a compression is calibrated on, if they are others, and the training labels, if it needs them."""
+    folder = config.data.calibration_images
+    return [*([_calibration(config, folder)] if folder else []), *([_labeled(config, TRAIN)] if labeled else [])]
 
 
 def _calibration(config: PipelineConfig, folder: str) -> Node:

@@ -133,13 +133,16 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
             for variant, reason in choice.left_out.items()
         ],
     )
-    fields = {entry.report_input: stage for stage, entry in STAGES.items() if entry.report_input}
+    fields: dict[str, list[str]] = {}
+    for stage, entry in STAGES.items():
+        if entry.report_input:
+            fields.setdefault(entry.report_input, []).append(stage)
     return Node(
         id=ids.REPORT,
         stage="report",
         options=options,
         origins=origins,
-        inputs={name: [Ref(n.id) for n in nodes if n.stage == stage] for name, stage in fields.items()},
+        inputs={name: [Ref(n.id) for n in nodes if n.stage in stages] for name, stages in fields.items()},
         partial=True,
         empty=True,
     )

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stages.outside.text import plain
-from stages.report import float_blocks, sensitivity, tables
+from stages.report import float_blocks, search, sensitivity, tables
 from stages.report.schema import ReportContent
 from stages.report.schema_blocks import SensitivityContent
 
@@ -48,8 +48,9 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         shown.append(float_blocks.block_table(blocks))
     for source in shown:
         print_table(source, console)
-    if headline := float_blocks.headline(content):
-        console.print(headline, soft_wrap=True, markup=False)
+    for headline in (search.headline(content), float_blocks.headline(content)):
+        if headline:
+            console.print(headline, soft_wrap=True, markup=False)
     if ship := content.get("ship"):
         console.print(ship["sentence"], soft_wrap=True, markup=False)
     for sentence in tables.left_out(content):

@@ -19,7 +19,7 @@ from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
-from stages.report import float_blocks, marks
+from stages.report import float_blocks, marks, search
 from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
@@ -46,9 +46,9 @@ def print_verdict(
         print_list(*_engines(rows), console)
         print_lines(_disturbed(content), console, bold=False)
         console.print()
-    blocks = float_blocks.headline(content)
+    said = [one for one in (search.headline(content), float_blocks.headline(content)) if one]
     gates = gate_lines(content.get("gates") or ())
-    print_lines([*verdict(content, seconds), *([blocks] if blocks else []), *gates], console)
+    print_lines([*verdict(content, seconds), *said, *gates], console)
     if following:
         console.print()
         print_next(list(next_steps(content, run_dir)), console, page=run_dir / "report.html")

@@ -12,7 +12,7 @@ from stages.contract import StageContext
 from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
-from stages.options.compression import PTQ, QAT_DISTILL, CompressionSettings, DistillOptions
+from stages.options.compression import PTQ, QAT_DISTILL, SEARCHED, CompressionSettings, DistillOptions
 from stages.outside import names
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Distill:
     name = "distill"
     version = 6  # 4: random weights are not scored; 5: convolutions in oneDNN; 6: the rate's end
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim")
-    unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", "min_speedup")  # those of the stage behind it
+    unkeyed: ClassVar[tuple[str, ...]] = (
+        *("max_map_drop", "min_speedup"),  # those of the stage behind it
+        *SEARCHED,  # those of the stage in its place
+    )
     Options = DistillOptions
     Inputs = DistillInputs
     Output = QuantizedModel

@@ -7,15 +7,31 @@ from dataclasses import dataclass
 from stages.numerics.algorithms import ALGORITHMS
 from stages.options.accuracy import NmsOptions
 from stages.options.model import ModelOptions
-from stages.options.rules import COUNT, POSITIVE, Rule, above, between, one_of, option, part, some_of
+from stages.options.rules import (
+    COUNT,
+    POSITIVE,
+    Rule,
+    above,
+    at_least,
+    between,
+    matches,
+    one_of,
+    option,
+    part,
+    some_of,
+)
 
-QAT_DISTILL, PTQ, NONE = "qat_distill", "ptq", "none"
+QAT_DISTILL, PTQ, AUTO, NONE = "qat_distill", "ptq", "auto", "none"
 METHODS = {
     QAT_DISTILL: "quantization-aware distillation",
     PTQ: "post-training quantization",
+    AUTO: "cheapest compression that holds a limit",
     NONE: "none",
 }
 """Method -> what reports call it. `stages.distillation.distill` dispatches on the first two."""
+
+SEARCHED = ("max_drop", "time_budget", "judge_images", "round_steps")
+"""Options of `AUTO` alone."""
 
 LOSSES = {
     "soft_label": "stages.paddle.compression.losses:SoftLabel",
@@ -40,7 +56,8 @@ class CompressionSettings:
         QAT_DISTILL,
         one_of(*METHODS),
         "`qat_distill`: quantization-aware distillation from the FP32 model's own outputs; `ptq`: post-training "
-        "quantization, ranges only; `none`: FP32 only",
+        "quantization, ranges only; `auto`: the first of ranges, short distillations and blocks in float whose drop "
+        "holds `max_drop`; `none`: FP32 only",
     )
     steps: int = option(5000, POSITIVE, "steps of the distillation")
     batch: int = option(4, POSITIVE, "images of a step, in each process")
@@ -116,6 +133,26 @@ class CompressionSettings:
         1.0,
         above(0),
         "with `max_map_drop`: stop moving blocks to float when the engine's speed-up over FP32 would fall below this",
+    )
+    max_drop: float = option(
+        0.5,
+        above(0),
+        "with `auto`: what INT8 may lose, by the upper bound of the paired 95 % interval: points of mAP on labelled "
+        "training images held out of the rest, or the distance of outputs where there are none",
+    )
+    time_budget: str = option(
+        "2h",
+        matches(r"\d+(\.\d+)?[smhd]", "it must be a number with its unit: 90s, 30m, 2h or 1d"),
+        "with `auto`: no step is begun that would not end within this time (`90s`, `30m`, `2h`, `1d`)",
+    )
+    judge_images: int = option(
+        256,
+        at_least(2),
+        "with `auto`: images that compressions are judged on, held out of all else; at most half of the labelled "
+        "training images, without labels a quarter of the unlabeled ones",
+    )
+    round_steps: int = option(
+        250, POSITIVE, "with `auto`: steps of the first distillation; twice as many while that gains, up to `steps`"
     )
     eval_every: int | None = option(
         500,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, marks, points
+from stages.report import float_blocks, marks, points, search
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -36,8 +36,7 @@ def render(report: ReportContent) -> str:
     if ship := report.get("ship"):
         parts.append(f"**{escape(ship['sentence'])}**")
     parts += [f"**{escape(sentence)}**" for sentence in _headlines(report)]
-    if said := float_blocks.headline(report):
-        parts.append(escape(said))
+    parts += [escape(said) for said in (search.headline(report), float_blocks.headline(report)) if said]
     gates = gate_table(report)
     if gates.rows:
         parts += _section(gates, GATES)
@@ -51,6 +50,8 @@ def render(report: ReportContent) -> str:
         parts.append("Columns that a backend has nothing for:")
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in absent))
     parts += _section(detail_table(report), DETAILS)
+    if path := report.get("search"):
+        parts += _section(search.table(path), escape(search.explained(path)))
     if report["float_blocks"]:
         notes = [escape(float_blocks.explained(report["float_blocks"]))]
         for table in float_blocks.tables(report):

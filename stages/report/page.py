@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.audit import provider_name
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
+from stages.report import search
 from stages.report.bars import bars
 from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
@@ -105,6 +106,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         ],
         figures=_figures(report, figures),
         details=[*engine_tables(report), *_filled(end2end_parts(rows), gpu_parts(rows))],
+        search=_search(report, figures),
         float_blocks=_float_blocks(report, figures),
         accuracy=_accuracy(report, figures),
         scores=_filled(score_shifts(parts.comparisons)),
@@ -181,6 +183,15 @@ def _float_blocks(report: ReportContent, figures: Mapping[str, str]) -> list[Blo
     sections = [Section(table, note) for table, note in zip(tables, notes, strict=False)]
     plots = [Figure(figures["sensitivity"])] if "sensitivity" in figures else []
     return [Blocks(content["met"], words.headline(report), sections, plots)]
+
+
+def _search(report: ReportContent, figures: Mapping[str, str]) -> list[Blocks]:
+    content = report.get("search")
+    if not content:
+        return []
+    plots = [Figure(figures["search"], search.CAPTION)] if "search" in figures else []
+    sections = [Section(search.table(content), search.explained(content))]
+    return [Blocks(content["met"], search.headline(report), sections, plots)]
 
 
 def _accuracy(report: ReportContent, figures: Mapping[str, str]) -> list[Accuracy]:

@@ -83,7 +83,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which blocks are in float, and why."""
+    """What a search for a drop that holds came to: of blocks in float, or of compressions."""
 
     met: bool
     headline: str
@@ -169,6 +169,7 @@ class Page:
     results: list[Section]
     figures: list[Figure]
     details: list[Section]
+    search: list[Blocks]
     float_blocks: list[Blocks]
     accuracy: list[Accuracy]
     scores: list[Section]

@@ -10,7 +10,7 @@ of the two main tables), ``failures`` and ``left_out`` (variants that a backend 
 given, ``ship`` (which engine to ship, see ``stages/report/ship.py``; null without a choice); in the file of a run
 also ``timed_in``, from a stage to the earlier run that its timings were taken in, ``stages`` with their durations and
 ``images``, the sets that it worked on. ``size`` is the model's (`model_size.py`), ``training`` its curves
-(`training.py`).
+(`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -39,7 +39,7 @@ from stages.artifacts import (
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page, training
+from stages.report import markdown, page, search, training
 from stages.report.gates import evaluate_gates
 from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
@@ -116,6 +116,8 @@ class ReportStage:
             "size": model_size(inputs.models, rows),
             "training": training.read(inputs.compressed, inputs.trained),
         }
+        if (path := search.read(inputs.compressed)) is not None:
+            report["search"] = path
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
         self._write_parts(report, inputs, context.out)
         for name, text in render(report, context.out).items():
@@ -140,6 +142,8 @@ class ReportStage:
         drawn = figures.draw(report["rows"], samples)
         if report["float_blocks"] and report["float_blocks"]["ranking"]:
             drawn["sensitivity"] = sensitivity.draw(report["float_blocks"]["ranking"])
+        if path := report.get("search"):
+            drawn["search"] = search.draw(path)
         for trained in report.get("training", []):
             drawn[f"curve-{trained['stage']}"] = training.draw(trained)
         compared = [(json.loads(c.path("compare.json").read_text(encoding="utf-8")), c.root)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from stages.report.schema_accuracy import AgreementContent, ClassDifference, Difference, EngineAgreement, Scores
 from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, OverFloat, Parts
+from stages.report.schema_search import SearchContent
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -173,6 +174,8 @@ class ReportContent(TypedDict):
     size: NotRequired[ModelSize | None]
     """Absent, as are those below, from reports that earlier versions wrote."""
     training: NotRequired[list[Training]]
+    search: NotRequired[SearchContent]
+    """Of ``compression=auto`` only."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

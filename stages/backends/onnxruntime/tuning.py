@@ -83,7 +83,8 @@ def kinds(profile: Path, model: onnx.ModelProto) -> dict[str, str]:
     weights = {}
     for conv in graph.of_type("Conv"):
         back = graph.producer(conv.input[1])
-        weight = None if back is None else graph.constant(back.input[0])
+        # Of a convolution in float the weights may come from a Constant, which reads nothing.
+        weight = None if back is None or not back.input else graph.constant(back.input[0])
         plain = sorted((a.name, helper.get_attribute_value(a)) for a in conv.attribute)
         weights[conv.name] = f"{None if weight is None else weight.shape} {plain}"
     found = {}

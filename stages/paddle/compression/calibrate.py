@@ -26,12 +26,28 @@ def find_ranges(
     program: Program, names: Sequence[str], batches: Callable[[], Iterable[Feeds]], algorithm: str, threads: int
 ) -> dict[str, float]:
     """Name -> range by one of ``stages.numerics.algorithms.ALGORITHMS``; histograms take a second pass."""
+    return find_all_ranges(program, names, batches, [algorithm], threads)[algorithm]
+
+
+def find_all_ranges(
+    program: Program,
+    names: Sequence[str],
+    batches: Callable[[], Iterable[Feeds]],
+    algorithms: Sequence[str],
+    threads: int,
+) -> dict[str, dict[str, float]]:
+    """Algorithm -> name -> range, of one observation: maxima, and histograms where an algorithm needs them."""
     maxima = observe(program, names, batches(), threads)
-    if algorithm not in HISTOGRAMS:
-        return {name: from_maxima(values, algorithm) for name, values in maxima.items()}
+    counts: dict[str, Array] = {}
     largest = {name: float(values.max()) for name, values in maxima.items()}
-    counts = _histograms(program, largest, batches(), threads)
-    return {name: from_histogram(counts[name], largest[name], algorithm) for name in names}
+    if any(algorithm in HISTOGRAMS for algorithm in algorithms):
+        counts = _histograms(program, largest, batches(), threads)
+    return {
+        algorithm: {name: from_histogram(counts[name], largest[name], algorithm) for name in names}
+        if algorithm in HISTOGRAMS
+        else {name: from_maxima(values, algorithm) for name, values in maxima.items()}
+        for algorithm in algorithms
+    }
 
 
 def observe(program: Program, names: Sequence[str], batches: Iterable[Feeds], threads: int) -> dict[str, Array]:

@@ -14,11 +14,13 @@ import yaml
 
 from pipelines.config.keys import leaf_paths
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting
 from pipelines.execution import ids
 from pipelines.execution.key_changes import changes
 from pipelines.execution.node import Node, Ref
 from pipelines.graph.bundle import bundle_node
 from pipelines.graph.compress import compress_graph, convert_node, finetune_nodes, sensitivity_graph
+from pipelines.graph.search import search_node
 from pipelines.registry.register import drift_node
 from pipelines.retraining.head_to_head import duel_nodes
 from pipelines.runs import reporting
@@ -52,6 +54,7 @@ def all_nodes(folder: Path) -> list[Node]:
     champion: Any = SimpleNamespace(version=SimpleNamespace(number="4", run_id="r0"))
     nodes = compress_graph(config, None, threads=1)
     nodes += sensitivity_graph(config, None, threads=1)[-1:]
+    nodes.append(search_node(config, 1, model=Setting("model"), labeled=True))
     nodes += finetune_nodes(config, None, threads=1)
     divided = dataclasses.replace(config, data=coco_data(folder / "images"))
     nodes.append(convert_node(divided))

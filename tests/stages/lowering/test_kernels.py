@@ -138,6 +138,17 @@ def test_layers_of_a_kind_share_their_fastest_time(tmp_path: Path) -> None:
     assert pooled(fastest(path), {**kind, second: kind[first]}) == {first: 5, second: 5, "other": 2}
 
 
+def test_a_float_convolution_whose_weights_are_a_constant_node_has_a_kind_too(tmp_path: Path) -> None:
+    model = name_convolutions(lowered())
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    value = onnx.numpy_helper.from_array(np.zeros((2, 2, 1, 1), np.float32))
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["plain"], value=value))
+    first.input[1] = "plain"
+    path = tmp_path / "profile.json"
+    path.write_text("[]")
+    assert kinds(path, model) == {}
+
+
 def test_convolutions_without_names_get_some() -> None:
     model = lowered()
     for node in model.graph.node:

@@ -1,0 +1,282 @@
+"""The order in which compressions are tried, and when that ends. It knows no model: a `Workshop` makes and judges.
+
+(a) *ranges*: post-training ranges, one algorithm after another, all from one observation;
+(b) *distillation* from the best of these, twice as long as long as that gains;
+(c) *float blocks* of the best of all, worst first, one more at a time.
+
+It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or the
+next step would not end within it; when nothing gains. It keeps the step with the lowest upper bound.
+
+Each finished step is written to ``path.json`` in the stage's work folder. A search that was interrupted takes it from
+there with the time that it took, so that it goes the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from stages.contract import StageContext
+from stages.errors import StageError
+from stages.search.judgement import Judgement
+
+RANGES, DISTILL, RANK, FLOAT = "ranges", "distill", "rank", "float"
+HOLDS, BUDGET, NOTHING_GAINS, TOO_SLOW = "holds", "budget", "nothing gains", "too slow"
+"""Why a search ends."""
+GAIN = 0.05
+"""Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
+PATIENCE = 3
+"""Blocks in float that bring nothing, one after another, before it is given up."""
+PATH = "path.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to try; ``name`` tells it from all others of a search."""
+
+    kind: str
+    algorithm: str
+    """Of the activation ranges that it starts from."""
+    steps: int = 0
+    base: str = ""
+    """The step that a ranking is of and blocks are put to float in."""
+    blocks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        if self.kind == RANGES:
+            return f"ranges {self.algorithm}"
+        if self.kind == DISTILL:
+            return f"distillation {self.steps} from {self.algorithm}"
+        return f"rank {self.base}" if self.kind == RANK else f"float {','.join(self.blocks)} in {self.base}"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A step that was done. Of a ranking ``found`` has the blocks, of what failed ``failed`` the reason."""
+
+    step: Step
+    seconds: float
+    judgement: Judgement | None = None
+    found: tuple[str, ...] = ()
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked: see ``compression.max_drop`` and those below it."""
+
+    max_drop: float
+    time_budget: float
+    """Seconds."""
+    algorithms: Sequence[str]
+    round_steps: int
+    """Steps of the first distillation."""
+    most_steps: int
+    min_speedup: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``best`` is what to go on with, whether it holds or not."""
+
+    best: Tried
+    why: str
+    path: list[Tried]
+
+
+class Workshop(Protocol):
+    """Makes what a step says and judges it."""
+
+    def make(self, step: Step) -> Judgement:
+        """StageError if it cannot be made."""
+
+    def rank(self, step: Step) -> Sequence[str]:
+        """The blocks of the step called ``step.base``, the one that loses most in INT8 first."""
+
+
+class _Stop(Exception):
+    """The search ends; ``why`` is one of the reasons above."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass
+class Ledger:
+    """What was done so far, on disk."""
+
+    file: Path
+    tried: list[Tried] = field(default_factory=list)
+
+    @classmethod
+    def restored(cls, folder: Path, context: StageContext) -> Ledger:
+        """With what an interrupted search has left; empty, with a warning, where that cannot be read."""
+        ledger = cls(folder / PATH)
+        if ledger.file.is_file():
+            try:
+                ledger.tried = [_read(one) for one in json.loads(ledger.file.read_text(encoding="utf-8"))]
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                context.warn(f"the path of the interrupted search cannot be used ({error}); it begins again")
+                return ledger
+            context.info(f"goes on behind {len(ledger.tried)} finished steps of an interrupted search")
+        return ledger
+
+    def add(self, tried: Tried) -> None:
+        self.tried.append(tried)
+        beside = self.file.with_suffix(".tmp")
+        beside.write_text(json.dumps([asdict(one) for one in self.tried]), encoding="utf-8")
+        beside.replace(self.file)
+
+    def find(self, name: str) -> Tried | None:
+        return next((one for one in self.tried if one.step.name == name), None)
+
+    @property
+    def seconds(self) -> float:
+        """What all of it took, before and after an interruption."""
+        return sum(one.seconds for one in self.tried)
+
+
+class Escalation:
+    """See the module's docstring."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        limits: Limits,
+        ledger: Ledger,
+        context: StageContext,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.workshop, self.limits, self.ledger, self.context = workshop, limits, ledger, context
+        self._clock = clock
+        self._path: list[Tried] = []
+
+    def run(self) -> Outcome:
+        """Try until something holds or nothing is left. StageError if not even one step could be made."""
+        why = NOTHING_GAINS
+        try:
+            self._ranges()
+            self._distillations()
+            self._float_blocks()
+        except _Stop as stop:
+            why = stop.why
+        best = self._best(self._path)
+        if best is None:
+            raise StageError(f"no compression could be made: {self._path[-1].failed}")
+        return Outcome(best, why, list(self._path))
+
+    def _ranges(self) -> None:
+        for algorithm in self.limits.algorithms:
+            self._try(Step(RANGES, algorithm))
+
+    def _distillations(self) -> None:
+        start = self._best(self._path)
+        if start is None:
+            return
+        before, steps = start, min(self.limits.round_steps, self.limits.most_steps)
+        while True:
+            tried = self._try(Step(DISTILL, start.step.algorithm, steps))
+            if not self._gains(tried, before) or steps == self.limits.most_steps:
+                return
+            before, steps = tried, min(2 * steps, self.limits.most_steps)
+
+    def _float_blocks(self) -> None:
+        base = self._best(self._path)
+        if base is None:
+            return
+        blocks: tuple[str, ...] = ()
+        best, idle = base, 0
+        for block in self._ranking(base.step):
+            blocks = (*blocks, block)
+            tried = self._try(replace(base.step, kind=FLOAT, base=base.step.name, blocks=blocks))
+            if self._too_slow(tried):
+                raise _Stop(TOO_SLOW)
+            idle = 0 if self._gains(tried, best) else idle + 1
+            best = self._best([best, tried]) or best
+            if idle == PATIENCE:
+                return
+
+    def _ranking(self, base: Step) -> Sequence[str]:
+        step = replace(base, kind=RANK, base=base.name)
+        known = self.ledger.find(step.name)
+        if known is None:
+            self._require_time(step)
+            started = self._clock()
+            found = tuple(self.workshop.rank(step))
+            known = Tried(step, self._clock() - started, found=found)
+            self.ledger.add(known)
+        self._path.append(known)
+        return known.found
+
+    def _try(self, step: Step) -> Tried:
+        """Do the step, or take it from the interrupted search; end the search if it holds."""
+        tried = self.ledger.find(step.name)
+        if tried is None:
+            self._require_time(step)
+            tried = self._do(step)
+            self.ledger.add(tried)
+        self._path.append(tried)
+        if tried.judgement:
+            self.context.metric("drop", tried.judgement.drop, len(self._path))
+            self.context.metric("drop_high", tried.judgement.high, len(self._path))
+        if tried.judgement and tried.judgement.holds(self.limits.max_drop) and not self._too_slow(tried):
+            raise _Stop(HOLDS)
+        return tried
+
+    def _do(self, step: Step) -> Tried:
+        started = self._clock()
+        try:
+            judgement = self.workshop.make(step)
+        except StageError as error:
+            self.context.warn(f"{step.name}: {error}; the search goes on without it")
+            return Tried(step, self._clock() - started, failed=str(error))
+        tried = Tried(step, self._clock() - started, judgement)
+        self.context.info(
+            f"{step.name}: drop {judgement.drop:.2f} ({judgement.low:.2f} to {judgement.high:.2f}), "
+            f"{tried.seconds:.0f} s"
+        )
+        return tried
+
+    def _require_time(self, step: Step) -> None:
+        """End the search where the step, as long as those of its kind took, would not end within the budget. The first
+        step is done in any case: something has to come out."""
+        if self.ledger.tried and self.ledger.seconds + self._expected(step) >= self.limits.time_budget:
+            raise _Stop(BUDGET)
+
+    def _expected(self, step: Step) -> float:
+        """Seconds: what the last of its kind took, for as many steps as a longer distillation has more."""
+        alike = [one for one in self.ledger.tried if one.step.kind == step.kind]
+        if not alike:
+            return 0.0
+        last = alike[-1]
+        if step.kind != DISTILL:
+            return last.seconds
+        earlier = alike[-2].step.steps if len(alike) > 1 else 0
+        return last.seconds * (step.steps - last.step.steps) / max(1, last.step.steps - earlier)
+
+    def _gains(self, tried: Tried, before: Tried) -> bool:
+        if tried.judgement is None or before.judgement is None:
+            return False
+        return before.judgement.high - tried.judgement.high >= GAIN * self.limits.max_drop
+
+    def _too_slow(self, tried: Tried) -> bool:
+        speedup = tried.judgement.speedup if tried.judgement else None
+        return speedup is not None and speedup < self.limits.min_speedup
+
+    def _best(self, path: Iterable[Tried]) -> Tried | None:
+        """The lowest upper bound, the earliest of equals; never what is slower than asked."""
+        usable = [(one.judgement.high, i, one) for i, one in enumerate(path) if one.judgement]
+        usable = [entry for entry in usable if not self._too_slow(entry[2])]
+        return min(usable, key=lambda entry: entry[:2])[2] if usable else None
+
+
+def _read(one: dict[str, Any]) -> Tried:
+    step = Step(**{**one["step"], "blocks": tuple(one["step"]["blocks"])})
+    judgement = Judgement(**one["judgement"]) if one["judgement"] else None
+    return Tried(step, float(one["seconds"]), judgement, tuple(one["found"]), one["failed"])
