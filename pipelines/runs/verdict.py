@@ -82,9 +82,9 @@ def verdict(content: ReportContent, seconds: float) -> list[str]:
         seconds: since the run began.
     """
     took = f"The run took {span(seconds)}."
-    row = _chosen(content)
+    row = chosen(content)
     if row is None:
-        return [_without_choice(content), took]
+        return [without_choice(content), took]
     rest = ""
     if ship := content.get("ship"):
         rest = ship["sentence"].partition(". ")[2]  # what the choice rests on, beside the numbers told here
@@ -118,14 +118,14 @@ def next_steps(content: ReportContent, run_dir: Path) -> Iterator[tuple[str, str
     where = "" if artifacts == Path("artifacts").resolve() else f" --artifacts {shlex.quote(shorten(str(artifacts)))}"
     if any(gate["verdict"] == FAIL and "drop" in gate["gate"] for gate in content.get("gates") or ()):
         yield f"{content['command'].replace(' compress ', ' sensitivity ', 1)}", "which blocks lose the mAP"
-    if row := _chosen(content):
+    if row := chosen(content):
         words = "" if row["backend"] == "onnxruntime" else f" backend={row['backend']}"
         words += "" if row["precision"] == "int8" else f" precision={row['precision']}"
         yield f"detpress bundle {run}{words}{where}", "pack it for another machine"
     yield f"detpress report {run}{where}", "every number"
 
 
-def _chosen(content: ReportContent) -> Row | None:
+def chosen(content: ReportContent) -> Row | None:
     """The row of the engine to use; the only one, if there is no choice."""
     if ship := content.get("ship"):
         wanted = (ship["backend"], ship["precision"])
@@ -134,7 +134,8 @@ def _chosen(content: ReportContent) -> Row | None:
     return timed[0] if len(timed) == 1 and timed[0]["status"] == "ok" else None
 
 
-def _without_choice(content: ReportContent) -> str:
+def without_choice(content: ReportContent) -> str:
+    """Why there is no engine to use."""
     reasons = [f"{row_name(row)}: {(row['error'] or row['status']).splitlines()[0]}" for row in content["rows"]
                if row["status"] != "ok"]  # fmt: skip
     if not reasons and any(row["latency"]["runtime"] for row in content["rows"]):
