@@ -36,8 +36,8 @@ def run_retrain(
 ) -> tuple[int, Path]:
     """Retrain if there is a reason to; returns the exit code and the path of ``artifacts/retrain/last.json``.
 
-    An error is recorded as an outcome, and printed on standard error or handed to ``on_error``. An interruption is recorded, its ``last.json``
-    printed, and passed on.
+    An error is recorded as an outcome, and printed on standard error or handed to ``on_error``. An interruption is
+    recorded, its ``last.json`` printed, and passed on.
     """
 
     def work(outcome: Outcome) -> None:

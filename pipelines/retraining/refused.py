@@ -17,7 +17,10 @@ def refused(
     debug: bool = False,
     on_error: Callable[[Exception], object] | None = None,
 ) -> tuple[int, Path]:
-    """Tell ``error`` (see `run_and_record`) and write it down under the folder that ``arguments`` name, else the usual."""
+    """Tell ``error`` (see `run_and_record`) and write it down under the folder that ``arguments`` name.
+
+    By default that is the usual one.
+    """
     artifacts = Path(os.path.expanduser(given(arguments, "run.artifacts") or "artifacts")).resolve()  # noqa: PTH111
 
     def work(outcome: Outcome) -> None:

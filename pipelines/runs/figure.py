@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from stages.report import marks
 from stages.report.schema import Row
-from stages.report.schema_engines import Bounds
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,11 @@ def speedup_of(row: Row, mode: str = "runtime") -> Figure | None:
     return None if value is None else Figure(value, "times", bounds[0], bounds[1], marks.speedup(row, mode))
 
 
-def ratio_of(ratio: Bounds, otherwise: str | None) -> Figure:
-    """A ratio; ``otherwise`` is its verdict where it carries none."""
-    return Figure(ratio["median"], "times", ratio["low"], ratio["high"], marks.of_ratio(ratio, otherwise))
+def over_float_of(row: Row, mode: str = "runtime") -> Figure | None:
+    """How many times faster than the fastest float engine of the same backend."""
+    ratio = (row.get("over_float") or {}).get(mode)
+    verdict = marks.over_float(row, mode)
+    return None if ratio is None else Figure(ratio["median"], "times", ratio["low"], ratio["high"], verdict)
 
 
 def map_drop_of(row: Row) -> Figure | None:

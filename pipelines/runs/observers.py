@@ -24,7 +24,7 @@ def watched_by(observers: Sequence[Observer]) -> Iterator[None]:
 
 
 def default_observers(config: PipelineConfig, *, hand_over: bool = True) -> list[Observer]:
-    """The console (or who is named by `watched_by`), and MLflow unless it is switched off; ``hand_over``: see `MlflowObserver`."""
+    """The console (or who is `watched_by`), and MLflow unless it is off; ``hand_over``: see `MlflowObserver`."""
     observers: list[Observer] = [ConsoleObserver()] if _watching is None else list(_watching)
     if config.tracking.enabled:
         from pipelines.tracking.observer import MlflowObserver

@@ -2,8 +2,8 @@
 
 Commands own their process and may set what they like. A call does not: environment variables (those that switch
 telemetry off and shorten MLflow's patience), levels of loggers, filters of warnings, and what Hydra and OmegaConf keep
-for the whole process are put back, and a config of the caller's own that Hydra has open is set aside meanwhile. Handlers
-of signals are put back by who sets them (`pipelines.system.signals`).
+for the whole process are put back, and a config of the caller's own that Hydra has open is set aside meanwhile.
+Handlers of signals are put back by who sets them (`pipelines.system.signals`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,35 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf.basecontainer import BaseContainer
 
+from pipelines.system.failures import explained, worded
+from pipelines.system.output import Kept, unprinted
+from pipelines.system.paths import require_folder
+from stages.errors import DetpressError
+
 _ONE_AT_A_TIME = threading.RLock()
 
 
 @contextlib.contextmanager
-def left_alone() -> Iterator[None]:
-    """For the length of a call. Calls from several threads wait for each other."""
-    with _ONE_AT_A_TIME, _environment(), _loggers(), _hydra(), warnings.catch_warnings():
-        yield
+def called(*, tell: bool = False) -> Iterator[Kept]:
+    """For the length of a call: what is printed is kept, and errors have the words that a terminal would get.
+
+    Calls from several threads wait for each other.
+
+    Args:
+        tell: print on standard error all the same.
+    """
+    kept = Kept(tell=tell)
+    with _ONE_AT_A_TIME, _environment(), _loggers(), _hydra(), warnings.catch_warnings(), unprinted(kept):
+        try:
+            require_folder()
+            yield kept
+        except DetpressError as error:
+            worded(error)
+            raise
+        except Exception as error:
+            if (known := explained(error)) is not None:
+                raise worded(known) from error
+            raise
 
 
 @contextlib.contextmanager
@@ -71,4 +92,6 @@ def _hydra() -> Iterator[None]:
         store.repo = configs
         GlobalHydra.instance().hydra = config
         BaseContainer._resolvers = resolvers
-        plugins.plugin_type_to_subclass_list, plugins.class_name_to_class = kinds, names
+        plugins.class_name_to_class = names
+        plugins.plugin_type_to_subclass_list.clear()
+        plugins.plugin_type_to_subclass_list.update(kinds)

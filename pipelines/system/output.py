@@ -73,7 +73,7 @@ _kept: Kept | None = None
 
 @contextlib.contextmanager
 def unprinted(kept: Kept) -> Iterator[None]:
-    """Let ``kept`` have what is printed, for the length of a ``with``: the streams are those of the program that calls."""
+    """Let ``kept`` have what is printed, for the length of a ``with``: the streams are the calling program's."""
     global _kept
     before, _kept = _kept, kept
     try:
