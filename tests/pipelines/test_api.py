@@ -5,39 +5,31 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
 import os
 import re
-import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
 import detpress
 import pipelines.compress
 import pipelines.finetune
 from pipelines import api, cli
-from pipelines.runs.figure import Figure
 from pipelines.runs.outcome import Outcome
 from pipelines.runs.watching import Progress
 from stages.errors import ExitCode
 from tests.conftest import ROOT
 from tests.pipelines import small
+from tests.pipelines.system.test_caller import state
 
 # MLflow's own tables, under the SQLAlchemy that its pins allow.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 
 PAGE = ROOT / "docs" / "api.md"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def overrides(root: Path) -> list[str]:
@@ -61,24 +53,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipelines.compress, "compress_graph", small.small_graph)
         yield folder
-
-
-def state() -> dict[str, Any]:
-    """What of a process a call could change."""
-    return {
-        "environment": dict(os.environ),
-        "handlers": [signal.getsignal(number) for number in SIGNALS],
-        "folder": Path.cwd(),
-        "path": list(sys.path),
-        "arguments": list(sys.argv),
-        "streams": (sys.stdout, sys.stderr),
-        "levels": {n: one.level for n in ("", "caller", "mlflow") if (one := logging.getLogger(n))},
-        "root": list(logging.getLogger().handlers),
-        "warnings": list(warnings.filters),
-        "hydra": GlobalHydra.instance().hydra,
-        "configs": json.dumps(list(ConfigStore.instance().repo)),
-        "demo": OmegaConf.has_resolver("demo"),
-    }
 
 
 class Made:
@@ -286,25 +260,6 @@ def test_what_is_for_the_command_line_is_refused(word: str) -> None:
         detpress.compress(["experiment=demo", word])
 
 
-def test_a_config_of_the_caller_s_that_hydra_has_open_stays_open(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("key: ${demo:word}\n")
-    OmegaConf.register_new_resolver("demo", lambda word: f"my {word}", replace=True)
-    ConfigStore.instance().store(name="schema", node={"mine": 1})
-    logging.getLogger("caller").setLevel(logging.ERROR)
-    try:
-        with initialize_config_dir(str(tmp_path), version_base="1.3"):
-            before = state()
-            with pytest.raises(detpress.ConfigError):
-                detpress.plan(["nonsense=1"])
-            assert detpress.plan(["experiment=demo"]).steps
-            assert state() == before
-            assert compose("mine").key == "my word" and "schema.yaml" in ConfigStore.instance().repo
-            assert ConfigStore.instance().repo["schema.yaml"].node == {"mine": 1}
-    finally:
-        OmegaConf.clear_resolver("demo")
-        del ConfigStore.instance().repo["schema.yaml"]
-
-
 def test_a_training_gets_its_file_and_its_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -328,14 +283,6 @@ def test_a_plan_is_the_command_s(capsys: pytest.CaptureFixture[str], tmp_path: P
     told = json.loads(capsys.readouterr().out)
     assert [stage["id"] for stage in told["stages"]] == [step.node.id for step in plan.steps]
     assert (told["missing"], told["notes"], told["unchanged"]) == (plan.missing, plan.notes, plan.unchanged)
-
-
-def test_a_figure_says_what_is_known_of_it() -> None:
-    assert str(Figure(1.5, "times", 1.25, 1.75, "valid")) == "1.50 times (95 %: 1.25 to 1.75)"
-    disturbed = Figure(2.0, "ms", verdict="invalid: others ran")
-    assert not disturbed.valid and str(disturbed) == "2.00 ms (measured while disturbed: others ran)"
-    with pytest.raises(TypeError):
-        float(disturbed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("first", ["", "import pipelines; "])
