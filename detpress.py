@@ -1,4 +1,5 @@
-"""How a process of this project starts: the console script, and every Python process that another one starts.
+"""``import detpress`` (the functions of `pipelines.api`), and how a process of this project starts: the console script,
+and every Python process that another one starts.
 
 The packages ``conf``, ``pipelines`` and ``stages`` come from beside this file, all else from what is installed. Others'
 modules on PYTHONPATH or in the current folder are not found: results are stored under the versions of the installed
@@ -11,6 +12,39 @@ import sys
 
 ROOT = __file__.rsplit(os.sep, 1)[0]
 _PACKAGES = ("stages", "pipelines", "conf")
+TYPE_CHECKING = False  # the name is enough for type checkers; `typing` is not to be loaded here
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pipelines.api import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    """The names of `pipelines.api`, which is loaded when the first of them is asked for."""
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'detpress' has no attribute {name!r}")
+    return getattr(_api(), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_api().__all__})
+
+
+def _api() -> "ModuleType":
+    """The module, from beside this file also where the caller has folders or modules of the same names."""
+    sys.path.insert(0, ROOT)
+    try:
+        for name in _PACKAGES:
+            found = getattr(__import__(name), "__file__", None) or ""
+            if os.path.realpath(found) != os.path.realpath(f"{ROOT}{os.sep}{name}{os.sep}__init__.py"):
+                raise ImportError(
+                    f"detpress needs its own package {name!r}, but {found or 'another'} is loaded under that name: "
+                    "import detpress first and use one of its functions, or rename yours"
+                )
+        __import__("pipelines.api")
+    finally:
+        sys.path.remove(ROOT)
+    return sys.modules["pipelines.api"]
 
 
 def main(first: str = sys.path[0]) -> int:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from pipelines.system import telemetry
 from pipelines.system.failures import tell
 from pipelines.system.output import lossy, told_more
+from pipelines.system.paths import require_folder
 from pipelines.system.signals import stopped_by
 from pipelines.system.user import named
 from stages.errors import ExitCode, InputError
@@ -137,10 +138,7 @@ def _dispatch(arguments: list[str], debug: bool) -> int:
     if name in ("", "-h", "--help", "help"):
         print(help_text(), end="")
         return ExitCode.DONE if name else ExitCode.WRONG_INPUT
-    try:
-        os.getcwd()  # noqa: PTH109
-    except OSError:  # whatever a command asks of it would fail, each in its own words
-        raise InputError("the current folder is not there any more; change to one that is (cd FOLDER)") from None
+    require_folder()
     if name == "--version" or ("--version" in rest and name != "completion"):
         from importlib import metadata  # takes as long to load as all the rest
 

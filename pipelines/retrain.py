@@ -7,7 +7,7 @@ store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipelines.config.schema import PipelineConfig
@@ -27,18 +27,23 @@ from stages.errors import ConfigError, ExitCode
 
 
 def run_retrain(
-    config: PipelineConfig, *, command: Sequence[str], debug: bool = False, observers: Sequence[Observer] | None = None
+    config: PipelineConfig,
+    *,
+    command: Sequence[str],
+    debug: bool = False,
+    observers: Sequence[Observer] | None = None,
+    on_error: Callable[[Exception], object] | None = None,
 ) -> tuple[int, Path]:
     """Retrain if there is a reason to; returns the exit code and the path of ``artifacts/retrain/last.json``.
 
-    An error is printed on standard error and recorded as an outcome. An interruption is recorded, its ``last.json``
-    printed, and passed on.
+    An error is recorded as an outcome, and printed on standard error or handed to ``on_error``. An interruption is
+    recorded, its ``last.json`` printed, and passed on.
     """
 
     def work(outcome: Outcome) -> None:
         _retrain(config, outcome, command, observers)
 
-    return run_and_record(Path(config.run.artifacts).resolve(), command, work, debug=debug)
+    return run_and_record(Path(config.run.artifacts).resolve(), command, work, debug=debug, on_error=on_error)
 
 
 def dry_run(config: PipelineConfig) -> int:

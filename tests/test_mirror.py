@@ -56,6 +56,7 @@ THROUGH = {
         pipelines.scheduling.tracking pipelines.system.locks
     """,
     "pipelines/store/test_remote": "pipelines.runs.shared_garbage pipelines.store.leases",
+    "pipelines/test_api": "pipelines.results pipelines.runs.predictions pipelines.runs.watching",
     "pipelines/test_cli": """
         pipelines.commands.compress pipelines.commands.finetune pipelines.commands.sensitivity pipelines.compress
         pipelines.finetune

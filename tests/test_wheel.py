@@ -177,6 +177,52 @@ def test_the_console_script_works_from_the_wheel(environment: Path, tmp_path: Pa
     assert run("doctor").returncode == 2  # no Paddle here, and it says so instead of failing to start
 
 
+API = """
+import detpress, pipelines.api, pathlib, sys
+assert detpress.compress is pipelines.api.compress
+assert pathlib.Path(detpress.__file__).parent == pathlib.Path(pipelines.__file__).parent.parent
+print(detpress.__file__)
+try:
+    detpress.compress(["compresion.steps=3", "model.random_weights=true"])
+except detpress.ConfigError as error:
+    print(error)
+"""
+
+
+def test_the_functions_are_there_from_the_wheel(environment: Path, tmp_path: Path) -> None:
+    told = called(environment / "bin" / "python", tmp_path)
+    assert Path(told[0]).is_relative_to(environment)
+    assert told[1:] == [
+        "the config has a problem:",
+        "  - compresion.steps: there is no such key; did you mean compression.steps?",
+    ]
+
+
+def test_and_from_an_editable_installation(environment: Path, tmp_path: Path) -> None:
+    """Which is a file that names the checkout's folder, in an environment without the wheel."""
+    build = "import sys; from hatchling.build import build_editable; print(build_editable(sys.argv[1]))"
+    made = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert made.returncode == 0, made.stderr
+    venv.create(tmp_path / "venv", with_pip=False)
+    (site,) = (tmp_path / "venv" / "lib").glob("python3.*/site-packages")
+    (third,) = (environment / "lib").glob("python3.*/site-packages/third.pth")
+    (site / "third.pth").write_text(third.read_text())
+    zipfile.ZipFile(tmp_path / made.stdout.split()[-1]).extractall(site)
+    (tmp_path / "empty").mkdir()
+    told = called(tmp_path / "venv" / "bin" / "python", tmp_path / "empty")
+    assert Path(told[0]) == ROOT / "detpress.py" and told[1] == "the config has a problem:"
+
+
+def called(python: Path, folder: Path) -> list[str]:
+    """What ``API`` prints there; nothing else, and it leaves nothing."""
+    done = subprocess.run([python, "-I", "-c", API], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert list(folder.glob("artifacts")) == []
+    return done.stdout.splitlines()
+
+
 def test_a_type_checker_sees_the_types_of_the_installed_packages(environment: Path, tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(THEIRS)
     checker = [sys.executable, "-m", "mypy", "--no-incremental", "--follow-imports=silent"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.config.keys import close_to, suggestion
@@ -47,18 +47,26 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         extra = names[1] if len(names) > 1 else unknown[0]
         meant = suggestion(close_to(extra, [*_KEYS]))
         raise InputError(f"{extra}: not understood{meant or '; see detpress bundle --help'}")
+    target, digest = make(find_run(names[0], artifacts).resolve(), artifacts, given)
+    say(f"{size(target.stat().st_size)}, sha256 {digest}")
+    print(target)
+    return ExitCode.DONE
+
+
+def make(folder: Path, artifacts: Path, given: Mapping[str, str]) -> tuple[Path, str]:
+    """Pack an engine of the run in ``folder``: the path of the zip file and its sha256.
+
+    Args:
+        given: what was asked for, as on the command line: backend, precision, golden, layout, out.
+    """
     values = {**_KEYS, **given}
     if not re.fullmatch("[0-9]{1,6}", values["golden"]) or int(values["golden"]) < 1:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
     out = Path(values["out"]) if values["out"] else None
     if out is not None:
         require_place(out, "out=FILE")
-    folder = find_run(names[0], artifacts).resolve()
     bundle = _make(folder, artifacts, values)
-    target, digest = pack(bundle, artifacts, folder.name, out, values["layout"])
-    say(f"{size(target.stat().st_size)}, sha256 {digest}")
-    print(target)
-    return ExitCode.DONE
+    return pack(bundle, artifacts, folder.name, out, values["layout"])
 
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:

@@ -11,11 +11,7 @@ from stages.errors import InputError
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Train; the path of the checkpoint is the last line on stdout."""
-    # `out` belongs to this command, not to the config that it shares with `compress`.
-    outs = [argument for argument in arguments if argument.startswith("out=")]
-    words = [argument for argument in arguments if argument not in outs]
-    if len(outs) > 1 or outs == ["out="]:
-        raise InputError("out: name one file, e.g. out=mine.pdparams")
+    words, outs = apart(arguments)
     if outs and ("-m" in words or "--multirun" in words):
         raise InputError("out: the runs of a sweep would overwrite each other's file; leave it out")
 
@@ -27,3 +23,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         return hydra_command.finish(outcome.exit_code, outcome.path)
 
     return hydra_command.run("finetune", words, task, debug=debug, finetune_only=True)
+
+
+def apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without ``out=FILE``, and that: it belongs to this command, not to the config that all share."""
+    outs = [argument for argument in arguments if argument.startswith("out=")]
+    if len(outs) > 1 or outs == ["out="]:
+        raise InputError("out: name one file, e.g. out=mine.pdparams")
+    return [argument for argument in arguments if argument not in outs], outs

@@ -34,6 +34,7 @@ from stages.errors import ExitCode, InputError
 Task = Callable[[PipelineConfig, list[str]], int]
 """Runs one config, given also the command to repeat it, and returns the exit code."""
 
+_SHELL_ONLY = ("multirun", "help", "hydra_help", "cfg", "info", "resolve", "shell_completion")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
@@ -63,31 +64,20 @@ def run(
         InputError: with every problem (a ConfigError, where it is the config), before anything ran.
         Exception: what ``task`` raised. In a sweep, a job's error is printed and the next job begins.
     """
-    schema.register()
-    resolvers.register_resolvers()
-    OmegaConf.register_new_resolver("choices", _choices, replace=True)
+    _register()
     flags = _parse(name, arguments)
     if flags.topic:
         return _explain(flags.topic, debug=debug)
     if flags.shell_completion:
         print(hydra_words(" ".join(flags.overrides), os.environ.get("COMP_LINE", "")), end="")
         return ExitCode.DONE
-    flags.overrides = as_typed(flags.overrides, multirun=flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides)
-    command = Command(
-        overrides=flags.overrides,
-        multirun=flags.multirun,
-        config_dir=flags.config_dir,
-        config_path=flags.config_path,
-        config_name=flags.config_name or "config",
-        finetune_only=finetune_only,
-    )
+    command, folders = _command(flags, finetune_only)
     shows = bool(flags.help or flags.cfg or flags.info)
     configs: list[PipelineConfig] = []
     if not flags.hydra_help:
         configs = check_command(command, inputs=not shows)
     codes: list[int] = []
     errors: list[Exception] = []
-    folders = [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
 
     plain = not (shows or flags.multirun or flags.hydra_help)
     if plain and not any("hydra" in override.partition("=")[0] for override in flags.overrides):
@@ -112,6 +102,44 @@ def run(
     if errors:
         raise errors[0]
     return worst(codes)
+
+
+def one(name: str, arguments: Sequence[str], *, finetune_only: bool = False) -> tuple[PipelineConfig, list[str]]:
+    """The config that `run` would hand to its task, and the command to repeat it, for a call from Python.
+
+    Raises:
+        InputError: with every problem (a ConfigError, where it is the config), or the arguments are those of a sweep or
+            only show something.
+    """
+    _register()
+    flags = _parse(name, arguments)
+    hydra_s = [override for override in flags.overrides if override.lstrip("+~").partition("=")[0].startswith("hydra")]
+    others = [flag for flag in _SHELL_ONLY if getattr(flags, flag)]
+    if others or flags.topic or hydra_s:
+        word = hydra_s[0] if hydra_s else f"--{(others or ['help'])[0].replace('_', '-')}"
+        raise InputError(f"{word} is for the command line; call once for each config (see detpress {name} --help)")
+    command, folders = _command(flags, finetune_only)
+    return check_command(command)[0], ["detpress", name, *folders, *flags.overrides]
+
+
+def _register() -> None:
+    schema.register()
+    resolvers.register_resolvers()
+    OmegaConf.register_new_resolver("choices", _choices, replace=True)
+
+
+def _command(flags: argparse.Namespace, finetune_only: bool) -> tuple[Command, list[str]]:
+    """What the flags ask for, and those among them that say where the config is."""
+    flags.overrides = as_typed(flags.overrides, multirun=flags.multirun or "hydra.mode=MULTIRUN" in flags.overrides)
+    command = Command(
+        overrides=flags.overrides,
+        multirun=flags.multirun,
+        config_dir=flags.config_dir,
+        config_path=flags.config_path,
+        config_name=flags.config_name or "config",
+        finetune_only=finetune_only,
+    )
+    return command, [f"--config-{k}={v}" for k in ("dir", "path", "name") if (v := getattr(flags, f"config_{k}"))]
 
 
 @contextlib.contextmanager

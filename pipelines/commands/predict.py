@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,18 +28,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("--no-pictures", action="store_true", help="no files, only what is printed")
     parser.add_argument("--json", action="store_true", help="JSON on a terminal too")
     options = parser.parse_args(arguments)
-    from stages.bundle.contents import unpack
-    from stages.bundle.metadata import Described, open_file
-    from stages.bundle.predict import predict, summary
+    from pipelines.runs.predictions import predictions
+    from stages.bundle.predict import summary
 
     as_json = options.json or not sys.stdout.isatty()
-    with tempfile.TemporaryDirectory(prefix="detpress-") as folder:
-        if options.bundle.suffix.lower() == ".onnx":
-            opened = open_file(options.bundle, Path(folder))
-        else:
-            bundle = unpack(options.bundle, Path(folder))
-            opened = Described(bundle.name, bundle.engine, bundle.nms, bundle.record["draw_threshold"])
-        threshold = opened.draw_threshold if options.threshold is None else options.threshold
-        for line in predict(opened, options.images, None if options.no_pictures else options.out, threshold):
-            print(json.dumps(line) if as_json else told(summary(line)), flush=True)
+    pictures = None if options.no_pictures else options.out
+    for line in predictions(options.bundle, options.images, pictures, options.threshold):
+        print(json.dumps(line) if as_json else told(summary(line)), flush=True)
     return ExitCode.DONE

@@ -26,7 +26,7 @@ from typing import Any
 from pipelines.system.failures import code_of, tell
 from pipelines.system.files import write_text
 from pipelines.system.locks import signed
-from pipelines.system.output import say
+from pipelines.system.output import out, say
 from pipelines.system.redact import redact, redact_text
 from stages.errors import ExitCode, InputError
 from stages.outside import records
@@ -115,9 +115,18 @@ class Journal:
 
 
 def run_and_record(
-    artifacts: Path, command: Sequence[str], work: Callable[[Outcome], None], *, debug: bool = False
+    artifacts: Path,
+    command: Sequence[str],
+    work: Callable[[Outcome], None],
+    *,
+    debug: bool = False,
+    on_error: Callable[[Exception], object] | None = None,
 ) -> tuple[int, Path]:
-    """Do ``work`` under the lock of the retraining, and record its outcome, whatever that is."""
+    """Do ``work`` under the lock of the retraining, and record its outcome, whatever that is.
+
+    Args:
+        on_error: what to do with an error once it is recorded; by default it is printed.
+    """
     log, line = Journal(artifacts), shlex.join(redact(list(command)))
     with signed(log.folder / "lock", lambda who: say(f"{who} is retraining here; waiting for it")):
         outcome = Outcome(FAILED, "", ExitCode.STAGE_FAILED, command=line, started=log.begin(line))
@@ -131,11 +140,13 @@ def run_and_record(
         except BaseException as stop:
             code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else ExitCode.INTERRUPTED
             outcome.end(INTERRUPTED, "it was stopped; the same command continues from what it had finished", code)
-            print(log.write(outcome), flush=True)
+            print(log.write(outcome), file=out(), flush=True)
             raise
         path = log.write(outcome)  # before anything is printed, which may take for ever
         if failed is None:
             say(f"{outcome.outcome}: {outcome.reason}")
+        elif on_error is not None:
+            on_error(failed)
         else:
             tell(failed, debug=debug)
         return outcome.exit_code, path

@@ -30,6 +30,7 @@ from pipelines.runs.observers import default_observers
 from pipelines.runs.progress import ProgressWriter
 from pipelines.system import provenance
 from pipelines.system.files import write_text
+from pipelines.system.output import err
 from pipelines.system.redact import redact
 from pipelines.system.run_lock import alive
 from pipelines.system.signals import stopped_by
@@ -190,7 +191,7 @@ def open_run(
             if python.path is not None:
                 lines.insert(0, f"stages run on {python.path} (Python {python.version})")
             for line in lines:
-                Console(stderr=True, highlight=False, emoji=False).print(escape(told(line)), soft_wrap=True)
+                _console().print(escape(told(line)), soft_wrap=True)
             yield run
         except BaseException as stop:
             if run.ended:
@@ -243,8 +244,12 @@ def _tell_warnings(run: Run, before: Sequence[str] = ()) -> list[str]:
     Args:
         before: what was told before.
     """
-    console = Console(stderr=True, highlight=False, emoji=False)
+    console = _console()
     warnings = [message for message in run.observer.warnings if message not in before]
     for message in warnings:
         console.print(f"[yellow]warning[/] {escape(told(message))}", soft_wrap=True)
     return warnings
+
+
+def _console() -> Console:
+    return Console(file=err(), highlight=False, emoji=False, force_jupyter=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.system.output import out
 from stages.outside.text import plain
 from stages.report import float_blocks, search, sensitivity, tables
 from stages.report.schema import ReportContent
@@ -25,7 +26,7 @@ def stdout_console(log_width: int = LOG_WIDTH) -> Console:
 
     A text is shown as it is, whatever it holds; what has a style is a `rich.text.Text`.
     """
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=out(), highlight=False, markup=False, emoji=False, force_jupyter=False)
     if not console.is_terminal:
         console.width = log_width
     return console

@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from pipelines.system.install import fitted
-from stages.errors import DetpressError, ExitCode
+from stages.errors import DetpressError, ExitCode, InputError, UnavailableError
 from stages.outside.files import NoRegularFile
 from stages.outside.text import line
 from stages.processes import python
@@ -34,22 +34,34 @@ def tell(error: BaseException, *, debug: bool) -> int:
             print(f"In the process of the stage:\n{error.trace}", end="", file=sys.stderr)
         _print("error", shown(error))
         return code_of(error)
-    if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
-        _print("error", line(reason))
-        return ExitCode.WRONG_INPUT
-    if _impossible(error):
-        length = len(str(getattr(error, "filename", "")))
-        _print(
-            "error", f"a path of {length} characters is too long for a file; check the paths and names that were given"
-        )
-        return code_of(error)
-    if isinstance(error, NoRegularFile):
-        _print("error", line(f"{error.filename} cannot be used ({error.strerror}); remove it, or name another file"))
-        return code_of(error)
+    if (known := explained(error)) is not None:
+        _print("error", line(known.message))
+        return known.exit_code
     hint = "" if debug else "; run it again with --debug for the traceback, and report it if the input is right"
     first = (str(error).strip() or "no message").splitlines()[0]
     _print("unexpected error", f"{type(error).__name__}: {line(first)}{hint}")
     return code_of(error)
+
+
+def explained(error: BaseException) -> DetpressError | None:
+    """An error of the project for one of Python's whose cause is known to be what was given or installed."""
+    if isinstance(error, ModuleNotFoundError) and (reason := python.explain(error)):
+        return UnavailableError(reason)
+    if _impossible(error):
+        length = len(str(getattr(error, "filename", "")))
+        return InputError(
+            f"a path of {length} characters is too long for a file; check the paths and names that were given"
+        )
+    if isinstance(error, NoRegularFile):
+        return InputError(f"{error.filename} cannot be used ({error.strerror}); remove it, or name another file")
+    return None
+
+
+def worded(error: DetpressError) -> DetpressError:
+    """The same object with the words that a terminal would get (see `shown`), for whoever catches it."""
+    message, *details = shown(error).split("\n")
+    error.args, error.details = (message,), tuple(details)
+    return error
 
 
 def shown(error: BaseException) -> str:

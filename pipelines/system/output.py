@@ -7,6 +7,7 @@ exit code of a command that only shows something (table in ``docs/orchestration.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,53 @@ def told_more(asked: bool) -> Iterator[None]:
             os.environ.pop(VERBOSE)
             if before is not None:
                 os.environ[VERBOSE] = before
+
+
+class Kept:
+    """What would have been printed: ``out`` for standard output, ``err`` for standard error."""
+
+    def __init__(self, *, tell: bool = False) -> None:
+        """
+        Args:
+            tell: let standard error have its part all the same.
+        """
+        self.out = io.StringIO()
+        self.err = _Told() if tell else io.StringIO()
+
+    def lines(self) -> list[str]:
+        """What was for standard error."""
+        return self.err.getvalue().splitlines()
+
+
+class _Told(io.StringIO):
+    def write(self, text: str) -> int:
+        print(text, end="", file=sys.stderr, flush=True)
+        return super().write(text)
+
+
+_kept: Kept | None = None
+"""One for all threads of the process: what tracks a run works in one of its own."""
+
+
+@contextlib.contextmanager
+def unprinted(kept: Kept) -> Iterator[None]:
+    """Let ``kept`` have what is printed, for the length of a ``with``: the streams are the calling program's."""
+    global _kept
+    before, _kept = _kept, kept
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+def out() -> TextIO:
+    """Where results are printed."""
+    return sys.stdout if _kept is None else _kept.out
+
+
+def err() -> TextIO:
+    """Where everything else is printed."""
+    return sys.stderr if _kept is None else _kept.err
 
 
 class Lossy:
@@ -83,7 +131,7 @@ class Lossy:
 
 def say(text: str) -> None:
     """Print a message on one line of standard error, whatever texts of others are in it. Errors: `failures.tell`."""
-    print(line(text), file=sys.stderr, flush=True)
+    print(line(text), file=err(), flush=True)
 
 
 @dataclass

@@ -4,12 +4,22 @@ machine that its reader has no use for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.system import user
+from stages.errors import InputError
+
+
+def require_folder() -> None:
+    """Raise InputError if the current folder is gone: whatever is asked of it would fail, each in its own words."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError:
+        raise InputError("the current folder is not there any more; change to one that is (cd FOLDER)") from None
 
 
 def shorten(value: Any, folder: Path | None = None, home: Path | None = None) -> Any:
