@@ -125,11 +125,13 @@ def test_without_any_python_make_says_what_is_needed(checkout: Path) -> None:
     assert "ModuleNotFoundError: planted" in done.stderr
 
 
-def test_programs_that_tests_start_hear_ctrl_c_also_in_a_background_job_of_a_script() -> None:
-    """`.ci/run` starts some tests with ``&``, which has a shell without job control ignore SIGINT in them."""
-    script = "import signal, tests.conftest; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+@pytest.mark.parametrize("name", ["INT", "HUP"])
+def test_programs_that_tests_start_hear_signals_also_where_the_tests_were_started_to_ignore_them(name: str) -> None:
+    """`.ci/run` starts some tests with ``&``, which has a shell without job control ignore SIGINT; nohup ignores SIGHUP."""
+    child = "import signal; print(signal.getsignal(signal.SIG" + name + ") != signal.SIG_IGN)"
+    script = f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     job = subprocess.run(
-        ["sh", "-c", '"$0" -c "$1" & wait', sys.executable, script],
+        ["sh", "-c", f'trap \'\' {name}; exec "$0" -c "$1"', sys.executable, script],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -229,6 +229,7 @@ class _Within:
     work: Path
     seed: int
     threads: int
+    cores: int
 
     def metric(self, name: str, value: float, step: int | None = None) -> None:
         self.outer.metric(name, value, step)
@@ -247,7 +248,7 @@ class _Within:
 
 
 def _within(outer: StageContext, out: Path, work: Path) -> _Within:
-    return _Within(outer, out, work, outer.seed, outer.threads)
+    return _Within(outer, out, work, outer.seed, outer.threads, outer.cores)
 
 
 def _slug(name: str) -> str:
