@@ -19,8 +19,8 @@ QUIRKS = ROOT.parent / "shared" / "data" / "quirks"
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
 
 
-# A script's background job ignores Ctrl-C and one under `nohup` a closed terminal, and so would each program that a test
-# starts and ends that way. What is ignored is inherited, what has a handler is not: the tests themselves survive SIGHUP.
+# A background job of a script ignores Ctrl-C, one under `nohup` a closed terminal, and so would each program that a test
+# starts and ends that way. What is ignored is inherited, what has a handler is not; SIGHUP still ends no tests.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:

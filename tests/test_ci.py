@@ -127,7 +127,7 @@ def test_without_any_python_make_says_what_is_needed(checkout: Path) -> None:
 
 @pytest.mark.parametrize("name", ["INT", "HUP"])
 def test_programs_that_tests_start_hear_signals_also_where_the_tests_were_started_to_ignore_them(name: str) -> None:
-    """`.ci/run` starts some tests with ``&``, which has a shell without job control ignore SIGINT; nohup ignores SIGHUP."""
+    """`.ci/run` starts some with ``&``, which has a shell without job control ignore SIGINT; nohup ignores SIGHUP."""
     child = "import signal; print(signal.getsignal(signal.SIG" + name + ") != signal.SIG_IGN)"
     script = f"import subprocess, sys, tests.conftest; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     job = subprocess.run(
