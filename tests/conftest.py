@@ -19,7 +19,7 @@ QUIRKS = ROOT.parent / "shared" / "data" / "quirks"
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
 
 
-# A background job of a script ignores Ctrl-C, one under `nohup` a closed terminal, and so would each program that a test
+# A background job of a script ignores Ctrl-C, one under `nohup` a closed terminal; so would each program that a test
 # starts and ends that way. What is ignored is inherited, what has a handler is not; SIGHUP still ends no tests.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
