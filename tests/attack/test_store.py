@@ -27,9 +27,9 @@ MISSING = Key("export", {"precision": "int8"})
 TARGET = f"artifacts/store/{ENGINES['int8']}"
 
 
-def _engine(root: Path, precision: str) -> Engine:
+def _engine(root: Path, files: dict[str, str], precision: str) -> Engine:
     return Engine(
-        root=root, files=hash_files(root), backend="onnxruntime", precision=Precision(precision), main="model.onnx",
+        root=root, files=files, backend="onnxruntime", precision=Precision(precision), main="model.onnx",
         input_size=[64, 64], batch=1, scale_factor=False, image_input="image", scale_input="", boxes_output="boxes",
         scores_output="scores",
     )  # fmt: skip
@@ -44,7 +44,7 @@ def stored(work: Path, *, name: str | None = None) -> Path:
         pending = store.begin(key)
         (pending.out / "model.onnx").write_text(precision)
         (pending.out / "infer_cfg.yml").write_bytes(SIDECAR)
-        entry = store.commit(pending, _engine(pending.out, precision), record={})
+        entry = store.commit(pending, _engine(pending.out, hash_files(pending.out), precision), record={})
         stages[f"build.onnxruntime.{precision}"] = {"status": "done", "entry": entry.artifact.key}
     if name is not None:
         stages["build.onnxruntime.int8"]["entry"] = name
@@ -58,7 +58,7 @@ def stored(work: Path, *, name: str | None = None) -> Path:
 def record() -> dict[str, Any]:
     """``entry.json`` of that entry; the digests of its files are right."""
     files = {"model.onnx": "0" * 64, "infer_cfg.yml": "0" * 64}
-    engine = dataclasses.replace(_engine(Path(), "int8"), files=files)
+    engine = _engine(Path(), files, "int8")
     key = ENGINES["int8"]
     return {
         "schema": 1, "key": key.digest, "stage": key.stage, "parts": to_json(key.parts), "artifact": to_json(engine),
