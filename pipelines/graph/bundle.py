@@ -56,8 +56,6 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
             f"it has {', '.join(built) or 'none'}"
         )
     config = _config(folder / "config.yaml")
-    report = require_report(folder, PromisedReport)
-    row = _row(report, backend, precision)
     engine = store.load_as(stages[ids.build(backend, precision)], Engine)
     engine = opened_as(engine, precision)
     require_layout(engine, layout)
@@ -69,6 +67,8 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         "labeled": store.load_as(stages[ids.LABELS_VAL], LabeledSet) if labeled else None,
         "images": None if labeled else store.load_as(stages[ids.IMAGES], ImageList),
     }
+    report = require_report(folder, PromisedReport)
+    row = _row(report, backend, precision)
     options = BundleOptions(
         run_id=state["run_id"],
         model=config["model"]["name"],
