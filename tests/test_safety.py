@@ -88,7 +88,7 @@ def test_files_are_put_into_their_places_where_a_device_is_not_replaced() -> Non
 
 def test_filters_of_mlflow_are_written_in_the_one_place_that_quotes_their_values() -> None:
     fields = r"\b(?:tags?|attributes?|params?|metrics?)\.[\w.`]+\s*(?:=|!=|<|>|i?like\b)"
-    field = re.compile(rf"{fields}|(?<![\w.])name\s*=\s*['\"{{]", re.IGNORECASE)
+    field = re.compile(rf"{fields}|(?<![\w.-])name\s*=\s*['\"{{]", re.IGNORECASE)
     found = []
     for path in SOURCES:
         if path == ROOT / "pipelines/system/slug.py":
@@ -237,6 +237,8 @@ READ_PLAINLY = {
     "pipelines/scheduling/tracking.py": "what its own parent sends it",
     "pipelines/tracking/delivery.py": "what its own parent sends it",
     "pipelines/commands/ui.py": "what MLflow's server on this machine answers",
+    "pipelines/api.py": "the record of the retraining that this call has just made",
+    "pipelines/runs/index.py": "a cache of its own, of which it checks the digest and each line",
     "pipelines/execution/interpreter.py": "what a Python that is started here prints",
     "pipelines/sensitivity.py": "a stage's result, checked by its digest",
     "pipelines/registry/register.py": "a stage's result, copied by this run",
@@ -296,6 +298,7 @@ def test_the_name_of_a_data_set_leads_to_no_other_folder(tmp_path: Path) -> None
 
 MESSAGES = {
     "pipelines/cli.py": "the name of a signal",
+    "pipelines/runs/watching.py": "the lines of a run, for a caller from Python who asked for them",
     "pipelines/system/output.py": "`say` itself, and why the system does not take any more",
     "pipelines/system/failures.py": "a traceback, for --debug",
 }

@@ -47,6 +47,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         extra = names[1] if len(names) > 1 else unknown[0]
         meant = suggestion(close_to(extra, [*_KEYS]))
         raise InputError(f"{extra}: not understood{meant or '; see detpress bundle --help'}")
+    _values(given)
     target, digest = make(find_run(names[0], artifacts).resolve(), artifacts, given)
     say(f"{size(target.stat().st_size)}, sha256 {digest}")
     print(target)
@@ -59,14 +60,20 @@ def make(folder: Path, artifacts: Path, given: Mapping[str, str]) -> tuple[Path,
     Args:
         given: what was asked for, as on the command line: backend, precision, golden, layout, out.
     """
+    values = _values(given)
+    bundle = _make(folder, artifacts, values)
+    out = Path(values["out"]) if values["out"] else None
+    return pack(bundle, artifacts, folder.name, out, values["layout"])
+
+
+def _values(given: Mapping[str, str]) -> dict[str, str]:
+    """All that can be asked for. Raises InputError where it cannot be had, whatever the run."""
     values = {**_KEYS, **given}
     if not re.fullmatch("[0-9]{1,6}", values["golden"]) or int(values["golden"]) < 1:
         raise InputError(f"golden={values['golden']} does not fit; it is a number of images, 1 or more")
-    out = Path(values["out"]) if values["out"] else None
-    if out is not None:
-        require_place(out, "out=FILE")
-    bundle = _make(folder, artifacts, values)
-    return pack(bundle, artifacts, folder.name, out, values["layout"])
+    if values["out"]:
+        require_place(Path(values["out"]), "out=FILE")
+    return values
 
 
 def _make(folder: Path, artifacts: Path, values: dict[str, str]) -> Bundle:

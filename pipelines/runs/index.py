@@ -181,7 +181,7 @@ def _replace(file: Path, content: bytes) -> None:
         try:
             stream.write(content)
             stream.flush()
-            new.replace(file)
+            files.put(new, file)
         except OSError:  # a full disk
             new.unlink(missing_ok=True)
             raise

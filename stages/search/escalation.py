@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from stages.contract import StageContext
 from stages.errors import StageError
+from stages.outside.files import put
 from stages.search.judgement import Judgement
 
 RANGES, DISTILL, RANK, FLOAT = "ranges", "distill", "rank", "float"
@@ -131,7 +132,7 @@ class Ledger:
         self.tried.append(tried)
         beside = self.file.with_suffix(".tmp")
         beside.write_text(json.dumps([asdict(one) for one in self.tried]), encoding="utf-8")
-        beside.replace(self.file)
+        put(beside, self.file)
 
     def find(self, name: str) -> Tried | None:
         return next((one for one in self.tried if one.step.name == name), None)
@@ -234,7 +235,7 @@ class Escalation:
         try:
             judgement = self.workshop.make(step)
         except StageError as error:
-            self.context.warn(f"{step.name}: {error}; the search goes on without it")
+            self.context.warn(f"{step.name}: {error}; the search continues without it")
             return Tried(step, self._clock() - started, failed=str(error))
         tried = Tried(step, self._clock() - started, judgement)
         self.context.info(

@@ -31,6 +31,7 @@ from stages.options.export import ExportOptions
 from stages.options.search import SearchOptions
 from stages.options.sensitivity import SensitivityOptions
 from stages.outside import records
+from stages.outside.files import put
 from stages.search.escalation import DISTILL, FLOAT, RANGES, Step
 from stages.search.judgement import Judgement, judge_distance, judge_map
 
@@ -121,7 +122,7 @@ class ModelWorkshop:
             found = observe_all(self.base, images, self._compression(method=PTQ), self.context, ALGORITHMS)
             beside = file.with_suffix(".tmp")
             beside.write_text(json.dumps(found), encoding="utf-8")
-            beside.replace(file)
+            put(beside, file)
         known: dict[str, dict[str, float]] = records.read(file, dict[str, dict[str, float]])
         return known
 

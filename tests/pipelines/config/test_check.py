@@ -72,8 +72,8 @@ def test_a_good_config_has_none() -> None:
         ("seed=null", "seed: None does not fit; it must be a whole number"),
         ("compression.steps=0", "compression.steps: 0 does not fit; it must be at least 1"),
         ("compression.steps=-1", "compression.steps: -1 does not fit; it must be at least 1"),
-        ("compression.method=qat", "compression.method: 'qat' does not fit; it must be one of qat_distill, ptq, none; "
-         "did you mean qat_distill?"),
+        ("compression.method=qat", "compression.method: 'qat' does not fit; it must be one of qat_distill, ptq, auto, "
+         "none; did you mean qat_distill?"),
         ("compression.ptq_algo=kl", "compression.ptq_algo: 'kl' does not fit; it must be one of "
          "abs_max, avg, hist, KL, mse; did you mean KL?"),
         ("accuracy.nms.score_threshold=1.5", "accuracy.nms.score_threshold: 1.5 does not fit; "

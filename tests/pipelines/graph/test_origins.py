@@ -39,7 +39,18 @@ NOT_CONFIG = {
     "latency": {"names", "variants", "limits"},
     "judge": {"names", "run_id", "champion", "hardware", "images_digest"},
     "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit", "variants", "left_out"},
-    "bundle": {"run_id", "model", "golden", "layout", "promised", "hardware", "versions", "requirements", "config"},
+    "bundle": {
+        "run_id",
+        "model",
+        "golden",
+        "layout",
+        "promised",
+        "facts",
+        "hardware",
+        "versions",
+        "requirements",
+        "config",
+    },
 }
 """Stage -> its options that no key of the config stands for: what the graph, the run or the command knows."""
 

@@ -198,7 +198,7 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFix
     expected = without(tmp_path, capsys)
     os.mkfifo(tmp_path / index.NAME)
     assert everything(tmp_path, capsys) == expected
-    assert stat.S_ISREG((tmp_path / index.NAME).stat().st_mode)
+    assert stat.S_ISFIFO((tmp_path / index.NAME).stat().st_mode)
     (tmp_path / index.NAME).unlink()
     (tmp_path / f"{index.NAME}.new").symlink_to(tmp_path / "elsewhere")
     assert everything(tmp_path, capsys) == expected

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,21 +251,31 @@ def test_a_program_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
     assert_gone([int(word) for word in (tmp_path / "pids").read_text().split()])
 
 
+STOPPED = """
+import os, signal, sys, threading, time, traceback
+from pathlib import Path
+from stages.processes import children
+signal.signal(signal.SIGINT, signal.default_int_handler)
+folder, main = Path(sys.argv[1]), threading.get_ident()
+def stop():
+    while not (folder / "up").exists() or not waits():
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGINT)
+def waits():
+    return "communicate" in [frame.name for frame in traceback.extract_stack(sys._current_frames()[main])]
+threading.Thread(target=stop).start()
+traps = f"trap 'sleep 0.2; echo saved > {folder}/saved; exit' TERM; : > {folder}/up; while :; do sleep 0.02; done"
+try:
+    children.run(["sh", "-c", traps], env=dict(os.environ), grace=30)
+except KeyboardInterrupt:
+    print((folder / "saved").read_text(), end="", flush=True)
+"""
+
+
 def test_a_program_is_ended_when_this_one_is_stopped(tmp_path: Path) -> None:
-    script = (
-        f"trap 'sleep 0.2; echo saved > {tmp_path}/saved; exit' TERM; : > {tmp_path}/up; while :; do sleep 0.02; done"
-    )
-
-    def stop() -> None:
-        wait_until((tmp_path / "up").exists, "its start")
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        children.run(["sh", "-c", script], env=dict(os.environ), grace=30)
-    thread.join()
-    assert (tmp_path / "saved").read_text() == "saved\n"
+    """In a process of its own, so that no other test's signals or children have a part in it."""
+    command, env = [sys.executable, "-c", STOPPED, str(tmp_path)], {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=env, capture_output=True, text=True, timeout=60).stdout == "saved\n"
 
 
 @pytest.mark.parametrize("started_by", ["{dead}", "{alive}"])
