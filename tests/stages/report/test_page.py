@@ -139,7 +139,8 @@ def test_pictures_and_figures_enlarge_and_close(pages: dict[str, Path]) -> None:
             picture.click()
             assert viewer.is_visible() and viewer.locator("img, svg").count() == 1
             page.keyboard.press("Escape")
-            assert not viewer.is_visible() and viewer.locator("img, svg").count() == 0
+            viewer.locator("img, svg").first.wait_for(state="detached")  # by an event that comes after the closing
+            assert not viewer.is_visible()
         assert errors == []
 
 
