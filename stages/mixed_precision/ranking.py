@@ -16,7 +16,7 @@ from stages.detection.bootstrap import draw_weights, interval, mean_over_classes
 from stages.detection.matching import Matches
 from stages.mixed_precision.distance import output_distance
 from stages.mixed_precision.workbench import EngineOutputs, ImageSet, MixedPrecisionBench
-from stages.outside.files import put
+from stages.outside.files import put_text
 
 DRAWS = 200
 """Resamplings of the images for the interval of a block's mAP drop."""
@@ -67,9 +67,7 @@ def rank(bench: MixedPrecisionBench, base: Engine, pictures: ImageSet, context: 
     for block in bench.blocks:
         if block not in found:
             found[block] = _damage(bench, block, reference, pictures)
-            temporary = keep.with_suffix(".tmp")
-            temporary.write_text(json.dumps([asdict(d) for d in found.values()]), encoding="utf-8")
-            put(temporary, keep)
+            put_text(keep, json.dumps([asdict(d) for d in found.values()]))
         context.progress(len(found), len(bench.blocks))
     return ordered(list(found.values()))
 

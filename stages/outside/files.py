@@ -83,6 +83,13 @@ def put(made: Path, target: Path) -> None:
     made.replace(target)
 
 
+def put_text(target: Path, text: str) -> None:
+    """Write a file in one step: a reader, or who continues later, finds it whole; errors as of `put`."""
+    beside = target.with_suffix(".tmp")
+    beside.write_text(text, encoding="utf-8")
+    put(beside, target)
+
+
 def require_place(path: Path) -> None:
     """Raise NoRegularFile unless a file can stand at ``path``: there is one, or nothing, and no name of a device.
 

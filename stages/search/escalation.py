@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from stages.contract import StageContext
 from stages.errors import StageError
-from stages.outside.files import put
+from stages.outside.files import put_text
 from stages.search.judgement import Judgement
 
 RANGES, DISTILL, RANK, FLOAT = "ranges", "distill", "rank", "float"
@@ -130,9 +130,7 @@ class Ledger:
 
     def add(self, tried: Tried) -> None:
         self.tried.append(tried)
-        beside = self.file.with_suffix(".tmp")
-        beside.write_text(json.dumps([asdict(one) for one in self.tried]), encoding="utf-8")
-        put(beside, self.file)
+        put_text(self.file, json.dumps([asdict(one) for one in self.tried]))
 
     def find(self, name: str) -> Tried | None:
         return next((one for one in self.tried if one.step.name == name), None)

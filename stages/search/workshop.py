@@ -31,7 +31,7 @@ from stages.options.export import ExportOptions
 from stages.options.search import SearchOptions
 from stages.options.sensitivity import SensitivityOptions
 from stages.outside import records
-from stages.outside.files import put
+from stages.outside.files import put_text
 from stages.search.escalation import DISTILL, FLOAT, RANGES, Step
 from stages.search.judgement import Judgement, judge_distance, judge_map
 
@@ -120,9 +120,7 @@ class ModelWorkshop:
             paths = listed_paths(self.calibration or self.images)
             images = images_for(self.base, paths, batch=self.options.batch, seed=self.context.seed)
             found = observe_all(self.base, images, self._compression(method=PTQ), self.context, ALGORITHMS)
-            beside = file.with_suffix(".tmp")
-            beside.write_text(json.dumps(found), encoding="utf-8")
-            put(beside, file)
+            put_text(file, json.dumps(found))
         known: dict[str, dict[str, float]] = records.read(file, dict[str, dict[str, float]])
         return known
 
