@@ -19,7 +19,7 @@ from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
-from stages.report import float_blocks, marks, search
+from stages.report import float_blocks, marks, points, search
 from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
@@ -151,15 +151,11 @@ def _accuracy(row: Row) -> str:
     found = row["difference"].get("map")
     if row["precision"] == BASE or found is None or found["value"] is None:
         return f"Accuracy: mAP {row['map']:.1f}{'; it is the reference' if row['precision'] == BASE else ''}."
-    lost = -found["value"]
-    verb, sign = ("loses", -1.0) if lost >= 0 else ("gains", 1.0)
-    text = f"Accuracy: mAP {row['map']:.1f}; it {verb} {abs(lost):.2f} points against FP32"
-    low, high = found["low"], found["high"]
+    text = f"Accuracy: mAP {row['map']:.1f}; {points.against_fp32(row)}"
     certain = certainty(row)
-    if low is None or high is None or certain is None:
+    if points.interval_of(row) is None or certain is None:
         return f"{text}; with so few images there is no interval."
-    bounds = sorted((sign * low, sign * high))
-    return f"{text} (95 %: {bounds[0]:.2f} to {bounds[1]:.2f}), which {certain}."
+    return f"{text}, which {certain}."
 
 
 def _size(row: Row, base: Row | None) -> str:

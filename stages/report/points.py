@@ -6,9 +6,12 @@ as they are shown, so that 39.9 → 39.6 is -0.3 wherever it stands.
 
 from __future__ import annotations
 
+import math
+
 from stages.report.schema import Row
 
 DIGITS = 1
+_MOST_DIGITS = 4
 
 
 def rounded(value: float) -> float:
@@ -39,8 +42,42 @@ def signed(value: float) -> str:
 
 
 def between(value: float, low: float, high: float) -> str:
-    """An interval in words; rounded, it still holds the change ``value`` as it is shown."""
-    return f"{signed(min(rounded(low), value))} to {signed(max(rounded(high), value))}"
+    """An interval in words; rounded, it still holds the change ``value`` as it is shown, and each end is on its own
+    side of zero, so that an interval which does not hold zero never looks as if it did."""
+    return f"{_end(low, min(rounded(low), value))} to {_end(high, max(rounded(high), value))}"
+
+
+def at_most(bound: float, limit: float) -> str:
+    """An upper bound, rounded upwards, with as few digits as show on which side of ``limit`` it is: 0.54 is ``0.6``
+    beside 0.5, and ``0.54`` beside 0.55."""
+    for digits in range(DIGITS, _MOST_DIGITS):
+        shown = math.ceil(round(bound * 10**digits, 9)) / 10**digits + 0.0
+        if (shown > limit) == (bound > limit):
+            return f"{shown:.{digits}f}"
+    return f"{bound:.{_MOST_DIGITS}g}"
+
+
+def against_fp32(row: Row) -> str | None:
+    """The change in words, as a sentence says it: ``it loses 0.3 points against FP32 (95 %: -0.2 to +0.8)``.
+
+    The interval is of what the verb says, so that of a loss it counts upwards. ``None`` as of ``change_of``.
+    """
+    moved, bounds = change_of(row), interval_of(row)
+    if moved is None:
+        return None
+    sign = -1 if moved < 0 or (moved == 0 and bounds is not None and sum(bounds) < 0) else 1
+    text = f"it {'loses' if sign < 0 else 'gains'} {abs(moved):.{DIGITS}f} points against FP32"
+    if bounds is None:
+        return text
+    low, high = sorted(sign * bound for bound in bounds)
+    return f"{text} (95 %: {between(abs(moved), low, high)})"
+
+
+def _end(exact: float, shown: float) -> str:
+    """An end as it is shown; one that rounds to zero keeps its first digit, since its sign decides."""
+    if shown or abs(exact) < 10**-_MOST_DIGITS:
+        return signed(shown)
+    return f"{exact:+.1g}"
 
 
 def told(row: Row) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stages.numerics.variants import is_float
-from stages.report import marks
+from stages.report import marks, points
 from stages.report.compare_runs import ratio
 from stages.report.gates import largest_drop
 from stages.report.rows import BASE
@@ -41,7 +41,7 @@ def choose_ship(rows: Sequence[Row], max_drop: float | None = None) -> Ship | No
     best = floats[0] if floats else None
     beating = [row for row in quantized if best is None or _is_faster(over(best, row))]
     chosen = beating[0] if beating else fit[0] if best is None else best
-    sentence = " ".join([*_said(chosen, best, quantized, beating, rows), *_of_refused(refused)])
+    sentence = " ".join([*_said(chosen, best, quantized, rows, limit), *_of_refused(refused)])
     return {
         "backend": chosen["backend"],
         "precision": chosen["precision"],
@@ -90,7 +90,7 @@ def _refusal(row: Row, limit: float) -> str | None:
         return (row["error"] or row["status"]).split("\n")[0]
     drop = None if row["precision"] == BASE else largest_drop(row).value
     if drop is not None and drop > limit:
-        return f"its mAP may be {drop:.2f} points below FP32's (at most {limit:g})"
+        return f"its mAP may be {points.at_most(drop, limit)} points below FP32's (at most {limit:g})"
     return None
 
 
@@ -101,15 +101,13 @@ def _over_fp32(row: Row) -> Bounds | None:
     return {"median": median, "low": bounds[0] if bounds else None, "high": bounds[1] if bounds else None}
 
 
-def _said(
-    chosen: Row, best: Row | None, quantized: Sequence[Row], beating: Sequence[Row], rows: Sequence[Row]
-) -> Iterator[str]:
+def _said(chosen: Row, best: Row | None, quantized: Sequence[Row], rows: Sequence[Row], limit: float) -> Iterator[str]:
     facts = [f"{runtime_ms(chosen):.2f} ms"]
     if (fp32 := _over_fp32(chosen)) is not None:
         facts.append(f"{bounded(fp32)} the speed of FP32")
     if best is not None and best is not chosen:
         facts.append(f"{bounded(over(best, chosen))} that of the fastest float engine, {row_name(best)}")
-    facts += _of_scores(chosen)
+    facts += _of_scores(chosen, limit)
     yield f"Ship {row_name(chosen)}: {', '.join(facts)}."
     if not is_float(chosen["precision"]) or best is None:
         pass
@@ -126,14 +124,14 @@ def _said(
         yield "The milliseconds were measured while disturbed; the ratios can be relied on."
 
 
-def _of_scores(row: Row) -> Iterator[str]:
+def _of_scores(row: Row, limit: float) -> Iterator[str]:
     if row["precision"] == BASE:
         return
     drop = largest_drop(row)
     if drop.value is None:
         yield "its mAP was not measured"
     else:
-        yield f"mAP {row['map']:.1f}, at most {max(drop.value, 0.0):.2f} points below FP32"
+        yield f"mAP {row['map']:.1f}, at most {points.at_most(max(drop.value, 0.0), limit)} points below FP32"
     if row["agreement"] is None:
         yield "not compared with the exported graph"
 

@@ -29,7 +29,31 @@ def test_a_change_is_that_of_the_numbers_as_they_are_shown() -> None:
 
 def test_an_interval_holds_the_change_as_it_is_shown() -> None:
     assert points.told(scored(39.851, 39.649, -0.22, -0.19)) == "-0.3 (-0.3 to -0.2)"
-    assert points.told(scored(50.0, 50.0, -0.04, 0.31)) == "0.0 (0.0 to +0.3)"
+    assert points.told(scored(50.0, 50.0, 0.0, 0.31)) == "0.0 (0.0 to +0.3)"
+
+
+def test_an_end_near_zero_keeps_its_sign_since_it_decides_whether_a_loss_is_certain() -> None:
+    assert points.told(scored(50.0, 49.6, -0.8, -0.04)) == "-0.4 (-0.8 to -0.04)"
+    assert points.told(scored(50.0, 49.6, -0.8, 0.004)) == "-0.4 (-0.8 to +0.004)"
+    assert points.told(scored(50.0, 49.6, -0.8, 1e-9)) == "-0.4 (-0.8 to 0.0)"
+
+
+def test_a_sentence_counts_what_its_verb_says() -> None:
+    assert points.against_fp32(scored(50.0, 49.6, -0.8, -0.04)) == (
+        "it loses 0.4 points against FP32 (95 %: +0.04 to +0.8)"
+    )
+    assert points.against_fp32(scored(50.0, 50.2, -0.1, 0.5)) == "it gains 0.2 points against FP32 (95 %: -0.1 to +0.5)"
+    assert points.against_fp32(scored(50.0, 50.0)) == "it gains 0.0 points against FP32"
+    assert points.against_fp32(scored(50.0, 49.98, -0.3, 0.2)) == (
+        "it loses 0.0 points against FP32 (95 %: -0.2 to +0.3)"
+    )
+
+
+def test_an_upper_bound_is_never_shown_below_itself_and_on_its_side_of_the_limit() -> None:
+    assert points.at_most(0.54, 1.0) == "0.6" and points.at_most(0.5, 1.0) == "0.5"
+    assert points.at_most(0.54, 0.55) == "0.54" and points.at_most(0.51, 0.5) == "0.6"
+    assert points.at_most(0.0, 0.5) == "0.0" and points.at_most(2.38, 1.0) == "2.4"
+    assert float(points.at_most(0.123456, 0.123457)) == 0.1235  # no more digits than can matter
 
 
 def test_a_row_that_was_not_scored_has_no_change() -> None:

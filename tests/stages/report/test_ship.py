@@ -114,9 +114,9 @@ def test_an_engine_that_loses_too_much_or_disagrees_is_passed_over(tmp_path: Pat
     by["int8"]["difference"] = {"map": {"value": -0.5, "low": -1.4, "high": 0.2}}
     by["int8"]["map"] = 50.0
     assert shipped(rows)["precision"] == "bf16"
-    assert "its mAP may be 1.40 points below FP32's (at most 1)" in shipped(rows)["sentence"]
+    assert "its mAP may be 1.4 points below FP32's (at most 1)" in shipped(rows)["sentence"]
     assert shipped(rows, max_drop=2.0)["precision"] == "int8"
-    assert "mAP 50.0, at most 1.40 points below FP32" in shipped(rows, max_drop=2.0)["sentence"]
+    assert "mAP 50.0, at most 1.4 points below FP32" in shipped(rows, max_drop=2.0)["sentence"]
     by["bf16"]["status"], by["bf16"]["error"] = "failed", "it disagrees with the reference\nsee the log"
     assert shipped(rows)["precision"] == "fp32"
     assert "openvino BF16 is left out: it disagrees with the reference." in shipped(rows)["sentence"]
