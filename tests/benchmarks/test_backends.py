@@ -46,6 +46,7 @@ def test_the_last_line_says_what_was_asked(capsys: pytest.CaptureFixture[str]) -
     assert found["ort_speedup"]["median"] == found["ort_speedup"]["cpu"] == 4.0
     assert found["over_quantize_static"]["median"] == 1.4 and found["over_nncf"]["median"] == 1.3
     assert found["ort_speedup"]["low"] <= 4 <= found["ort_speedup"]["high"]
+    assert found["ort_speedup"]["cpu_low"] == found["ort_speedup"]["cpu_high"] == 4.0  # every round took the same
     assert "ort_fp32" not in found["int8_shares"] and found["quiet"] is True
     assert "1600.0 ms of processor time" in capsys.readouterr().out
 
@@ -56,6 +57,12 @@ def test_a_busy_machine_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     timings = {name: timed(ms) for name, ms in MS.items()} | {"ort_int8": slow}
     assert bench.result(timings, {name: engine(name, 1.0) for name in MS}, [1])["quiet"] is False
     assert "not quiet" in capsys.readouterr().out
+
+
+def test_threads_are_a_setting_of_how_an_engine_is_opened() -> None:
+    one = engine("ort_int8", 1.0)
+    two = bench.with_threads(one, 2)
+    assert two.options["threads"] == 2 and "threads" not in one.options
 
 
 @pytest.mark.slow
