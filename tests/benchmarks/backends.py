@@ -1,8 +1,8 @@
 """INT8 against FP32 on ONNX Runtime and OpenVINO, ours and others': ``make bench-backends``. The last line is JSON.
 
-PP-YOLOE-l at 640x640, batch 1, one thread (``--model``, ``--threads``). All engines come from one FP32 model and one set
-of calibration images; each has a process of its own, pinned to the same CPU, and they run in turns, so that what else
-the machine does meets all.
+PP-YOLOE-l at 640x640, batch 1, one thread (``--model``, ``--threads``). All engines come from one FP32 model and one
+set of calibration images; each has a process of its own, pinned to the same CPU, and they run in turns, so that what
+else the machine does meets all.
 
 - ``ort_fp32_ms``, ``ort_int8_ms``, ``openvino_int8_ms``: detpress's engines; ``quantize_static_ms``: ONNX Runtime's own
   quantization (the faster of its two forms); ``nncf_ms``: NNCF's post-training quantization on OpenVINO. Medians.
