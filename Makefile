@@ -15,6 +15,8 @@ PYTHON ?= $(shell for v in 3.11 3.12 3.10 3.13 3.14; do \
 NEWEST := 12
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Says now and then that the installation still works.
+BEAT := $(PYTHON) requirements/heartbeat.py $(VENV) --
 PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 # Extra Hydra overrides, e.g. make compress ARGS="compression.steps=200 seed=1"
 ARGS ?=
@@ -141,7 +143,7 @@ $(READY): $(LOCK_FILE) requirements/build.lock pyproject.toml
 	@"$(PYTHON)" -m venv $(VENV)
 	@# The build tools come first and from a lock too: the one source package (antlr4) is then built without fetching any.
 	@$(PIP) --require-hashes -r requirements/build.lock
-	@$(PIP) --require-hashes --no-build-isolation -r $(LOCK_FILE)
+	@$(BEAT) $(PIP) --require-hashes --no-build-isolation -r $(LOCK_FILE)
 	@$(PIP) --no-build-isolation -e .
 	@$(RUN)/python requirements/check_lock.py --installed --lock $(LOCK_FILE)
 	@touch $@
