@@ -137,6 +137,18 @@ class Repeatable(Backend, Protocol):
         """Whether this engine is such a one."""
 
 
+@runtime_checkable
+class OwnOnnx(Backend, Protocol):
+    """A backend whose users build engines from a bundle's ONNX file themselves, with passes that its parser needs.
+
+    Beside any other engine that is no ONNX file lies a graph that several runtimes run right
+    (`stages.backends.recipes.PORTABLE`).
+    """
+
+    onnx_recipe: tuple[str, ...]
+    """Names of the passes that an INT8 graph goes through for that."""
+
+
 Opts = TypeVar("Opts", bound=BackendOptions)
 
 

@@ -19,7 +19,7 @@ from stages.backends.detector import Detector, open_detector
 from stages.bundle import bom, card, deepstream, layouts, paddle_form, paddle_serving
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
 from stages.bundle.facts import Facts, collect
-from stages.bundle.metadata import about, describe
+from stages.bundle.metadata import about, describe, onnx_beside
 from stages.bundle.verify import golden_map
 from stages.codec import to_json
 from stages.contract import StageContext
@@ -49,7 +49,7 @@ class BundleStage:
     """Collects the files and runs the golden images."""
 
     name: ClassVar[str] = "bundle"
-    version: ClassVar[int] = 3  # 2: ONNX files say what they are; NMS in paddle/. 3: a model card and its BOM
+    version: ClassVar[int] = 4  # 2: ONNX files say what they are; NMS in paddle/. 3: a card, a BOM. 4: `onnx_beside`
     packages: ClassVar[tuple[str, ...]] = ("numpy", "opencv-python-headless", "onnx")
     Options: ClassVar[type] = BundleOptions
     Output: ClassVar[type[Bundle]] = Bundle
@@ -76,7 +76,7 @@ class BundleStage:
         onnx = f"{ENGINE}/{engine.main}"
         if not engine.main.endswith(".onnx"):
             onnx = "model.onnx"
-            _copy(inputs.exported, (onnx,), out)
+            onnx_beside(engine, inputs.exported, out / onnx)
         inside = engine.inside if onnx.startswith(ENGINE) else None
         said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms, inside=inside)
         describe(out / onnx, said)

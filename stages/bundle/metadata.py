@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from stages.artifacts import Engine, ExportedModel, hash_files
+from stages import backends
+from stages.artifacts import Engine, ExportedModel, Precision, hash_files
+from stages.backends.base import OwnOnnx
+from stages.backends.recipes import PORTABLE
 from stages.detection.sidecar import Sidecar
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
@@ -119,6 +122,23 @@ def about(
         "draw_threshold": sidecar.draw_threshold,
         "license": LICENSE,
     }
+
+
+def onnx_beside(engine: Engine, exported: ExportedModel, path: Path) -> None:
+    """Write the ONNX file that goes with an engine which is none: for other runtimes, or to build from.
+
+    In INT8 it is lowered. As it was exported OpenVINO finds other boxes in it, TensorRT does not read it, and ONNX
+    Runtime convolves most of it in float.
+    """
+    import onnx
+
+    from stages.lowering.passes import lower
+
+    model = onnx.load(str(exported.path("model.onnx")))
+    if engine.variant.weights is Precision.INT8:
+        backend = backends.get(engine.backend)
+        model, _ = lower(model, backend.onnx_recipe if isinstance(backend, OwnOnnx) else PORTABLE)
+    onnx.save(model, str(path))
 
 
 def describe(path: Path, content: About) -> None:

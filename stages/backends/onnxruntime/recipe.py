@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from stages.backends.recipes import COMMON
+from stages.backends.recipes import COMMON, PORTABLE
 
-RECIPE = (
-    *COMMON,
-    "mean_to_pool",
-    "activations_to_uint8",
-    "share_quantized",
-    "quantize_concat",
-    "keep_quantized",
-    "quantize_sigmoid",
-    "softmax_last",
-    "pad_image_channels",
-)
+RECIPE = PORTABLE
 
 CUDA = (*COMMON, "free_silu", "fold_bias", "share_quantized")
 """ONNX Runtime's CUDA provider has no kernels for quantized convolutions, concatenations or sigmoids, and would leave

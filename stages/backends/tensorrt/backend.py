@@ -50,6 +50,7 @@ class TensorRt:
     install: ClassVar[str] = 'pip install "detpress[tensorrt]"'
     builds_without_gpu: ClassVar[bool] = False
     for_gpus: ClassVar[bool] = True
+    onnx_recipe: tuple[str, ...] = RECIPE
     no_nms_inside: ClassVar[str | None] = None
     """Why its engines cannot hold NMS, if they cannot."""
 

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from pipelines.cli import main
-from stages.artifacts import Bundle
-from stages.bundle.metadata import About, open_file
+from stages.artifacts import Bundle, Engine, Precision
+from stages.bundle.metadata import About, onnx_beside, open_file
 from stages.bundle.verify import compare
 from stages.errors import InputError
 from stages.options.accuracy import NmsOptions
 from stages.options.export import Inside
-from tests.stages.bundle.test_bundle import bundled, example, made  # noqa: F401 (a fixture)
+from tests.stages.bundle.test_bundle import bundled, example, made, stand_in  # noqa: F401 (a fixture)
+from tests.stages.engines import SIZE
 
 LETTERS = "abcdefghijkl"
 
@@ -189,3 +191,55 @@ def test_files_that_are_no_onnx_are_refused(tmp_path: Path, made: Bundle) -> Non
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(InputError, match="a folder"):
         open_file(tmp_path / "folder.onnx", tmp_path)
+
+
+def weightless(backend: str, precision: Precision = Precision.INT8) -> Engine:
+    return Engine(
+        root=Path(), backend=backend, precision=precision, main="", input_size=[SIZE, SIZE], batch=1,
+        scale_factor=False, image_input="", scale_input="", boxes_output="", scores_output="",
+    )  # fmt: skip
+
+
+def activations(path: Path) -> set[str]:
+    """Types that values are quantized to."""
+    graph = onnx.load(str(path)).graph
+    constants = {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    points = {**constants, **{i.name: i for i in graph.initializer}}
+    used = {points[node.input[2]].data_type for node in graph.node if node.op_type == "QuantizeLinear"}
+    return {onnx.TensorProto.DataType.Name(kind).lower() for kind in used}
+
+
+def test_the_file_beside_an_openvino_engine_runs_right_in_both_runtimes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openvino = pytest.importorskip("openvino", reason="the wheel of OpenVINO is not installed")
+    bundle = bundled(tmp_path, None, "openvino")
+    path = bundle.path("model.onnx")
+    assert said(path)["precision"] == "int8"
+    assert activations(path) == {"uint8"}  # signed ones OpenVINO changes itself where there is no AMX
+    golden = json.loads(bundle.path("golden/expected.json").read_text())
+    image = bundle.path("golden/000.png")
+    assert main(["predict", str(path), str(image), "--threshold", "0.05", "--no-pictures"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    pairs, lost, _ = compare(golden[0]["detections"], json.loads(line)["detections"])
+    assert pairs > 3 and pairs >= 0.95 * (pairs + lost)
+    session, core = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]), openvino.Core()
+    compiled = core.compile_model(core.read_model(str(path)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    rng = np.random.default_rng(0)
+    feeds = {
+        i.name: rng.random([d if isinstance(d, int) else 1 for d in i.shape], np.float32) for i in session.get_inputs()
+    }
+    for own, port in zip(session.run(None, feeds), compiled.outputs, strict=True):
+        other = compiled(feeds)[port]
+        assert np.abs(own - other).max() <= 0.05 * np.abs(own).max()
+
+
+def test_the_file_beside_a_tensorrt_engine_is_one_that_tensorrt_reads(tmp_path: Path) -> None:
+    model = stand_in(tmp_path / "model")
+    onnx_beside(weightless("tensorrt"), model, tmp_path / "int8.onnx")
+    onnx_beside(weightless("tensorrt", Precision.FP32), model, tmp_path / "fp32.onnx")
+    assert activations(tmp_path / "int8.onnx") == {"int8"}  # it has no kernels for unsigned ones
+    lowered, exported = (onnx.load(str(path)).graph for path in (tmp_path / "int8.onnx", model.path("model.onnx")))
+    wide = [sum(node.op_type in ("QuantizeLinear", "Mul") for node in graph.node) for graph in (lowered, exported)]
+    assert wide[0] < wide[1]  # weights are integers, SiLU is free
+    assert onnx.load(str(tmp_path / "fp32.onnx")).graph == exported  # in float it is what was exported
