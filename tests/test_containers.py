@@ -21,7 +21,7 @@ from pipelines.cli import COMMANDS
 from pipelines.config.keys import leaf_paths
 from pipelines.config.schema import PipelineConfig
 from pipelines.runs.bundles import write_zip
-from requirements.check_lock import Project, installed, linux, read_lock, read_project, violations
+from requirements.check_lock import Project, installed, installed_lock, linux, read_lock, read_project, violations
 from requirements.part_of_lock import blocks, main, names_in, part
 from tests import dockerfile
 from tests.conftest import ROOT
@@ -98,6 +98,8 @@ def closure(image: str, python: str) -> list[str]:
 
 @pytest.mark.parametrize("image", ["runtime", "full"])
 def test_an_image_has_what_its_packages_need(image: str) -> None:
+    if image == "full" and (lock := installed_lock()) != "requirements.lock":
+        pytest.skip(f"what is installed here comes from {lock}, what is in the images from requirements.lock")
     assert closure(image, "3.11") == []
 
 

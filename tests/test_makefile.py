@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,15 +12,28 @@ import pytest
 
 from tests.conftest import ROOT
 
+GIVEN = ("PADDLE", "VENV", "PYTHON", "ARGS", "WORKERS")
+"""Variables of the Makefile that its user may set."""
+
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60)
+    # The tests may be run by a make of their own, whose variables (PADDLE=3, VENV=...) it would hand on.
+    own = {
+        name: value for name, value in os.environ.items() if name not in (*GIVEN, "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
+    return subprocess.run(["make", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=60, env=own)
 
 
 def test_make_alone_explains_itself() -> None:
     out = make().stdout
     for target in ("compress", "test", "ui", "doctor"):
         assert re.search(rf"^  make {target} +\S", out, re.MULTILINE), out
+
+
+def test_what_the_tests_were_started_with_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAKEFLAGS", " -- PADDLE=3")
+    monkeypatch.setenv("PADDLE", "3")
+    assert ".venv/bin/detpress compress" in make("-n", "-W", "requirements/build.lock", "compress").stdout
 
 
 @pytest.mark.parametrize("target", ["compress", "test"])

@@ -76,7 +76,10 @@ class PaddleInference:
             return "Paddle's oneDNN kernels compute in FP32, BF16 and INT8, not in FP16"
         if not wanted.is_float:
             return "Paddle's oneDNN keeps what is float in an INT8 engine in FP32"
-        return None if cpu_has(*BF16) else f"this CPU has neither {' nor '.join(BF16)}"
+        if not cpu_has(*BF16):
+            return f"this CPU has neither {' nor '.join(BF16)}"
+        # Its passes put that operator between BF16 and FP32 (seen with 3.3.1, whose INT8 engines run).
+        return "Paddle 3 has no kernel that converts from BF16 (its operator dequantize)" if _is_paddle_3() else None
 
     def prepare(self) -> None:
         import stages.paddle.inference.engine  # noqa: F401
@@ -129,6 +132,11 @@ class PaddleInference:
             yield paddle_engine.NmsSession(config, engine.inside.nms)
         else:
             yield paddle_engine.Session(config)
+
+
+def _is_paddle_3() -> bool:
+    version = version_of("paddlepaddle-gpu") or version_of("paddlepaddle") or ""
+    return version.startswith("3.")
 
 
 def _own(options: BackendOptions) -> PaddleInferenceOptions:

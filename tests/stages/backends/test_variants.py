@@ -45,12 +45,22 @@ def has_bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["openvino", "paddle_inference"])
-def test_bf16_is_made_where_the_cpu_has_it(name: str, has_bf16: bool) -> None:
+def test_bf16_is_made_where_the_cpu_has_it(name: str, has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paddle_inference, "version_of", {"paddlepaddle": "2.6.2"}.get)
     made, left_out = chosen(name)
     assert made == (["fp32", "bf16", "int8"] if has_bf16 else ["fp32", "int8"])
     assert ("bf16" in left_out) is not has_bf16
     if not has_bf16:
         assert "avx512_bf16" in left_out["bf16"]
+
+
+@pytest.mark.parametrize("package", ["paddlepaddle", "paddlepaddle-gpu"])
+def test_paddle_3_has_no_bf16_and_says_so(package: str, has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paddle_inference, "version_of", {package: "3.3.1"}.get)
+    made, left_out = chosen("paddle_inference")
+    assert made == ["fp32", "int8"] and ("Paddle 3" in left_out["bf16"]) is has_bf16
+    reason = why_not(backends.get("paddle_inference"), variant("bf16"), backends.get("paddle_inference").Options())
+    assert reason == left_out["bf16"]
 
 
 @pytest.mark.parametrize(
