@@ -23,12 +23,13 @@ from stages.backends.base import (
     parse_options,
     version_of,
 )
+from stages.backends.openvino.executed import audit_openvino, read_counts
 from stages.backends.openvino.options import OpenVinoOptions
 from stages.backends.openvino.recipe import BF16, recipe_for
+from stages.backends.profiled import Profiled, ProfiledSession
 from stages.backends.variants import PLAIN, float_format, no_openings
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
-from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 from stages.options.export import Inside
@@ -44,6 +45,7 @@ class OpenVino:
 
     name: ClassVar[str] = "openvino"
     Options: ClassVar[type[BackendOptions]] = OpenVinoOptions
+    profiler: ClassVar[str] = "OpenVINO's performance counts"
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         own_options(self.name, OpenVinoOptions, options or OpenVinoOptions())
@@ -120,6 +122,14 @@ class OpenVino:
         compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
         yield _Session(compiled, engine.outputs)
 
+    @contextmanager
+    def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
+        options = parse_options(self.name, OpenVinoOptions, engine.options)
+        ov = _import()
+        require_format(ov.Core(), engine.variant.floats)
+        compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats, profiled=True)
+        yield _ProfilingSession(compiled, engine.outputs)
+
 
 class _Session:
     def __init__(self, compiled: Any, outputs: list[str]) -> None:
@@ -132,6 +142,25 @@ class _Session:
     def infer(self, feeds: Feeds) -> list[Array]:
         results = self._request.infer(dict(feeds), share_inputs=True)
         return [np.asarray(results[port]) for port in self._ports]
+
+
+class _ProfilingSession(_Session):
+    """An engine that was compiled with ``PERF_COUNT``; its counts are those of the last run."""
+
+    def __init__(self, compiled: Any, outputs: list[str]) -> None:
+        super().__init__(compiled, outputs)
+        self._compiled = compiled
+        self._counts: list[dict[str, float]] = []
+
+    def infer(self, feeds: Feeds) -> list[Array]:
+        found = super().infer(feeds)
+        self._counts.append(
+            {info.node_name: info.real_time.total_seconds() * 1e3 for info in self._request.profiling_info}
+        )
+        return found
+
+    def profiled(self) -> Profiled:
+        return read_counts(self._compiled, self._counts)
 
 
 def _import() -> Any:
@@ -161,15 +190,18 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
         raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
 
 
-def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32) -> Any:
+def _compile(
+    ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32, *, profiled: bool = False
+) -> Any:
     core = ov.Core()
-    settings = {
+    settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
         "INFERENCE_NUM_THREADS": options.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         # The harness pins the process; OpenVINO's own pinning would fight with it.
         "ENABLE_CPU_PINNING": False,
+        **({"PERF_COUNT": True} if profiled else {}),
     }
     try:
         return core.compile_model(core.read_model(path), "CPU", settings)
@@ -180,32 +212,3 @@ def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-_FORMATS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
-
-
-def audit_openvino(compiled: Any) -> dict[str, Any]:
-    """The audit of the execution graph: each node there names the number format it runs in (``runtimePrecision``).
-
-    The execution graph has no weights' shapes, so multiply-adds of a convolution come from the shape of its weight
-    input, which stands as a constant parent.
-    """
-    layers = []
-    for node in compiled.get_runtime_model().get_ops():
-        info = {key: str(node.rt_info[key].value) for key in ("layerType", "runtimePrecision") if key in node.rt_info}
-        kind = info.get("layerType", "")
-        if kind not in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution"):
-            continue
-        output = [int(d) for d in node.get_output_shape(0)]
-        weight = [int(d) for d in node.get_input_shape(1)]
-        name = info.get("runtimePrecision", "").lower()
-        outputs = int(np.prod(output))
-        if kind in ("FullyConnected", "MatMul"):
-            each = int(node.get_input_shape(0)[-1])
-        elif kind == "GroupConvolution":
-            each = int(np.prod(weight[2:]))  # [groups, out / groups, in / groups, ...]
-        else:
-            each = int(np.prod(weight[1:]))
-        layers.append(Layer(node.get_friendly_name(), kind, _FORMATS.get(name, name or "unknown"), outputs * each))
-    return summarise(layers)
