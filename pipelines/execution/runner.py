@@ -92,7 +92,7 @@ class Runner:
         return results
 
     def _retimed(self, nodes: Sequence[Node], results: Results) -> dict[str, str]:
-        """The tables whose timings in the store are left there and taken anew -> what speaks against them themselves."""
+        """The tables whose timings are not taken from the store -> what speaks against those there themselves."""
         tables = dict.fromkeys(node.table for node in nodes if node.timed)
         if self.settings.timings != plan.AUTO or not tables:
             return dict.fromkeys(tables, "") if self.settings.timings == FRESH else {}

@@ -48,7 +48,7 @@ def _parts(engine: EngineProfile) -> list[ProfilePart]:
 def _about(engine: EngineProfile) -> str:
     run, total = engine["run_ms"], engine["sum_ms"]
     parts = [
-        f"{engine['profiler']}, {engine['runs']} runs. A whole run took {run:.2f} ms with it, its layers {total:.2f} ms.",
+        f"{engine['profiler']}, {engine['runs']} runs. With it a run took {run:.2f} ms, its layers {total:.2f} ms.",
         profiles.peaks(engine),
     ]
     return " ".join(part for part in parts if part)

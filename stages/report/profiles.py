@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 
 from stages.artifacts import ProfileResult
-from stages.numerics.variants import VARIANTS
 from stages.report import marks
+from stages.report.rows import ORDER
 from stages.report.schema import Row
 from stages.report.schema_profile import EngineProfile, MeasuredProfile, NoProfile, ProfileContent, Profiles
 from stages.report.tables import NOTHING, Table, engine_name
@@ -28,10 +28,10 @@ TITLES: dict[str, str] = {
 """Group (`stages/profiling/groups.py`) -> what people call it."""
 EXPLAINED = (
     "By each runtime's own profiler, in sessions of their own. Head: layers that serve only boxes or only scores, "
-    "its convolutions too; an activation that is fused into a convolution counts with it. A profiler costs time, so the "
-    "sum of the layers is no latency: the column beside it says how many times the timed Runtime it is. Of peak: the "
-    "share of this machine's arithmetic peak that all convolutions reach, the peak measured by small kernels beside "
-    "them. A star: other processes or the clock disturbed the profile; its shares hold better than its times."
+    "its convolutions too; an activation that is fused into a convolution counts with it. A profiler costs time, so "
+    "the sum of the layers is no latency: the column beside it says how many times the timed Runtime it is. Of peak: "
+    "the share of this machine's arithmetic peak that all convolutions reach, the peak measured by small kernels "
+    "beside them. A star: other processes or the clock disturbed the profile; its shares hold better than its times."
 )
 
 
@@ -43,16 +43,17 @@ def read(profiles: Sequence[ProfileResult], rows: Sequence[Row]) -> Profiles | N
     without: list[NoProfile] = []
     for result in profiles:
         content: ProfileContent = json.loads(result.path("profile.json").read_text(encoding="utf-8"))
-        order = list(VARIANTS)
-        for precision in sorted(
-            content["engines"], key=lambda name: order.index(name) if name in order else len(order)
-        ):
+        for precision in sorted(content["engines"], key=_rank):
             measured = content["engines"][precision]
             if "none" in measured:
                 without.append({"backend": content["backend"], "precision": precision, "reason": measured["none"]})
             else:
                 engines.append(_engine(content, precision, measured, rows))
     return {"engines": engines, "without": without}
+
+
+def _rank(precision: str) -> int:
+    return ORDER.index(precision) if precision in ORDER else len(ORDER)
 
 
 def _engine(content: ProfileContent, precision: str, of: MeasuredProfile, rows: Sequence[Row]) -> EngineProfile:
