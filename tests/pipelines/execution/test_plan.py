@@ -123,7 +123,7 @@ def test_timings_are_kept_only_together_and_on_the_machine_as_it_was(
 def test_timings_of_another_table_stand_by_themselves(tmp_path: Path) -> None:
     """A profile that is new or was disturbed is no reason to time the engines again, and the other way round."""
     run(tmp_path, graph())
-    beside = [*graph(), node("where", inputs={"first": Ref("b")}, timed=True, table="profile")]
+    beside = [*graph(), node("where", "where", inputs={"first": Ref("b")}, timed=True, table="profile")]
     assert plan(tmp_path, beside)["time"] == "cached"
     both = run(tmp_path, beside, run_id="two")
     assert "time" in both.cached and "where" not in both.cached
