@@ -49,6 +49,9 @@ class Profiled:
 class ProfiledSession(Session, Protocol):
     """An engine that is opened with its runtime's profiler on."""
 
+    def note(self) -> None:
+        """Keep what the last run took; called after each run, outside of its time."""
+
     def profiled(self) -> Profiled:
         """What every run so far took, layer by layer. Asked once, after the last run."""
 

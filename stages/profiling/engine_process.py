@@ -19,7 +19,7 @@ from typing import Any
 from stages import backends
 from stages.artifacts import Engine
 from stages.backends.base import GpuSession
-from stages.backends.profiled import ProfilesLayers
+from stages.backends.profiled import ProfiledSession, ProfilesLayers
 from stages.codec import artifact_from_json, to_json
 from stages.detection.images import read_image
 from stages.errors import ExitCode, StageCrashed, StageError, UnavailableError
@@ -118,7 +118,7 @@ def profile(profiling: Profiling, *, pin: bool = True) -> dict[str, Any]:
         peak = None if on_gpu else open_peak(setup.threads)
         meter, probe = (gpu_meter(), gpu_probe()) if on_gpu else (None, None)
         usage = UsageMeter(setup.cpus, meter=meter, gpu=probe)
-        turns, rounds = _run(modes, peak, usage, options)
+        turns, rounds = _run(modes, session, peak, usage, options)
         found = summarise(session.profiled(), turns)
     if not found["layers"]:
         raise StageError(f"{backend.profiler} told of no layer that took any time; report this")
@@ -135,7 +135,7 @@ def profile(profiling: Profiling, *, pin: bool = True) -> dict[str, Any]:
 
 
 def _run(
-    modes: TimedModes, peak: Peak | None, usage: UsageMeter, options: ProfileOptions
+    modes: TimedModes, session: ProfiledSession, peak: Peak | None, usage: UsageMeter, options: ProfileOptions
 ) -> tuple[list[Turn], list[Round]]:
     """The rounds' runs, with the peak before each. The runs that warm up are none of them."""
     done = 0
@@ -144,8 +144,10 @@ def _run(
         nonlocal done
         start = time.perf_counter()
         modes.runtime(done)
+        took = time.perf_counter() - start
         done += 1
-        return time.perf_counter() - start
+        session.note()
+        return took
 
     longest = [run() for _ in range(WARMUP)][-1]
     runs = options.runs

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
 FORMATS = ("fp32", "int8")
-TRIES = 3
-"""Runs of a kernel of which the fastest counts."""
-SIDE, CHANNELS = 40, 256
-"""Of a convolution: its result's height and width, and its channels."""
-ROWS, INNER, COLUMNS = 1024, 1024, 512
-"""Of a matrix product."""
+TRIES = 10
+"""Runs of a kernel of which the fastest counts: a millisecond or two each, so that a busy machine leaves some whole."""
+SHAPES = {"fp32": ((128, 20), (128, 40)), "int8": ((128, 40), (256, 20))}
+"""Channels, and height and width, of convolutions whose weights and images fit into the caches of a core."""
+EDGE = 384
+"""Of the matrices of a product; the first has as many rows for each thread."""
 
 
 class Kernel:
@@ -80,54 +79,58 @@ def open_peak(threads: int, formats: Sequence[str] = FORMATS) -> Peak:
     Args:
         threads: CPU threads, as many as the engine has.
     """
-    made: dict[str, list[Callable[[int], Kernel]]] = {
-        "fp32": [partial(_convolution, 3), partial(_convolution, 1), _product],
-        "int8": [partial(_integer_convolution, 3), partial(_integer_convolution, 1), _integer_product],
-    }
-    kernels = {name: [make(threads) for make in makes] for name, makes in made.items() if name in formats}
-    return Peak(kernels)
+    convolutions = {"fp32": _convolution, "int8": _integer_convolution}
+    products = {"fp32": _product, "int8": _integer_product}
+    return Peak(
+        {
+            name: [*(convolutions[name](*shape, threads) for shape in SHAPES[name]), products[name](threads)]
+            for name in formats
+        }
+    )
 
 
-def _convolution(kernel: int, threads: int) -> Kernel:
+def _convolution(channels: int, side: int, threads: int) -> Kernel:
     rng = np.random.default_rng(0)
-    weight = rng.standard_normal((CHANNELS, CHANNELS, kernel, kernel)).astype(np.float32)
-    image = rng.standard_normal((1, CHANNELS, SIDE, SIDE)).astype(np.float32)
+    weight = rng.standard_normal((channels, channels, 3, 3)).astype(np.float32)
+    image = rng.standard_normal((1, channels, side, side)).astype(np.float32)
     model = _model(
         "Conv", ["x", "w"], {"x": image}, {"w": weight}, image.shape,
-        kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4,
+        kernel_shape=[3, 3], pads=[1] * 4,
     )  # fmt: skip
-    return Kernel(f"Conv {kernel}×{kernel}", model, {"x": image}, weight.size * SIDE * SIDE, threads)
+    return Kernel(f"Conv 3×3, {channels} channels", model, {"x": image}, weight.size * side * side, threads)
 
 
-def _integer_convolution(kernel: int, threads: int) -> Kernel:
+def _integer_convolution(channels: int, side: int, threads: int) -> Kernel:
     """ONNX Runtime's own operator, whose channels come last: ONNX's would be put between two transpositions."""
     rng = np.random.default_rng(0)
-    weight = rng.integers(-128, 128, (CHANNELS, CHANNELS, kernel, kernel)).astype(np.int8)
-    image = rng.integers(0, 256, (1, SIDE, SIDE, CHANNELS)).astype(np.uint8)
+    weight = rng.integers(-128, 128, (channels, channels, 3, 3)).astype(np.int8)
+    image = rng.integers(0, 256, (1, side, side, channels)).astype(np.uint8)
     scale, zero, w_zero = np.float32(0.01), np.uint8(128), np.int8(0)
     constants = {"s": scale, "z": zero, "w": weight, "ws": scale, "wz": w_zero, "ys": np.float32(1), "yz": zero}
     model = _model(
         "QLinearConv", ["x", *constants], {"x": image}, constants, image.shape,
-        domain="com.microsoft", kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4, channels_last=1,
+        domain="com.microsoft", kernel_shape=[3, 3], pads=[1] * 4, channels_last=1,
     )  # fmt: skip
-    return Kernel(f"QLinearConv {kernel}×{kernel}", model, {"x": image}, weight.size * SIDE * SIDE, threads)
+    return Kernel(f"QLinearConv 3×3, {channels} channels", model, {"x": image}, weight.size * side * side, threads)
 
 
 def _product(threads: int) -> Kernel:
     rng = np.random.default_rng(0)
-    left = rng.standard_normal((ROWS, INNER)).astype(np.float32)
-    right = rng.standard_normal((INNER, COLUMNS)).astype(np.float32)
-    model = _model("MatMul", ["x", "w"], {"x": left}, {"w": right}, (ROWS, COLUMNS))
-    return Kernel("MatMul", model, {"x": left}, ROWS * INNER * COLUMNS, threads)
+    left = rng.standard_normal((EDGE * threads, EDGE)).astype(np.float32)
+    right = rng.standard_normal((EDGE, EDGE)).astype(np.float32)
+    model = _model("MatMul", ["x", "w"], {"x": left}, {"w": right}, (EDGE * threads, EDGE))
+    return Kernel("MatMul", model, {"x": left}, left.shape[0] * EDGE * EDGE, threads)
 
 
 def _integer_product(threads: int) -> Kernel:
     rng = np.random.default_rng(0)
-    left = rng.integers(0, 256, (ROWS, INNER)).astype(np.uint8)
-    right = rng.integers(-128, 128, (INNER, COLUMNS)).astype(np.int8)
+    left = rng.integers(0, 256, (EDGE * threads, EDGE)).astype(np.uint8)
+    right = rng.integers(-128, 128, (EDGE, EDGE)).astype(np.int8)
     constants = {"w": right, "z": np.uint8(128), "wz": np.int8(0)}
-    model = _model("MatMulInteger", ["x", "w", "z", "wz"], {"x": left}, constants, (ROWS, COLUMNS), kind=np.int32)
-    return Kernel("MatMulInteger", model, {"x": left}, ROWS * INNER * COLUMNS, threads)
+    model = _model(
+        "MatMulInteger", ["x", "w", "z", "wz"], {"x": left}, constants, (EDGE * threads, EDGE), kind=np.int32
+    )
+    return Kernel("MatMulInteger", model, {"x": left}, left.shape[0] * EDGE * EDGE, threads)
 
 
 def _model(

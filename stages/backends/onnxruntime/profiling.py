@@ -21,6 +21,9 @@ class ProfilingSession(PlainSession):
         super().__init__(session, outputs)
         self._folder = folder
 
+    def note(self) -> None:
+        """ONNX Runtime writes down every run by itself."""
+
     def profiled(self) -> Profiled:
         return read_profile(self._folder / OPTIMIZED, Path(self._session.end_profiling()))
 

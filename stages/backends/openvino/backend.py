@@ -152,12 +152,10 @@ class _ProfilingSession(_Session):
         self._compiled = compiled
         self._counts: list[dict[str, float]] = []
 
-    def infer(self, feeds: Feeds) -> list[Array]:
-        found = super().infer(feeds)
+    def note(self) -> None:
         self._counts.append(
             {info.node_name: info.real_time.total_seconds() * 1e3 for info in self._request.profiling_info}
         )
-        return found
 
     def profiled(self) -> Profiled:
         return read_counts(self._compiled, self._counts)

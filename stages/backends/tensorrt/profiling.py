@@ -34,6 +34,9 @@ class ProfilingSession(TensorRtSession):
         self._ends, self._times = list(outputs), _times(trt)
         self._context.profiler = self._times  # from now on each run waits for the GPU and reports
 
+    def note(self) -> None:
+        """TensorRT has reported it by then."""
+
     def profiled(self) -> Profiled:
         return Profiled(layers_of(self._text, self._times.ms), self._ends)
 
