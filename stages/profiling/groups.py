@@ -23,7 +23,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     QUANTIZE: ("quantiz",),
     JOINS: ("concat", "split", "resize", "interpolate", "upsample", "slice", "gather", "tile", "expand", "pad"),
     LAYOUT: ("reorder", "transpose", "permute", "reshape", "squeeze", "flatten", "reformat", "convert", "cast", "copy",
-             "memcpy", "shuffle", "noop"),
+             "memcpy", "shuffle", "noop", "spacetodepth", "depthtospace"),
     ACTIVATIONS: ("sigmoid", "relu", "gelu", "silu", "swish", "mish", "tanh", "clip", "softmax", "hsig",
                   "activation", "pointwise"),
     ELEMENTWISE: ("pool", "reduce", "mean", "add", "sum", "mul", "sub", "div", "eltwise", "elementwise", "max", "min",

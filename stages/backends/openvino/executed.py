@@ -30,7 +30,7 @@ def read_counts(compiled: Any, counts: Sequence[Mapping[str, float]]) -> Profile
     for node in compiled.get_runtime_model().get_ops():
         name, found = node.get_friendly_name(), _layer(node)
         reads = [node.input_value(i).get_node().get_friendly_name() for i in range(node.get_input_size())]
-        if node.get_output_size() == 0:
+        if node.get_type_name() == "Result":
             ends += reads
         layers.append(
             ProfiledLayer(

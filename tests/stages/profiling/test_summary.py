@@ -40,6 +40,12 @@ def test_groups_and_kinds_add_up_to_the_sum_of_the_layers() -> None:
     assert found["peak"] == {"fp32": RATE}
 
 
+def test_a_run_that_others_held_up_counts_for_the_time_and_not_against_the_layer() -> None:
+    layers = [conv("a", [9, 4, 40, 4, 40], "image", 2_000_000)]
+    found = summarise(Profiled(layers, ["a"]), two_turns())
+    assert found["sum_ms"] == 22 and found["convolutions"]["of_peak"] == pytest.approx(0.5)
+
+
 def test_a_clock_that_changes_between_rounds_leaves_the_share_of_the_peak() -> None:
     layers = [conv("a", [9, 4, 4, 8, 8], "image", 2_000_000)]
     assert summarise(Profiled(layers, ["a"]), two_turns(slower=2.0))["convolutions"]["of_peak"] == pytest.approx(0.5)

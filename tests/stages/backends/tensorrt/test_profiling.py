@@ -30,8 +30,16 @@ LAYERS = [
      "Weights": {"Type": "Int8", "Count": 64 * 32 * 9}},
     {"Name": "boxes", "LayerType": "Shuffle", "Inputs": [tensor("body", "Int8", 1, 64, 10, 10)],
      "Outputs": [tensor("y", "Row major linear FP32", 1, 64, 100)]},
+    {"Name": "scores", "LayerType": "PointWiseV2", "Inputs": [tensor("body", "Int8", 1, 64, 10, 10)],
+     "Outputs": [tensor("z", "Row major linear FP32", 1, 64, 100)]},
 ]  # fmt: skip
-TOOK = {"Reformatting CopyNode for Input Tensor 0": 0.25, "conv + silu": 2.0, "boxes": 0.5, "Reformat of y": 0.125}
+TOOK = {
+    "Reformatting CopyNode for Input Tensor 0": 0.25,
+    "conv + silu": 2.0,
+    "boxes": 0.5,
+    "scores": 0.5,
+    "Reformat of y": 0.125,
+}
 
 
 class Engine(HostEngine):
@@ -81,7 +89,7 @@ def test_every_layer_of_every_run_is_told_with_what_the_inspector_knows() -> Non
     assert (conv.number_format, conv.multiply_adds) == ("int8", 100 * 64 * 32 * 9)
     assert conv.shape == "3×3, 32 → 64, 10×10" and found.layers[2].multiply_adds is None
     # What moves data and is not listed by the inspector is known by its name.
-    assert groups_of(found) == ["layout", "convolutions", "tail", "tail"]
+    assert groups_of(found) == ["layout", "convolutions", "tail", "tail", "tail"]
     session.close()
     assert cuda.memory == {}
 
