@@ -159,7 +159,8 @@ THROUGH = {
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
     "stages/profiling/test_profile": """
-        stages.backends.onnxruntime.profiling stages.backends.openvino.executed stages.backends.profiled
+        stages.backends.onnxruntime.profiling stages.backends.openvino.executed stages.backends.openvino.profiling
+        stages.backends.openvino.session stages.backends.profiled
         stages.options.profile stages.profiling.engine_process
     """,
     "stages/report/test_profiles": "stages.report.page_profiles stages.report.schema_profile",

@@ -7,14 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from stages.artifacts import Engine, ExportedModel, Precision
 from stages.backends.base import (
-    Array,
     Available,
     Built,
-    Feeds,
     Session,
     Unavailable,
     cpu_has,
@@ -23,10 +19,12 @@ from stages.backends.base import (
     parse_options,
     version_of,
 )
-from stages.backends.openvino.executed import audit_openvino, read_counts
+from stages.backends.openvino.executed import audit_openvino
 from stages.backends.openvino.options import OpenVinoOptions
+from stages.backends.openvino.profiling import ProfilingSession
 from stages.backends.openvino.recipe import BF16, recipe_for
-from stages.backends.profiled import Profiled, ProfiledSession
+from stages.backends.openvino.session import OpenVinoSession
+from stages.backends.profiled import ProfiledSession
 from stages.backends.variants import PLAIN, float_format, no_openings
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
@@ -120,45 +118,15 @@ class OpenVino:
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
         compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
-        yield _Session(compiled, engine.outputs)
+        yield OpenVinoSession(compiled, engine.outputs)
 
     @contextmanager
     def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
         options = parse_options(self.name, OpenVinoOptions, engine.options)
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
-        compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats, profiled=True)
-        yield _ProfilingSession(compiled, engine.outputs)
-
-
-class _Session:
-    def __init__(self, compiled: Any, outputs: list[str]) -> None:
-        have = {name: port for port in compiled.outputs for name in port.get_names()}
-        if missing := [name for name in outputs if name not in have]:
-            raise StageError(f"the engine has no output {missing[0]!r} (it has {', '.join(have)}); build it again")
-        self._request = compiled.create_infer_request()
-        self._ports = [have[name] for name in outputs]
-
-    def infer(self, feeds: Feeds) -> list[Array]:
-        results = self._request.infer(dict(feeds), share_inputs=True)
-        return [np.asarray(results[port]) for port in self._ports]
-
-
-class _ProfilingSession(_Session):
-    """An engine that was compiled with ``PERF_COUNT``; its counts are those of the last run."""
-
-    def __init__(self, compiled: Any, outputs: list[str]) -> None:
-        super().__init__(compiled, outputs)
-        self._compiled = compiled
-        self._counts: list[dict[str, float]] = []
-
-    def note(self) -> None:
-        self._counts.append(
-            {info.node_name: info.real_time.total_seconds() * 1e3 for info in self._request.profiling_info}
-        )
-
-    def profiled(self) -> Profiled:
-        return read_counts(self._compiled, self._counts)
+        main, floats = engine.path(engine.main), engine.variant.floats
+        yield ProfilingSession(lambda: _compile(ov, main, options, floats, profiled=True), engine.outputs)
 
 
 def _import() -> Any:

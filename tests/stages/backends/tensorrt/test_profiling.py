@@ -98,7 +98,7 @@ def test_a_version_without_a_profiler_says_so_and_keeps_no_memory() -> None:
     cuda = HostCuda()
     old = SimpleNamespace(__name__="tensorrt_x", __version__="1.0", TensorIOMode=TRT.TensorIOMode)
     with pytest.raises(UnavailableError, match=r"tensorrt_x 1\.0 has no IProfiler"):
-        ProfilingSession(old, Engine(cuda), cuda, ["y"])
+        ProfilingSession(old, Engine(cuda), cuda, ["y", "z"])
     assert cuda.memory == {}
 
 
