@@ -16,6 +16,7 @@ from stages.artifacts import Engine, ProfileResult, hash_files
 from stages.backends.profiled import ProfilesLayers
 from stages.build.build import Build, BuildInputs
 from stages.errors import ConfigError, StageCrashed, StageError, UnavailableError
+from stages.latency.timed_engine import Setup
 from stages.numerics.variants import Precision
 from stages.options.backend import BuildOptions
 from stages.options.profile import ProfileOptions
@@ -161,7 +162,7 @@ def test_wrong_options_are_refused_by_their_keys() -> None:
 
 def test_no_more_runs_than_fit_into_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = build("onnxruntime", Precision.FP32, tmp_path)
-    setup = engine_process.Setup(engine, [str(tmp_path / "images" / "0.png")], ProfileOptions().nms, 1, [])
+    setup = Setup(engine, [str(tmp_path / "images" / "0.png")], ProfileOptions().nms, 1, [])
     unlabeled(tmp_path / "images")
     options = ProfileOptions(runs=10_000, max_seconds=1e-6)
     found = engine_process.profile(Profiling(setup, options), pin=False)
