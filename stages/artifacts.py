@@ -241,6 +241,18 @@ class LatencyResult(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProfileResult(Artifact):
+    """File ``profile.json`` (see ``stages/profiling/profile.py``): where the time of a backend's engines goes.
+
+    Attributes:
+        disturbed: a sentence for each profile whose verdict is not ``valid``.
+    """
+
+    backend: str
+    disturbed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccuracyResult(Artifact):
     """Files ``accuracy.json`` (see ``stages/accuracy/accuracy.py``), ``detections.json`` (COCO results form) and
     ``matches.npz`` (``stages.detection.matching.Matches``). ``precision`` is the engine's variant."""

@@ -158,6 +158,12 @@ THROUGH = {
     "stages/programs/test_parameters": "stages.programs.wire",
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
+    "stages/profiling/test_profile": """
+        stages.backends.onnxruntime.profiling stages.backends.openvino.executed stages.backends.openvino.profiling
+        stages.backends.openvino.session stages.backends.profiled
+        stages.options.profile stages.profiling.engine_process
+    """,
+    "stages/report/test_profiles": "stages.report.page_profiles stages.report.schema_profile",
     "stages/report/test_search": "stages.report.schema_search",
     "stages/search/test_escalation": "stages.search.content",
     "stages/search/test_search": "stages.options.search stages.search.workshop",

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser = Parser(
         prog="detpress compare",
         description="What changed from one run to another: latency (second / first), speed-up and mAP, each with a "
-        "95 % interval. A star marks timings that are not valid.",
+        "95 % interval, and which layers take longer or shorter. A star marks timings that are not valid.",
     )
     parser.add_argument("first", help="a run's id, its end or its folder")
     parser.add_argument("second", nargs="?", default="latest", help="another's; `latest` by default")
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     artifacts = Path(options.artifacts)
     reports = [require_report(find_run(run, artifacts)) for run in (options.first, options.second)]
 
-    from stages.report import compare_runs
+    from stages.report import compare_profiles, compare_runs
 
     changes = compare_runs.compare(reports[0], reports[1], compare_runs.stored(artifacts / "store"))
     if not changes:
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
             f"{names} have no engine in common that was measured in both; compare runs of the same backends"
         )
     if options.json:
-        print(json.dumps({"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}, indent=1))
+        content = {"first": reports[0]["run_id"], "second": reports[1]["run_id"], "changes": changes}
+        content["profiles"] = compare_profiles.compare_profiles(*reports)
+        print(json.dumps(content, indent=1))
         return ExitCode.DONE
     console = stdout_console()
     for place, report in zip(("first ", "second"), reports, strict=True):
@@ -49,4 +51,6 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     if reports[0]["hardware"] != reports[1]["hardware"]:
         console.print(Text("the runs were made on different hardware: latencies differ for that reason too", "yellow"))
     print_table(compare_runs.table(changes), console)
+    for sentence in compare_profiles.sentences(*reports):
+        console.print(Text(plain(sentence)))
     return ExitCode.DONE

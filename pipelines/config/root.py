@@ -23,6 +23,7 @@ from stages.options.export import ExportConfig
 from stages.options.gate import GateOptions
 from stages.options.latency import LatencySettings
 from stages.options.model import ModelOptions
+from stages.options.profile import ProfileSettings
 from stages.options.rules import COUNT, POSITIVE, option, part
 from stages.options.sensitivity import SensitivitySettings
 
@@ -39,6 +40,7 @@ class PipelineConfig:
     sensitivity: SensitivitySettings = part(SensitivitySettings)
     backend: dict[str, Any] = option({}, doc="the backends and their options, `backend.NAME.OPTION`")
     latency: LatencySettings = part(LatencySettings)
+    profile: ProfileSettings = part(ProfileSettings)
     accuracy: AccuracySettings = part(AccuracySettings)
     agreement: AgreementSettings = part(AgreementSettings)
     gate: GateOptions = part(GateOptions)

@@ -67,6 +67,11 @@ def latency(backend: str) -> str:
     return f"latency.{backend}"
 
 
+def profile(backend: str) -> str:
+    """Where the time of a backend's engines goes."""
+    return f"profile.{backend}"
+
+
 def accuracy(backend: str, precision: str) -> str:
     """The mAP of a variant's engine."""
     return f"accuracy.{backend}.{engine_of(precision)}"

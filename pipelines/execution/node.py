@@ -13,6 +13,9 @@ from stages.catalog import stage_class
 from stages.codec import to_json
 from stages.contract import input_digests
 
+TIMES = "times"
+"""The table of the latencies, which a run is said to be timed by."""
+
 
 @dataclass(frozen=True)
 class Ref:
@@ -56,6 +59,8 @@ class Node:
     """``False``: compute it again in every run (the report)."""
     timed: bool = False
     """A measurement of time: taken from the store only as `Runner.timings` says."""
+    table: str = TIMES
+    """Of a timed stage: what is taken together. Measurements of one table are of one run; another stands by itself."""
     device: str = "cpu"
     """Where a timed stage measures: ``cpu`` or ``cuda``; nothing else is measured there meanwhile."""
     partial: bool = False

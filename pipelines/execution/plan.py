@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.execution import work
 from pipelines.execution.interpreter import OWN, Interpreter
 from pipelines.execution.key_changes import changes, distance
-from pipelines.execution.node import Node, Ref
+from pipelines.execution.node import TIMES, Node, Ref
 from pipelines.store.entries import Entry, Key, Record
 from pipelines.store.local import Store
 from pipelines.system import provenance
@@ -92,9 +92,10 @@ def survey(
         steps[node.id] = step
         if step.entry is not None:
             artifacts[node.id] = step.entry.artifact
-    reason = _measured_again(list(steps.values()), timings)
+    surveyed = list(steps.values())
+    reasons = {name: _measured_again(surveyed, timings, name) for name in _tables(surveyed)}
     for name, step in steps.items():
-        if step.node.timed and step.cached and reason:
+        if step.node.timed and step.cached and (reason := reasons[step.node.table]):
             steps[name] = replace(step, cached=False, reasons=[reason])
     return list(steps.values())
 
@@ -112,21 +113,25 @@ def shorter(node: Node) -> str | None:
     return f"{key}={TRY_STEPS}" if key and steps is not None and steps > TRY_STEPS else None
 
 
-def timings_stand(steps: Sequence[Step]) -> bool:
-    """Whether every timing of the survey was taken together, on this machine as it is, of what the run would build."""
-    return _measured_again(steps, AUTO) == ""
+def timings_stand(steps: Sequence[Step], table: str = TIMES) -> bool:
+    """Whether every timing of a table was taken together, on this machine as it is, of what the run would build."""
+    return _measured_again(steps, AUTO, table) == ""
 
 
-def _measured_again(steps: Sequence[Step], timings: str) -> str:
-    """Why cached timings are not taken; empty if they are."""
-    timed = [step for step in steps if step.node.timed]
+def _tables(steps: Sequence[Step]) -> list[str]:
+    return list(dict.fromkeys(step.node.table for step in steps if step.node.timed))
+
+
+def _measured_again(steps: Sequence[Step], timings: str, table: str) -> str:
+    """Why the cached timings of a table are not taken; empty if they are."""
+    timed = [step for step in steps if step.node.timed and step.node.table == table]
     if timings == ANY or not timed:
         return ""
     if timings == FRESH:
         return "run.reuse_latency=false: measured in every run"
     before = _ancestors([step.node for step in timed], {step.node.id: step.node for step in steps})
     for step in steps:
-        if not step.cached and (step.node.timed or step.node.id in before):
+        if not step.cached and ((step.node.timed and step.node.table == table) or step.node.id in before):
             return f"timings of one table are taken in one run, and {step.node.id} runs"
     here = provenance.machine()
     entries = [step.entry for step in timed if step.entry is not None]
@@ -134,13 +139,14 @@ def _measured_again(steps: Sequence[Step], timings: str) -> str:
         return "the machine was started anew since it was measured, or is another"
     if len({entry.run for entry in entries}) > 1:
         return "timings of one table are taken in one run, and these are of several"
-    return objection(steps)
+    return objection(steps, table)
 
 
-def objection(steps: Sequence[Step]) -> str:
+def objection(steps: Sequence[Step], table: str = TIMES) -> str:
     """What a stage has against its own stored timing: that it was disturbed, or leaves a gate undecided."""
     for step in steps:
-        objects = getattr(stage_class(step.node.stage), "objection", None) if step.node.timed else None
+        own = step.node.timed and step.node.table == table
+        objects = getattr(stage_class(step.node.stage), "objection", None) if own else None
         if objects is not None and step.entry is not None:
             reason: str = objects(step.entry.artifact, step.node.options)
             if reason:

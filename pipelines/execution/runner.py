@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.execution import plan
 from pipelines.execution.computing import Computer
 from pipelines.execution.events import Observer, PlannedStage, StageInfo
-from pipelines.execution.node import Input, Node, Ref
+from pipelines.execution.node import TIMES, Input, Node, Ref
 from pipelines.execution.plan import ANY, FRESH, survey, timings_stand
 from pipelines.execution.results import Results, RunnerSettings
 from pipelines.store.entries import Entry, Key
@@ -80,23 +80,25 @@ class Runner:
         results = results or Results()
         self.store.prepare()
         self.store.sweep()
-        retimed, objection = self._retimed(nodes, results)
+        retimed = self._retimed(nodes, results)
         for node in nodes:
             lost = [u for u in node.upstream() if u not in results.artifacts]
             if lost and not (node.partial and self._enough(node, results)):
                 results.skipped[node.id] = results.skipped.get(lost[0], lost[0])
                 continue
-            again = node.timed and retimed
-            self._run_node(node, results, fresh=not node.reuse or again, because=objection if again else "")
+            again = node.timed and node.table in retimed
+            because = retimed[node.table] if again else ""
+            self._run_node(node, results, fresh=not node.reuse or again, because=because)
         return results
 
-    def _retimed(self, nodes: Sequence[Node], results: Results) -> tuple[bool, str]:
-        """Whether timings in the store are left there and taken anew, and what speaks against them themselves."""
-        if self.settings.timings != plan.AUTO or not any(node.timed for node in nodes):
-            return self.settings.timings == FRESH, ""
+    def _retimed(self, nodes: Sequence[Node], results: Results) -> dict[str, str]:
+        """The tables whose timings are not taken from the store -> what speaks against those there themselves."""
+        tables = dict.fromkeys(node.table for node in nodes if node.timed)
+        if self.settings.timings != plan.AUTO or not tables:
+            return dict.fromkeys(tables, "") if self.settings.timings == FRESH else {}
         seed, python = self.settings.seed, self.settings.python
         steps = survey(nodes, self.store, seed, timings=ANY, known=results.artifacts, python=python)
-        return not timings_stand(steps), plan.objection(steps)
+        return {table: plan.objection(steps, table) for table in tables if not timings_stand(steps, table)}
 
     def _enough(self, node: Node, results: Results) -> bool:
         """Whether a partial node has its single inputs, and at least one of each of its lists."""
@@ -137,7 +139,7 @@ class Runner:
                     entry, cached = self._claimed(node, inputs, key, info, results, fresh=fresh)
                 if cached:
                     self._replay(entry, info)
-                    if node.timed:
+                    if node.timed and node.table == TIMES:
                         results.timed_in[node.id] = entry.run
                         self._inform(info, f"timed in run {entry.run}")
             self._tell_problems(info, results)

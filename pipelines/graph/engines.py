@@ -22,6 +22,7 @@ from stages.options.agreement import AgreementOptions, DetectOptions
 from stages.options.backend import BackendOptions, BuildOptions
 from stages.options.export import GRAPH, Inside
 from stages.options.latency import LatencyOptions
+from stages.options.profile import ProfileOptions
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision,
     inside = inside_of(config)
     nodes = [_build(backend, variant, exports[variant.weights], inside) for variant in backend.engines]
     nodes.append(_latency(config, backend))
+    if config.profile.runs:
+        nodes.append(_profile(config, backend))
     if has_labels(config):
         nodes += [_accuracy(config, backend, variant, cores) for variant in backend.engines]
         nodes += [_compare(config, backend, variant, cores) for variant in backend.engines if variant != FP32]
@@ -169,6 +172,31 @@ def _latency(config: PipelineConfig, backend: _Backend) -> Node:
         threads=backend.threads,
         fingerprint=backend.fingerprint,
         timed=True,
+        device=device_of(to_json(backend.options), backend.fingerprint),
+        partial=True,
+        backend=backend.name,
+    )
+
+
+def _profile(config: PipelineConfig, backend: _Backend) -> Node:
+    options, origins = stage_options(
+        ProfileOptions,
+        config,
+        "profile",
+        nms=Setting("accuracy.nms"),
+        max_foreign=Setting("latency.max_foreign"),
+        max_drift=Setting("latency.max_drift"),
+    )
+    return Node(
+        id=ids.profile(backend.name),
+        stage="profile",
+        options=options,
+        origins=origins,
+        inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
+        threads=backend.threads,
+        fingerprint=backend.fingerprint,
+        timed=True,
+        table="profile",
         device=device_of(to_json(backend.options), backend.fingerprint),
         partial=True,
         backend=backend.name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,31 +48,57 @@ def audit_onnx(optimized: Path, profile: Path, provider: str | None = None) -> d
         provider: ONNX Runtime's name of the execution provider that was asked for; the audit then has ``devices``, as
             `devices` gives them, with ``share_elsewhere``: what the others have of the multiply-adds.
     """
-    import onnx
-
-    graph = onnx.load(str(optimized)).graph
-    weights = {t.name: list(t.dims) for t in graph.initializer}
-    nodes = {node.name: node for node in graph.node}
+    graph = Executed.read(optimized)
     layers, elsewhere = [], 0
-    events = _kernels(profile)
+    events = kernels(profile)
     for event in events:
-        kind = event["args"]["op_name"]
-        if kind not in (*_FLOAT, *_INTEGER):
+        found = graph.product(event)
+        if found is None:
             continue
-        name = event["name"].removesuffix(_ENDING)
-        ((dtype, output),) = event["args"]["output_type_shape"][0].items()
-        position = _WEIGHT_INPUT.get(kind, 1)
-        weight = weights.get(nodes[name].input[position]) if name in nodes else None
-        if weight is None:  # a product of two activations has no weights
-            weight = next(iter(event["args"]["input_type_shape"][position].values()))
-        number_format = "int8" if kind in _INTEGER else _TYPES.get(dtype, dtype)
-        layers.append(Layer(name, kind, number_format, _multiply_adds(kind, output, weight)))
+        layers.append(found.layer)
         if event["args"].get("provider") != provider:
             elsewhere += layers[-1].multiply_adds
     audit = summarise(layers)
     if provider is not None:
         audit["devices"] = {**_devices(events, provider), "share_elsewhere": elsewhere / audit["multiply_adds"]}
     return audit
+
+
+@dataclass(frozen=True)
+class Product:
+    """A layer that multiplies, with the shapes of its result and of its weights."""
+
+    layer: Layer
+    output: list[int]
+    weight: list[int]
+
+
+class Executed:
+    """The graph that ONNX Runtime made of a file, to look up what a profile's event was."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self.nodes = {node.name: node for node in graph.node}
+        self._weights = {t.name: list(t.dims) for t in graph.initializer}
+
+    @classmethod
+    def read(cls, optimized: Path) -> Executed:
+        import onnx
+
+        return cls(onnx.load(str(optimized)).graph)
+
+    def product(self, event: Mapping[str, Any]) -> Product | None:
+        """What one of the `kernels` multiplies; ``None`` of one that does not."""
+        kind, name = event["args"]["op_name"], name_of(event)
+        if kind not in (*_FLOAT, *_INTEGER):
+            return None
+        ((dtype, output),) = event["args"]["output_type_shape"][0].items()
+        position = _WEIGHT_INPUT.get(kind, 1)
+        weight = self._weights.get(self.nodes[name].input[position]) if name in self.nodes else None
+        if weight is None:  # a product of two activations has no weights
+            weight = next(iter(event["args"]["input_type_shape"][position].values()))
+        number_format = "int8" if kind in _INTEGER else _TYPES.get(dtype, dtype)
+        return Product(Layer(name, kind, number_format, _multiply_adds(kind, output, weight)), output, weight)
 
 
 def devices(profile: Path, provider: str) -> dict[str, Any]:
@@ -85,7 +112,7 @@ def devices(profile: Path, provider: str) -> dict[str, Any]:
         ``nodes``: how many each provider ran; ``elsewhere``: of those that ``provider`` did not run, how many of each
         operator, by provider; ``copies``: how many nodes only bring values from one device to another.
     """
-    return _devices(_kernels(profile), provider)
+    return _devices(kernels(profile), provider)
 
 
 def told(found: Mapping[str, Any], provider: str) -> str | None:
@@ -103,7 +130,12 @@ def told(found: Mapping[str, Any], provider: str) -> str | None:
     return f"{' and '.join(parts)}, not on {provider_name(provider)}{work}; {found['copies']} copies between devices"
 
 
-def _kernels(profile: Path) -> list[dict[str, Any]]:
+def name_of(event: Mapping[str, Any]) -> str:
+    """The name of the node that one of the `kernels` belongs to."""
+    return str(event["name"]).removesuffix(_ENDING)
+
+
+def kernels(profile: Path) -> list[dict[str, Any]]:
     """The profile's events of kernels: each has a ``name`` with `_ENDING` and ``args`` with ``op_name``."""
     events = json.loads(profile.read_text())
     return [e for e in events if e["name"].endswith(_ENDING) and e.get("args", {}).get("op_name")]

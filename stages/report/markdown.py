@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, marks, points, search
+from stages.report import float_blocks, marks, points, profiles, search
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
+from stages.report.schema_profile import Profiles
 from stages.report.tables import (
     METHODS,
     Table,
@@ -50,6 +51,8 @@ def render(report: ReportContent) -> str:
         parts.append("Columns that a backend has nothing for:")
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in absent))
     parts += _section(detail_table(report), DETAILS)
+    if where := report.get("profiles"):
+        parts += _profiles(where)
     if path := report.get("search"):
         parts += _section(search.table(path), escape(search.explained(path)))
     if report["float_blocks"]:
@@ -95,6 +98,12 @@ def _section(table: Table, text: str) -> list[str]:
     if not table.rows:
         return [f"## {table.title}", "Nothing was measured."]
     return [part for part in (f"## {table.title}", text, table.markdown()) if part]
+
+
+def _profiles(where: Profiles) -> list[str]:
+    found = _section(profiles.share_table(where), profiles.EXPLAINED) if where["engines"] else []
+    told = [f"- {escape(sentence)}" for sentence in profiles.without(where)]
+    return [*found, *(["\n".join(told)] if told else [])]
 
 
 def _headlines(report: ReportContent) -> list[str]:

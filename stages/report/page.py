@@ -29,6 +29,7 @@ from stages.report.page_items import (
     Share,
 )
 from stages.report.page_parts import PageParts
+from stages.report.page_profiles import profile_items
 from stages.report.page_tables import (
     durations,
     end2end_parts,
@@ -106,6 +107,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         ],
         figures=_figures(report, figures),
         details=[*engine_tables(report), *_filled(end2end_parts(rows), gpu_parts(rows))],
+        profiles=profile_items(report),
         search=_search(report, figures),
         float_blocks=_float_blocks(report, figures),
         accuracy=_accuracy(report, figures),

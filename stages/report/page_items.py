@@ -152,6 +152,36 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class ProfilePart:
+    """A group's part of an engine's bar; ``share`` is percents of it."""
+
+    name: str
+    share: str
+    colour: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class ProfileBar:
+    name: str
+    parts: list[ProfilePart]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of the engines goes: a bar for each, with one legend, and tables to open."""
+
+    note: str
+    legend: list[tuple[str, str]]
+    """Colour, name."""
+    bars: list[ProfileBar]
+    table: Table
+    more: list[tuple[str, str, list[Section]]]
+    """Of each engine its name, a sentence, and its tables."""
+    without: list[str]
+
+
+@dataclass(frozen=True)
 class Page:
     """All that the template shows, from top to bottom."""
 
@@ -169,6 +199,7 @@ class Page:
     results: list[Section]
     figures: list[Figure]
     details: list[Section]
+    profiles: list[Profile]
     search: list[Blocks]
     float_blocks: list[Blocks]
     accuracy: list[Accuracy]

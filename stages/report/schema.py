@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from stages.report.schema_accuracy import AgreementContent, ClassDifference, Difference, EngineAgreement, Scores
 from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, OverFloat, Parts
+from stages.report.schema_profile import Profiles
 from stages.report.schema_search import SearchContent
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class ReportContent(TypedDict):
     size: NotRequired[ModelSize | None]
     """Absent, as are those below, from reports that earlier versions wrote."""
     training: NotRequired[list[Training]]
+    profiles: NotRequired[Profiles]
+    """Of a run that profiled its engines."""
     search: NotRequired[SearchContent]
     """Of ``compression=auto`` only."""
     stages: NotRequired[list[StageTime]]

@@ -26,6 +26,9 @@ TERMS: dict[str, str] = {
     "Q/DQ": "QuantizeLinear and DequantizeLinear: nodes of the graph that say where values are in INT8 and at which "
     "scale.",
     "INT8 share": "share of the multiply-adds that the runtime really computes in INT8.",
+    "Of peak": "share of this machine's arithmetic peak that the engine's convolutions reach: 100% is as many "
+    "multiply-adds a second as a small kernel does that is measured beside them.",
+    "Of Runtime": "the sum of the layers, with the profiler on / the timed Runtime, without it.",
     "NMS": "non-maximum suppression: of boxes that overlap, the best one stays.",
     "Valid": "a timing is valid if other processes, throttling and drift left it alone; a star marks one that is not.",
     "Gate": "a limit that the run has to keep; with one that fails, the exit code is 3.",

@@ -111,7 +111,8 @@ class Nncf:
         import nncf
         import openvino
 
-        from stages.backends.openvino.backend import MAIN, _compile, audit_openvino
+        from stages.backends.openvino.backend import MAIN, _compile
+        from stages.backends.openvino.executed import audit_openvino
 
         feeds = list(_feeds(inputs))
         quantized = nncf.quantize(

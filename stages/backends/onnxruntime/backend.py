@@ -24,11 +24,14 @@ from stages.backends.base import (
 )
 from stages.backends.onnxruntime.cuda import faster_layout
 from stages.backends.onnxruntime.options import PROVIDERS, OnnxRuntimeOptions
+from stages.backends.onnxruntime.profiling import ON_A_GPU, ProfilingSession
 from stages.backends.onnxruntime.recipe import CUDA, RECIPE
 from stages.backends.onnxruntime.session import OPTIMIZED, create, missing, ones, opened
+from stages.backends.profiled import ProfiledSession
 from stages.backends.tensorrt import recipe as tensorrt
 from stages.backends.variants import PLAIN, float_format
 from stages.detection.sidecar import FILE_NAME, Sidecar
+from stages.errors import UnavailableError
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 from stages.options.export import Inside
@@ -51,6 +54,7 @@ class OnnxRuntime:
 
     name: ClassVar[str] = "onnxruntime"
     Options: ClassVar[type[BackendOptions]] = OnnxRuntimeOptions
+    profiler: ClassVar[str] = "ONNX Runtime's profiler"
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         version = version_of("onnxruntime-gpu") or version_of("onnxruntime")
@@ -132,6 +136,15 @@ class OnnxRuntime:
         graph, nhwc = cuda["graph"], cuda["nhwc"]
         session = create(engine.path(engine.main), options, None, engine.variant.floats, graph=graph, nhwc=nhwc)
         yield opened(session, engine.outputs, graph=graph)
+
+    @contextmanager
+    def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
+        options = parse_options(self.name, OnnxRuntimeOptions, engine.options)
+        if options.provider != "cpu":
+            raise UnavailableError(ON_A_GPU)
+        with tempfile.TemporaryDirectory() as scratch:
+            session = create(engine.path(engine.main), options, Path(scratch), engine.variant.floats)
+            yield ProfilingSession(session, engine.outputs, Path(scratch))
 
 
 def _written(model: ExportedModel, engine: Path, precision: Precision, options: OnnxRuntimeOptions) -> dict[str, Any]:

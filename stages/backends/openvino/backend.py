@@ -7,14 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from stages.artifacts import Engine, ExportedModel, Precision
 from stages.backends.base import (
-    Array,
     Available,
     Built,
-    Feeds,
     Session,
     Unavailable,
     cpu_has,
@@ -23,12 +19,15 @@ from stages.backends.base import (
     parse_options,
     version_of,
 )
+from stages.backends.openvino.executed import audit_openvino
 from stages.backends.openvino.options import OpenVinoOptions
+from stages.backends.openvino.profiling import ProfilingSession
 from stages.backends.openvino.recipe import BF16, recipe_for
+from stages.backends.openvino.session import OpenVinoSession
+from stages.backends.profiled import ProfiledSession
 from stages.backends.variants import PLAIN, float_format, no_openings
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import StageError, UnavailableError
-from stages.numerics.audit import Layer, summarise
 from stages.numerics.variants import FloatFormat, Variant
 from stages.options.backend import BackendOptions
 from stages.options.export import Inside
@@ -44,6 +43,7 @@ class OpenVino:
 
     name: ClassVar[str] = "openvino"
     Options: ClassVar[type[BackendOptions]] = OpenVinoOptions
+    profiler: ClassVar[str] = "OpenVINO's performance counts"
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         own_options(self.name, OpenVinoOptions, options or OpenVinoOptions())
@@ -118,20 +118,15 @@ class OpenVino:
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
         compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
-        yield _Session(compiled, engine.outputs)
+        yield OpenVinoSession(compiled, engine.outputs)
 
-
-class _Session:
-    def __init__(self, compiled: Any, outputs: list[str]) -> None:
-        have = {name: port for port in compiled.outputs for name in port.get_names()}
-        if missing := [name for name in outputs if name not in have]:
-            raise StageError(f"the engine has no output {missing[0]!r} (it has {', '.join(have)}); build it again")
-        self._request = compiled.create_infer_request()
-        self._ports = [have[name] for name in outputs]
-
-    def infer(self, feeds: Feeds) -> list[Array]:
-        results = self._request.infer(dict(feeds), share_inputs=True)
-        return [np.asarray(results[port]) for port in self._ports]
+    @contextmanager
+    def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
+        options = parse_options(self.name, OpenVinoOptions, engine.options)
+        ov = _import()
+        require_format(ov.Core(), engine.variant.floats)
+        main, floats = engine.path(engine.main), engine.variant.floats
+        yield ProfilingSession(lambda: _compile(ov, main, options, floats, profiled=True), engine.outputs)
 
 
 def _import() -> Any:
@@ -161,15 +156,18 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
         raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
 
 
-def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32) -> Any:
+def _compile(
+    ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32, *, profiled: bool = False
+) -> Any:
     core = ov.Core()
-    settings = {
+    settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
         "INFERENCE_NUM_THREADS": options.threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         # The harness pins the process; OpenVINO's own pinning would fight with it.
         "ENABLE_CPU_PINNING": False,
+        **({"PERF_COUNT": True} if profiled else {}),
     }
     try:
         return core.compile_model(core.read_model(path), "CPU", settings)
@@ -180,32 +178,3 @@ def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-_FORMATS = {"i8": "int8", "u8": "int8", "f16": "fp16", "bf16": "bf16", "f32": "fp32"}
-
-
-def audit_openvino(compiled: Any) -> dict[str, Any]:
-    """The audit of the execution graph: each node there names the number format it runs in (``runtimePrecision``).
-
-    The execution graph has no weights' shapes, so multiply-adds of a convolution come from the shape of its weight
-    input, which stands as a constant parent.
-    """
-    layers = []
-    for node in compiled.get_runtime_model().get_ops():
-        info = {key: str(node.rt_info[key].value) for key in ("layerType", "runtimePrecision") if key in node.rt_info}
-        kind = info.get("layerType", "")
-        if kind not in ("Convolution", "GroupConvolution", "FullyConnected", "MatMul", "Deconvolution"):
-            continue
-        output = [int(d) for d in node.get_output_shape(0)]
-        weight = [int(d) for d in node.get_input_shape(1)]
-        name = info.get("runtimePrecision", "").lower()
-        outputs = int(np.prod(output))
-        if kind in ("FullyConnected", "MatMul"):
-            each = int(node.get_input_shape(0)[-1])
-        elif kind == "GroupConvolution":
-            each = int(np.prod(weight[2:]))  # [groups, out / groups, in / groups, ...]
-        else:
-            each = int(np.prod(weight[1:]))
-        layers.append(Layer(node.get_friendly_name(), kind, _FORMATS.get(name, name or "unknown"), outputs * each))
-    return summarise(layers)

@@ -42,6 +42,7 @@ class PaddleInference:
     name: ClassVar[str] = "paddle_inference"
     Options: ClassVar[type[BackendOptions]] = PaddleInferenceOptions
     uses_paddle: ClassVar[bool] = True
+    no_profile: ClassVar[str] = "Paddle Inference prints sums by operator when it ends, nothing of single layers"
 
     def availability(self, options: BackendOptions | None = None) -> Available | Unavailable:
         device = own_options(self.name, PaddleInferenceOptions, options or PaddleInferenceOptions()).device

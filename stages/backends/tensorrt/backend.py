@@ -27,6 +27,7 @@ from stages.backends.base import (
     parse_options,
     version_of,
 )
+from stages.backends.profiled import ProfiledSession
 from stages.backends.tensorrt.options import TensorRtOptions
 from stages.backends.tensorrt.recipe import RECIPE
 from stages.backends.variants import PLAIN, built_variant
@@ -45,6 +46,7 @@ class TensorRt:
 
     name: ClassVar[str] = "tensorrt"
     Options: ClassVar[type[BackendOptions]] = TensorRtOptions
+    profiler: ClassVar[str] = "TensorRT's profiler"
     module: ClassVar[str] = "tensorrt"
     distributions: ClassVar[tuple[str, ...]] = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11")
     install: ClassVar[str] = 'pip install "detpress[tensorrt]"'
@@ -154,12 +156,39 @@ class TensorRt:
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
         options = parse_options(self.name, TensorRtOptions, engine.options)
+        from stages.backends.tensorrt.cuda import CudaRuntime
+        from stages.backends.tensorrt.session import TensorRtSession
+
+        pinned, graph = opening(engine.variant, options)
+        with self._loaded(engine) as (trt, loaded, types):
+            session = TensorRtSession(trt, loaded, CudaRuntime(), engine.outputs, pinned, graph, types)
+            try:
+                yield session
+            finally:
+                session.close()
+
+    @contextmanager
+    def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
+        from stages.backends.tensorrt.cuda import CudaRuntime
+        from stages.backends.tensorrt.profiling import ProfilingSession
+
+        with self._loaded(engine) as (trt, loaded, types):
+            session = ProfilingSession(trt, loaded, CudaRuntime(), engine.outputs, types)
+            try:
+                yield session
+            finally:
+                session.close()
+
+    @contextmanager
+    def _loaded(self, engine: Engine) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+        """The module, the engine on this GPU, and the types of what goes in and out that is not float32.
+
+        TensorRT's logger and runtime live as long as the ``with``: nothing says that an engine holds them.
+        """
         if nvidia_driver() is None:
             raise UnavailableError(f"{self.name} engines are built here but cannot run: {NO_GPU}")
         trt = self._import()
         from stages.backends.tensorrt.building import Messages
-        from stages.backends.tensorrt.cuda import CudaRuntime
-        from stages.backends.tensorrt.session import TensorRtSession
 
         messages = Messages(trt)
         _load_plugins(trt, engine.inside)
@@ -167,14 +196,9 @@ class TensorRt:
         loaded = runtime.deserialize_cuda_engine(engine.path(engine.main).read_bytes())
         if loaded is None:
             raise StageError(f"{self.module} cannot load {engine.main}: {messages.first()}; build it again here")
-        pinned, graph = opening(engine.variant, options)
         types: dict[str, Any] = {name: np.int32 for name in engine.outputs if name in ("num_dets", "labels")}
         types |= {engine.image_input: np.uint8} if engine.takes_pixels else {}
-        session = TensorRtSession(trt, loaded, CudaRuntime(), engine.outputs, pinned, graph, types)
-        try:
-            yield session
-        finally:
-            session.close()
+        yield trt, loaded, types
 
     def _version(self) -> str | None:
         return next((v for v in map(version_of, self.distributions) if v is not None), None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.backends.profiled import ProfiledLayer, convolution, product
 from stages.numerics.audit import Layer, summarise
 
 _TYPES = (("int8", "int8"), ("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"), ("half", "fp16"),
@@ -49,6 +50,46 @@ def read(text: str) -> dict[str, Any]:
         own = [Layer(str(w["Name"]), str(w["LayerType"]), _format(w), _multiply_adds(w)) for w in weighted]
         found["audit"] = {**summarise(own), "read_from": "engine"}
     return found
+
+
+def layers_of(text: str, times: Mapping[str, Sequence[float]]) -> list[ProfiledLayer]:
+    """What TensorRT's profiler reported, with what the inspector tells of those layers.
+
+    Args:
+        text: the inspector's JSON.
+        times: name -> milliseconds of each run. What moves data between two layers may be reported and not listed.
+    """
+    listed = {str(layer.get("Name")): layer for layer in json.loads(text).get("Layers", []) if isinstance(layer, dict)}
+    found = []
+    for name, ms in times.items():
+        layer = listed.get(name, {})
+        weighted = bool(layer.get("Inputs")) and _count(layer) > 0 and bool(layer.get("OutMaps"))
+        found.append(
+            ProfiledLayer(
+                name,
+                str(layer.get("LayerType") or ("Reformat" if name.startswith("Reformat") else "")),
+                list(ms),
+                _names(layer, "Inputs"),
+                _names(layer, "Outputs"),
+                _format(layer) if weighted else None,
+                _multiply_adds(layer) if weighted and layer.get("Outputs") else None,
+                _shape(layer) if weighted and layer.get("Outputs") else "",
+            )
+        )
+    return found
+
+
+def _names(layer: Mapping[str, Any], side: str) -> list[str]:
+    return [str(tensor["Name"]) for tensor in layer.get(side) or [] if isinstance(tensor, dict) and tensor.get("Name")]
+
+
+def _shape(layer: Mapping[str, Any]) -> str:
+    output = [int(size) for size in layer["Outputs"][0]["Dimensions"]]
+    given = [int(size) for size in layer["Inputs"][0]["Dimensions"]]
+    kernel = [int(size) for size in layer.get("Kernel") or []]
+    if len(output) != 4 or len(given) != 4 or not kernel:
+        return product(_count(layer) // int(layer["OutMaps"]), output)
+    return convolution(kernel, given[1], output[1], output[2:], int(layer.get("Groups") or 1))
 
 
 def _format(layer: Mapping[str, Any]) -> str:

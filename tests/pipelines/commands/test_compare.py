@@ -36,7 +36,8 @@ def test_the_differences_are_printed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["compare", "one", "two", "--json", "--artifacts", str(tmp_path)]) == 0
     content: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert [c["what"] for c in content["changes"]] == ["runtime", "map"]
-    assert content["changes"][0]["change"] == 2
+    assert content["changes"][0]["change"] == 2 and content["profiles"] == []
+    assert "by layer" not in out and "no profile" not in out
 
 
 def test_what_cannot_be_compared_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,8 +35,8 @@ def test_the_two_precisions_have_the_nodes_and_keys_they_always_had() -> None:
     nodes = planned(config)
     made = [name for name in nodes if "onnxruntime" in name]
     assert made == [
-        *("build.onnxruntime.fp32", "build.onnxruntime.int8", "latency.onnxruntime", "accuracy.onnxruntime.fp32"),
-        *("accuracy.onnxruntime.int8", "compare.onnxruntime", "detect.onnxruntime"),
+        *("build.onnxruntime.fp32", "build.onnxruntime.int8", "latency.onnxruntime", "profile.onnxruntime"),
+        *("accuracy.onnxruntime.fp32", "accuracy.onnxruntime.int8", "compare.onnxruntime", "detect.onnxruntime"),
     ]
     for name in ("fp32", "int8"):
         assert "variants" not in nodes[f"build.onnxruntime.{name}"].options.options

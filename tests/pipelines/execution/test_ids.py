@@ -21,7 +21,7 @@ def test_ids_stay_what_earlier_runs_wrote_down() -> None:
     assert ids.IMAGES == "images.unlabeled"
     assert ids.export(Precision.INT8) == ids.export("int8") == "export.int8"
     assert ids.build("openvino", Precision.FP32) == "build.openvino.fp32"
-    assert ids.latency("openvino") == "latency.openvino"
+    assert ids.latency("openvino") == "latency.openvino" and ids.profile("openvino") == "profile.openvino"
     assert ids.accuracy("openvino", "int8") == "accuracy.openvino.int8"
     assert (ids.compare("b"), ids.detect("b"), ids.DETECT_REFERENCE) == ("compare.b", "detect.b", "detect.reference")
     assert ids.bundle("b", "int8") == "bundle.b.int8"
@@ -52,7 +52,19 @@ def test_ids_are_taken_apart() -> None:
     assert [ids.set_name(node) for node in (ids.LABELS_TRAIN, ids.IMAGES)] == ["train", "unlabeled"]
 
 
-_KINDS = ("labels", "images", "export", "build", "latency", "accuracy", "compare", "detect", "bundle", "duel")
+_KINDS = (
+    "labels",
+    "images",
+    "export",
+    "build",
+    "latency",
+    "profile",
+    "accuracy",
+    "compare",
+    "detect",
+    "bundle",
+    "duel",
+)
 _WHOLE = {ids.IMAGES, ids.LABELS_TRAIN, ids.LABELS_VAL, ids.DETECT_REFERENCE, ids.DUEL_LATENCY, "export.fp32",
           "export.int8", ids.CHAMPION_ENGINE, ids.CHAMPION_IMAGES}  # fmt: skip
 

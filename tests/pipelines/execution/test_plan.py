@@ -120,6 +120,19 @@ def test_timings_are_kept_only_together_and_on_the_machine_as_it_was(
     assert run(tmp_path, graph(), FRESH).cached == {"a", "b", "score"}
 
 
+def test_timings_of_another_table_stand_by_themselves(tmp_path: Path) -> None:
+    """A profile that is new or was disturbed is no reason to time the engines again, and the other way round."""
+    run(tmp_path, graph())
+    beside = [*graph(), node("where", "where", inputs={"first": Ref("b")}, timed=True, table="profile")]
+    assert plan(tmp_path, beside)["time"] == "cached"
+    both = run(tmp_path, beside, run_id="two")
+    assert "time" in both.cached and "where" not in both.cached
+    assert both.timed_in == {"time": "one"}  # which a report takes for when its times were taken
+    again = run(tmp_path, beside, run_id="three")
+    assert {"time", "where"} <= again.cached and again.timed_in == {"time": "one"}
+    assert not {"time", "where"} & run(tmp_path, beside, FRESH, run_id="four").cached
+
+
 def timing(loud: Path, **options: Any) -> list[Node]:
     made = TimingOptions(loud=str(loud), **options)
     return [Node(id="time", stage="tests.pipelines.stub_timing:StubTiming", options=made, timed=True)]

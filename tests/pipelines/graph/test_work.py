@@ -56,7 +56,7 @@ def test_the_stages_that_work_on_the_model_say_how_much() -> None:
     assert nodes["distill"].work == Work("ppyoloe_s", 2 * (found.multiply_adds + PER_IMAGE), size)
     assert (found_work := nodes["accuracy.onnxruntime.int8"].work) is not None and found_work.parameters is None
     assert {node.stage for node in nodes.values() if node.work} == {
-        "export", "distill", "build", "latency", "accuracy", "detect",
+        "export", "distill", "build", "latency", "profile", "accuracy", "detect",
     }  # fmt: skip
     chosen.model.architecture = {}
     assert sized([nodes["distill"]], chosen.model)[0].work == Work("ppyoloe_s")
