@@ -159,6 +159,7 @@ THROUGH = {
     "stages/report/test_compare_runs": "stages.detection.differences",
     "stages/report/test_page": "stages.report.bars stages.report.style stages.report.terms",
     "stages/report/test_search": "stages.report.schema_search",
+    "stages/report/test_thresholds": "stages.report.schema_thresholds",
     "stages/search/test_escalation": "stages.search.content",
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
@@ -167,6 +168,8 @@ THROUGH = {
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,
+    "stages/thresholds/test_moving": "stages.thresholds.curves",
+    "stages/thresholds/test_thresholds": "stages.options.thresholds stages.thresholds.images",
     "stages/training/test_finetune": "stages.options.finetune stages.paddle.models.training",
 }
 """Test -> the modules that it tests beside (or in place of) its own: parts of what it looks at as a whole."""

@@ -25,6 +25,7 @@ from stages.options.latency import LatencySettings
 from stages.options.model import ModelOptions
 from stages.options.rules import COUNT, POSITIVE, option, part
 from stages.options.sensitivity import SensitivitySettings
+from stages.options.thresholds import ThresholdSettings
 
 
 @dataclass
@@ -41,6 +42,7 @@ class PipelineConfig:
     latency: LatencySettings = part(LatencySettings)
     accuracy: AccuracySettings = part(AccuracySettings)
     agreement: AgreementSettings = part(AgreementSettings)
+    thresholds: ThresholdSettings = part(ThresholdSettings)
     gate: GateOptions = part(GateOptions)
     tracking: TrackingOptions = part(TrackingOptions)
     registry: RegistryOptions = part(RegistryOptions)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from stages.artifacts import Engine, ExportedModel, hash_files
+from stages.bundle.thresholds import require_fitting
 from stages.detection.sidecar import Sidecar
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
@@ -21,9 +22,11 @@ from stages.options.check import check_options
 from stages.options.export import GRAPH, NMS_OUTPUTS, OUTSIDE, Inside
 from stages.options.model import INTERPOLATIONS
 from stages.outside import files, records
+from stages.report.schema_thresholds import MovedThresholds
 
 if TYPE_CHECKING:
     import onnx
+    from typing_extensions import NotRequired
 
 KEY, VERSION = "detpress", 1
 LICENSE = (
@@ -67,6 +70,8 @@ class About(TypedDict):
     preprocess_in: str
     """``outside``, or ``graph``: the image is then uint8 [batch, H, W, 3], RGB, and only to be resized."""
     draw_threshold: float
+    thresholds: NotRequired[MovedThresholds]
+    """Absent where the run named no threshold: see ``stages/bundle/thresholds.py``."""
     license: str
 
 
@@ -78,6 +83,7 @@ class Described:
     engine: Engine
     nms: NmsOptions
     draw_threshold: float
+    moved: MovedThresholds | None = None
 
 
 def about(
@@ -170,7 +176,10 @@ def open_file(path: Path, folder: Path) -> Described:
         scores_output=sidecar.scores_output,
         inside=None if inside == Inside() else inside,
     )
-    return Described(path, engine, nms, sidecar.draw_threshold)
+    moved = said.get("thresholds")
+    if moved is not None:
+        require_fitting(moved, sidecar.labels, str(path))
+    return Described(path, engine, nms, sidecar.draw_threshold, moved)
 
 
 def _parsed(content: bytes, path: Path) -> onnx.ModelProto:
