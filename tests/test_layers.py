@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 
 LAYERS = {
     "pipelines": """
-        cli | api > results > commands > retrain > scheduling > retraining > compress | sensitivity | finetune
+        cli | api > results > commands > retrain > scheduling > retraining > compress | sensitivity | finetune | size
         > registry > graph > runs > tracking > execution > store | config > system
     """,
     "stages": """

@@ -2,9 +2,9 @@
 
 A threshold matters only by which detections it keeps. So the search for its place on the other engine's scores begins
 where that engine keeps *as many* detections as the first one does, and goes on from there to the nearest score at which
-its *precision* is that of the first one: up while it is less, down as long as it is not. Between two scores the new
-threshold stands where the old one stood between its own, so that a threshold moves exactly with scores that were only
-shrunk, and not at all with scores that are the same.
+its *precision* is that of the first one: up while it is less, down as long as it is not. Where the old threshold keeps
+just these detections, it stays. Else the new one stands between two scores where the old one stood between its own, so
+that a threshold moves exactly with scores that were only shrunk, and not at all with scores that are the same.
 
 Without labels the first engine's detections take the place of the labels, and a precision of 1 would be asked for.
 There the search ends where it begins: as many detections, at which precision and recall against the first engine are
@@ -24,6 +24,9 @@ from stages.thresholds.curves import Counts, Curve, Floats
 
 _ELEMENTS = 1 << 21
 """Array elements of one step."""
+
+_MARGIN = 1e-5
+"""Away from the scores on both sides, which another runtime may round otherwise."""
 
 PRECISION, COUNT = "precision", "count"
 """What is to be the same on both sides of a move."""
@@ -77,9 +80,11 @@ def _moved(base: Curve, other: Curve, threshold: float, weights: Weights, same: 
     above = score[(found < kept[:, None]).sum(axis=1)]
     after = (found <= kept[:, None]).sum(axis=1)
     below = np.where(after <= last, score[np.minimum(after, last)], 0.0)
-    place = below + base.place(threshold, weights) * (above - below)
-    # Scores are kept to a millionth; what is finer is the rounding of this computation.
-    return np.where(known & (kept > 0), threshold + np.round(place - threshold, 6), np.nan)
+    margin = np.minimum((above - below) / 4, _MARGIN)
+    place = np.clip(below + base.place(threshold, weights) * (above - below), below + margin, above - margin)
+    # The old threshold may keep just these detections too: nothing is gained by another one.
+    place = np.where((below < threshold) & (threshold <= above), threshold, np.round(place, 6))
+    return np.where(known & (kept > 0), place, np.nan)
 
 
 def _nearest(found: Counts, wanted: Counts) -> Counts:

@@ -31,7 +31,7 @@ def test_shrunk_scores_move_every_threshold_and_recall_is_fp32s_again_on_other_i
         Seen(*both(2, shrunk, classes=2), NUMBERS),
     )  # fmt: skip
     assert [one["moved"] for one in found["classes"]] == [True, True]
-    assert [one["threshold"] for one in found["classes"]] == pytest.approx([0.4, 0.48], abs=3e-6)
+    assert [one["threshold"] for one in found["classes"]] == pytest.approx([0.4, 0.48], abs=2e-5)
     for at in (found["at"], found["validation"]):
         assert at is not None and at["moved"] == at["base"]
         assert at["base"]["recall"] is not None and at["unmoved"]["recall"] is not None
@@ -52,7 +52,7 @@ def test_a_class_with_few_boxes_keeps_its_threshold_however_far_it_would_move() 
     matches = both(4, shrunk, images=4, boxes=LEAST_BOXES // 4)
     found = choose("int8", Seen(*matches, {0: 0}), [("ant", 0.5)], draw_weights(4, 300, 0), PRECISION)
     (one,) = found["classes"]
-    assert one["other"] == pytest.approx(0.4, abs=3e-6)
+    assert one["other"] == pytest.approx(0.4, abs=2e-5)
     assert (one["moved"], one["threshold"], one["boxes"], one["needed"]) == (False, 0.5, 28, LEAST_BOXES)
     assert one["why"] == "only 28 boxes; about 30 are needed"
 
@@ -62,7 +62,7 @@ def test_a_class_that_the_labels_do_not_have_stays_and_has_no_figures() -> None:
     ant, bee = found["classes"]
     assert (ant["boxes"], ant["other"], ant["threshold"], ant["moved"]) == (0, None, 0.5, False)
     assert ant["at"]["base"] == {"precision": None, "recall": None}
-    assert bee["moved"] and bee["threshold"] == pytest.approx(0.48, abs=3e-6)
+    assert bee["moved"] and bee["threshold"] == pytest.approx(0.48, abs=2e-5)
 
 
 def test_an_engine_that_never_has_the_precision_keeps_the_threshold_and_says_so() -> None:
