@@ -7,7 +7,6 @@ same engines costs their timing at most.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from pipelines.runs.history import FINISHED
 from pipelines.runs.reporting import runner_for, stop_on_failure
 from pipelines.runs.run import Run, open_run
 from pipelines.system.output import say
+from stages.outside import records
 from stages.report.schema_engines import LatencyContent
 
 Compose = Callable[[Candidate], PipelineConfig]
@@ -78,7 +78,7 @@ def _timed(run: Run, config: PipelineConfig, target: Target) -> Timing:
     runner_for(config, run).run(nodes, run.results)
     stop_on_failure(run)
     result = run.results.artifacts[ids.latency(target.backend)]
-    content: LatencyContent = json.loads(result.path("latency.json").read_text(encoding="utf-8"))
+    content: LatencyContent = records.read(result.path("latency.json"), LatencyContent, lenient=True)
     found = content["engines"][target.precision]
     timing = found["runtime"] if target.mode == "runtime" else found["end2end"]
     return Timing(timing["median_ms"], timing["validity"]["verdict"])
