@@ -12,7 +12,7 @@ from pipelines.execution.runner import Node, Ref
 from stages.errors import ConfigError
 from stages.numerics.variants import FP32
 from stages.options.suggest import close_to, suggestion
-from stages.options.thresholds import ThresholdOptions
+from stages.options.thresholds import ThresholdOptions, scores_by_class
 
 
 def moves_thresholds(config: PipelineConfig) -> bool:
@@ -50,7 +50,7 @@ def thresholds_nodes(config: PipelineConfig, cores: int) -> list[Node]:
 
 def _require_known(config: PipelineConfig) -> None:
     labels = config.model.labels or []
-    for name in config.thresholds.classes:
+    for name in scores_by_class(config.thresholds.classes):
         if labels and name not in labels:
             meant = suggestion(close_to(name, labels)) or f" (it has {', '.join(labels)})"
             raise ConfigError([f"thresholds.classes: the model has no class {name}{meant}"])

@@ -24,7 +24,7 @@ from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import DataError, StageError
 from stages.numerics.variants import FP32, title_of
 from stages.options.check import require_valid
-from stages.options.thresholds import ThresholdOptions
+from stages.options.thresholds import ThresholdOptions, scores_by_class
 from stages.report.schema_thresholds import EngineThresholds, ThresholdsContent
 from stages.thresholds.choosing import choose
 from stages.thresholds.images import LABELS, Pictures, detect, labeled_pictures, scored, seen, unlabeled_pictures
@@ -130,6 +130,7 @@ class ThresholdsStage:
 
 def of_classes(labels: Sequence[str], options: ThresholdOptions) -> list[tuple[str, float]]:
     """Each class in the model's order with FP32's threshold. Raises DataError for a class that there is not."""
-    if unknown := sorted(set(options.classes) - set(labels)):
+    named = scores_by_class(options.classes)
+    if unknown := sorted(set(named) - set(labels)):
         raise DataError(f"thresholds.classes: the model has no class {unknown[0]}; it has {', '.join(labels)}")
-    return [(label, float(options.classes.get(label, options.score))) for label in labels]
+    return [(label, named.get(label, options.score)) for label in labels]

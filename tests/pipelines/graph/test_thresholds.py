@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config.check import check_command
-from pipelines.config.compose import Command
+from pipelines.commands import hydra_command
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution.node import Node, Ref
 from pipelines.graph.compress import compress_graph
@@ -65,15 +64,15 @@ def test_unless_one_is_named_the_graph_is_as_it_was(config: PipelineConfig) -> N
 
 
 def test_single_classes_are_enough_and_the_others_have_the_models(config: PipelineConfig) -> None:
-    config.thresholds.score, config.thresholds.classes = None, {"square": 0.7}
+    config.thresholds.score, config.thresholds.classes = None, ["square:0.7"]
     config.model.draw_threshold = 0.35
     node = graph(config)["thresholds.openvino"]
-    assert (node.options.score, node.options.classes) == (0.35, {"square": 0.7})
+    assert (node.options.score, node.options.classes) == (0.35, ["square:0.7"])
     assert node.origins["score"] == "model.draw_threshold"
 
 
 def test_a_class_that_the_model_does_not_have_is_refused_before_anything_runs(config: PipelineConfig) -> None:
-    config.thresholds.classes = {"sqare": 0.7}
+    config.thresholds.classes = ["sqare:0.7"]
     with pytest.raises(ConfigError, match=r"thresholds.classes: the model has no class sqare; did you mean square\?"):
         graph(config)
 
@@ -92,9 +91,10 @@ def test_without_an_fp32_engine_there_is_nothing_to_move_from(config: PipelineCo
 
 
 def test_classes_are_given_by_name_on_the_command_line() -> None:
-    given = ["experiment=demo", "thresholds.score=0.5", "thresholds.classes={circle: 0.4, square: 0.6}"]
-    (config,) = check_command(Command(overrides=given))
-    assert (config.thresholds.score, config.thresholds.classes) == (0.5, {"circle": 0.4, "square": 0.6})
-    for wrong in ("thresholds.score=2", "thresholds.classes={circle: 7}", "thresholds.classes={circle: x}"):
-        with pytest.raises(ConfigError, match=r"thresholds\.(score|classes)"):
-            check_command(Command(overrides=["experiment=demo", wrong]))
+    given = ["experiment=demo", "thresholds.score=0.5", "thresholds.classes=[circle:0.4,'red star:0.6']"]
+    config, _ = hydra_command.one("compress", given)
+    assert (config.thresholds.score, config.thresholds.classes) == (0.5, ["circle:0.4", "red star:0.6"])
+    with pytest.raises(ConfigError) as refused:
+        hydra_command.one("compress", ["experiment=demo", "thresholds.score=2", "thresholds.classes=[circle:7]"])
+    assert "thresholds.score: 2.0 does not fit" in str(refused.value)
+    assert "NAME:SCORE with scores from 0 to 1" in str(refused.value)

@@ -48,7 +48,7 @@ def test_the_report_says_what_moves_and_what_that_does(tmp_path: Path, context: 
     assert first["moved"] and not second["moved"]
     markdown, page = ((context.out / f"report.{kind}").read_text() for kind in ("md", "html"))
     assert "## Thresholds of onnxruntime INT8" in markdown
-    assert "| a\\|&lt;b&gt; | 360 | 0.500 | 0.400 | 0.400 \\[0.400, 0.400\\] |" in markdown
+    assert "| a\\|&lt;b> | 360 | 0.500 | 0.400 | 0.400 \\[0.400, 0.400\\] |" in markdown
     assert "stays: only 0 boxes; about 30 are needed" in markdown and "took no part" in markdown
     assert "Thresholds of onnxruntime INT8" in page and "a|&lt;b&gt;" in page and "<b>" not in page
     (line,) = thresholds.headlines(told)  # type: ignore[arg-type]
@@ -78,5 +78,5 @@ def test_a_run_that_named_none_says_nothing_of_it(tmp_path: Path, context: FakeC
 
 
 def test_a_damaged_result_is_no_report(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="engines is missing"):
+    with pytest.raises(InputError, match="engines is None where a list belongs"):
         thresholds.read([result(tmp_path / "moved", {**content(), "engines": None} | {"x": 1})])

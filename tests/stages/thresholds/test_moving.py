@@ -41,7 +41,7 @@ def test_shrunk_scores_take_the_threshold_with_them_and_recall_comes_back_exactl
     base, other = curves(2, lambda score: 0.8 * score)
     (value,) = moved(base, other, threshold, WHOLE, same)
     assert value == pytest.approx(0.8 * threshold, abs=2e-5)
-    assert recall(other, threshold) < recall(base, threshold) - 0.02
+    assert recall(other, threshold) < recall(base, threshold) - 0.01
     assert recall(other, value) == recall(base, threshold)
     assert moved(base, other, threshold, DRAWS, same) == pytest.approx(0.8 * threshold, abs=2e-5)
 

@@ -19,7 +19,7 @@ from stages.backends.base import Available
 from stages.detection.matching import Matches
 from stages.detection.sidecar import Sidecar
 from stages.errors import ConfigError, DataError, StageError
-from stages.options.thresholds import ThresholdOptions
+from stages.options.thresholds import ThresholdOptions, scores_by_class
 from stages.thresholds.images import FP32_BOXES, LABELS
 from stages.thresholds.thresholds import ThresholdInputs, ThresholdsStage
 from tests.fakes import FakeContext
@@ -124,7 +124,7 @@ def run(folder: Path, inputs: dict[str, Any], **options: Any) -> tuple[dict[str,
 
 
 def test_labels_give_back_the_recall_that_shrunk_scores_lose(tmp_path: Path) -> None:
-    content, context = run(tmp_path, {"labeled": labeled(tmp_path / "train")}, score=0.5, classes={"bee": 0.6})
+    content, context = run(tmp_path, {"labeled": labeled(tmp_path / "train")}, score=0.5, classes=["bee:0.6"])
     assert (content["by"], content["base"], content["images"], content["draws"]) == (LABELS, "fp32", IMAGES, 200)
     (found,) = content["engines"]
     assert found["precision"] == "int8"
@@ -189,12 +189,19 @@ def test_only_some_of_the_images_are_read(tmp_path: Path) -> None:
 
 def test_a_class_that_the_model_does_not_have_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the model has no class wasp; it has ant, bee"):
-        run(tmp_path, {"labeled": labeled(tmp_path / "train")}, classes={"wasp": 0.5})
+        run(tmp_path, {"labeled": labeled(tmp_path / "train")}, classes=["wasp:0.5"])
 
 
 def test_a_threshold_that_is_no_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"thresholds\.score"):
-        run(tmp_path, {"labeled": labeled(tmp_path / "train")}, score=1.5)
+        run(tmp_path / "a", {}, score=1.5)
+    for number, wrong in enumerate((["ant"], ["ant:x"], ["ant:7"], [":0.5"], ["ant:0.1", "ant:0.2"], ["ant:nan"])):
+        with pytest.raises(ConfigError, match=r"thresholds\.classes: .* must be a list of NAME:SCORE"):
+            run(tmp_path / str(number), {}, classes=wrong)
+
+
+def test_a_class_may_be_called_anything() -> None:
+    assert scores_by_class(["red car: 0.3", "a:b:0.4", "v2.0:1"]) == {"red car": 0.3, "a:b": 0.4, "v2.0": 1.0}
 
 
 def test_without_fp32_there_is_nothing_to_move(tmp_path: Path) -> None:
