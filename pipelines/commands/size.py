@@ -58,7 +58,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     models = _models(values["models"])
 
     def composed(model: str, side: int) -> PipelineConfig:
-        return hydra_command.one("compress", _overrides(model, side, target, others))[0]
+        config, _ = hydra_command.one("compress", _overrides(model, side, target, others))
+        config.backend[target.backend].variants = [
+            target.precision
+        ]  # a run would compare it with FP32's, which is built
+        return config
 
     options = {name: composed(name, sides[-1]).model for name in models}
     every = candidates(options, sides)
@@ -123,7 +127,6 @@ def _overrides(model: str, side: int, target: Target, others: Sequence[str]) -> 
         *("model.random_weights=true", f"model.input_size=[{side},{side}]"),
         *(f"compression.images={_IMAGES}", f"compression.calibration_images={_IMAGES}"),
         f"data.shapes.unlabeled={_IMAGES}",
-        f"backend.{target.backend}.variants=[{target.precision}]",
     ]
 
 

@@ -32,7 +32,7 @@ def thresholds_nodes(config: PipelineConfig, cores: int) -> list[Node]:
         cores: CPU cores for processes that run engines.
 
     Raises:
-        ConfigError: a class that the model does not have, no FP32 engine, or nothing that a threshold could move to.
+        ConfigError: a class that the model does not have, or nothing that a threshold could move to.
     """
     if not moves_thresholds(config):
         return []
@@ -58,13 +58,8 @@ def _require_known(config: PipelineConfig) -> None:
 
 def _node(config: PipelineConfig, backend: str, cores: int) -> Node | None:
     engines = list(dict.fromkeys(str(variant.engine) for variant in variants_of(config, backend).variants))
-    if engines == [str(FP32)] or not engines:
+    if engines == [str(FP32)]:
         return None
-    if str(FP32) not in engines:
-        raise ConfigError(
-            [f"thresholds.score: it moves from FP32's scores, and {backend} builds no FP32 engine; add fp32 to "
-             f"backend.{backend}.variants"]
-        )  # fmt: skip
     named = config.thresholds.score is not None
     score = Setting("thresholds.score") if named else Setting("model.draw_threshold")
     options, origins = stage_options(ThresholdOptions, config, "thresholds", score=score, nms=Setting("accuracy.nms"))

@@ -84,12 +84,6 @@ def test_where_all_engines_are_fp32_there_is_nothing_to_move(config: PipelineCon
         graph(config)
 
 
-def test_without_an_fp32_engine_there_is_nothing_to_move_from(config: PipelineConfig) -> None:
-    config.backend["openvino"].variants = ["int8"]
-    with pytest.raises(ConfigError, match=r"openvino builds no FP32 engine; add fp32 to backend\.openvino"):
-        graph(config)
-
-
 def test_classes_are_given_by_name_on_the_command_line() -> None:
     given = ["experiment=demo", "thresholds.score=0.5", "thresholds.classes=[circle:0.4,'red star:0.6']"]
     config, _ = hydra_command.one("compress", given)
