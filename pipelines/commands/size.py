@@ -135,7 +135,7 @@ def _print(found: Search, target: Target, others: Sequence[str]) -> None:
     rows = []
     for candidate, ms in found.largest():
         timing = found.timed.get(candidate)
-        reached = "yes" if ms <= target.latency_ms else "no, nor at a larger input"
+        reached = "yes" if ms <= target.latency_ms else "no"
         said = f"{ms:.1f}{marks.star(timing.verdict)}" if timing else f"about {ms:.1f}"
         rows.append(
             [
@@ -146,9 +146,9 @@ def _print(found: Search, target: Target, others: Sequence[str]) -> None:
                 reached,
             ]
         )
-    print_list(["Model", "Largest input", "GMACs", "ms", f"{target.latency_ms:g} ms"], rows, console)
+    print_list(["Model", "Input", "GMACs", "ms", f"{target.latency_ms:g} ms"], rows, console)
     console.print()
-    lines = [_verdict(found, target), f"{len(found.timed)} engines were timed, with random weights; about: predicted "
+    lines = [_verdict(found, target), f"Timed with random weights: {len(found.timed)}. About: predicted "
              "from these by multiply-adds."]  # fmt: skip
     if disturbed := [one for one, timing in found.timed.items() if not marks.is_valid(timing.verdict)]:
         why = marks.why(found.timed[disturbed[0]].verdict)
