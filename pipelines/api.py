@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.commands import hydra_command
 from pipelines.commands.finetune import apart
@@ -39,6 +39,7 @@ from stages.errors import (
     UnavailableError,
     WeightsError,
 )
+from stages.options.thresholds import MOVED
 from stages.report.gates import holds
 from stages.report.schema import ReportContent
 
@@ -158,7 +159,7 @@ def predict(
     model: str | Path,
     images: Sequence[str | Path],
     *,
-    threshold: float | None = None,
+    threshold: float | Literal["moved"] | None = None,
     out: str | Path | None = None,
 ) -> list[dict[str, Any]]:
     """What a bundle's engine finds in images: ``detpress predict``.
@@ -166,7 +167,8 @@ def predict(
     Args:
         model: a bundle's zip file, or an ONNX file out of one.
         images: files of any size that OpenCV reads.
-        threshold: least score, 0 to 1; ``None``: the ``draw_threshold`` of the model.
+        threshold: least score, 0 to 1; ``None``: the ``draw_threshold`` of the model; ``"moved"``: for each class the
+            one that belongs on the engine's scores, where its run named the application's (``thresholds.score``).
         out: folder for pictures with the boxes drawn in; ``None``: none.
 
     Returns:
@@ -179,7 +181,9 @@ def predict(
         UnavailableError: its backend cannot run here.
     """
     with called():
-        if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 1):
+        if isinstance(threshold, str) and threshold != MOVED:
+            raise InputError(f"threshold={threshold} does not fit; it is a score from 0 to 1, or {MOVED}")
+        if isinstance(threshold, (int, float)) and not (math.isfinite(threshold) and 0 <= threshold <= 1):
             raise InputError(f"threshold={threshold} does not fit; it is a score from 0 to 1")
         pictures = None if out is None else Path(out)
         return list(predictions(Path(model), [Path(image) for image in images], pictures, threshold))

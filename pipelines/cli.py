@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
         ("finetune", "train the FP32 detector on a labelled set and write its checkpoint", _DETECTOR),
         ("import-config", "turn a FastDeploy or PaddleSlim ACT recipe into arguments of `compress`", _DETECTOR),
         ("sensitivity", "which blocks lose accuracy in INT8, measured on the built engine", _DETECTOR),
+        ("size", "which model and input size reach a latency here, before anything is trained", _DETECTOR),
         ("retrain", "retrain once: if data, code or config changed, compress, compare with the champion, and promote "
          "if every gate passes", _CHAMPION),
         ("schedule", "retrain by the clock; list and change what is scheduled", _CHAMPION),

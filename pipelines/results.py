@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -98,7 +98,9 @@ class EngineReport:
         with called():
             return bundle_command.make(self.run, self.run.parents[1], {**given, "out": str(out or "")})[0]
 
-    def predict(self, images: Sequence[str | Path], *, threshold: float | None = None) -> list[dict[str, Any]]:
+    def predict(
+        self, images: Sequence[str | Path], *, threshold: float | Literal["moved"] | None = None
+    ) -> list[dict[str, Any]]:
         """Detections of images, from the engine's bundle, which is packed first (see `pipelines.api.predict`)."""
         with called():
             return list(predictions(self.bundle(), [Path(image) for image in images], None, threshold))

@@ -286,6 +286,14 @@ class Comparison(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thresholds(Artifact):
+    """Score thresholds moved from FP32 to the other engines of a backend: ``thresholds.json`` (see
+    ``stages/thresholds/thresholds.py``)."""
+
+    backend: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bundle(Artifact):
     """One engine with all that it needs elsewhere (``stages/bundle/contents.py`` draws the folder)."""
 

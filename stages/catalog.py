@@ -71,6 +71,7 @@ STAGES: dict[str, StageEntry] = {
     "compare": StageEntry("stages.accuracy.compare:Compare", judged=True, report_input="comparisons"),
     "detect": StageEntry("stages.agreement.detect:Detect"),
     "agreement": StageEntry("stages.agreement.agreement:AgreementStage", report_input="agreements"),
+    "thresholds": StageEntry("stages.thresholds.thresholds:ThresholdsStage", report_input="thresholds"),
     "report": StageEntry("stages.report.report:ReportStage", summarises=True),
     "drift": StageEntry("stages.champion.drift:Drift", summarises=True),
     "judge": StageEntry("stages.champion.judge:Judge", summarises=True),

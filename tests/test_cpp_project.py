@@ -19,6 +19,7 @@ from stages.bundle.verify import compare
 from stages.options.accuracy import NmsOptions
 from stages.options.export import Inside
 from tests.conftest import ROOT
+from tests.stages.bundle import test_thresholds as moved
 from tests.stages.bundle.test_bundle import bundled
 
 pytestmark = pytest.mark.slow
@@ -147,6 +148,26 @@ def test_it_reads_ppm_and_jpeg(
         pytest.skip("libjpeg's headers are not installed")
     images = [tmp_path / "a.ppm", tmp_path / "b.jpg"]
     agree(predicted(bundle, images, tmp_path, capsys), found(program, bundle.root, *images))
+
+
+def test_moved_thresholds_are_used_on_request(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = moved.bundled(tmp_path, moved.found)
+    images = sorted((bundle.root / "golden").glob("*.png"))
+    write_zip(bundle, tmp_path / "b.zip")
+    given = [str(tmp_path / "b.zip"), *map(str, images), "--no-pictures", "--threshold", "moved"]
+    assert predict_command.main(given) == 0
+    expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    file = bundle.root / "engine" / "model.onnx"
+    own = found(program, "--moved", file, *images)
+    agree(expected, own)
+    assert min(each["score"] for one in own for each in one["detections"] if each["label"] == "a") < 0.5
+    done = run(program, file, *images)
+    assert done.returncode == 0 and "--moved uses those" in done.stderr
+    plain = bundled(tmp_path / "plain")
+    done = run(program, "--moved", plain.root / "engine" / "model.onnx", *images)
+    assert done.returncode == 2 and "error: the model has no thresholds of its own" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ from tests.conftest import ROOT
 
 LAYERS = {
     "pipelines": """
-        cli | api > results > commands > retrain > scheduling > retraining > compress | sensitivity | finetune
+        cli | api > results > commands > retrain > scheduling > retraining > compress | sensitivity | finetune | size
         > registry > graph > runs > tracking > execution > store | config > system
     """,
     "stages": """
-        search > mixed_precision | champion | bundle | profiling > distillation | accuracy | agreement | latency | build
-        > training | export | backends > paddle > data | report > detection | processes > codec > contract
+        search > mixed_precision | champion | bundle | profiling | thresholds > distillation | accuracy | agreement
+        | latency | build > training | export | backends > paddle > data | report > detection | processes > codec
+        > contract
         > lowering | programs > artifacts > options > numerics > outside > errors | catalog
     """,
 }

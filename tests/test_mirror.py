@@ -165,6 +165,7 @@ THROUGH = {
     """,
     "stages/report/test_profiles": "stages.report.page_profiles stages.report.schema_profile",
     "stages/report/test_search": "stages.report.schema_search",
+    "stages/report/test_thresholds": "stages.report.schema_thresholds",
     "stages/search/test_escalation": "stages.search.content",
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
@@ -173,6 +174,8 @@ THROUGH = {
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,
+    "stages/thresholds/test_moving": "stages.thresholds.curves",
+    "stages/thresholds/test_thresholds": "stages.options.thresholds stages.thresholds.images",
     "stages/training/test_finetune": "stages.options.finetune stages.paddle.models.training",
 }
 """Test -> the modules that it tests beside (or in place of) its own: parts of what it looks at as a whole."""

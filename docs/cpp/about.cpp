@@ -65,6 +65,8 @@ About common(const Json& said) {
     about.nms_top_k = int(nms["nms_top_k"].number);
     about.keep_top_k = int(nms["keep_top_k"].number);
     about.draw_threshold = float(said["draw_threshold"].number);
+    if (said.members.count("thresholds"))
+        for (const Json& one : said["thresholds"]["classes"].items) about.moved.push_back(float(one["threshold"].number));
     return about;
 }
 
@@ -76,7 +78,7 @@ About read_onnx(const std::string& file) {
         std::string key, value;
         for (const auto& [number, text] : fields(property.second)) (number == 1 ? key : value) = text;
         for (const char* own : {"labels", "preprocess", "inputs", "outputs", "nms", "nms_in", "preprocess_in",
-                                "draw_threshold"})
+                                "draw_threshold", "thresholds"})
             if (key == own) said.members[key] = Parser(value).value();
     }
     About about = common(said);

@@ -17,6 +17,7 @@ struct About {
     float mean[3], std[3];        // R, G, B
     std::map<std::string, std::string> inputs, outputs;  // what it is -> what the graph calls it
     float score_threshold = 0, nms_threshold = 0, draw_threshold = 0;
+    std::vector<float> moved;  // by class, where FP32's thresholds belong on this engine's scores; empty: not known
     int nms_top_k = -1, keep_top_k = -1;  // below 0: no limit
     bool nms_in_graph = false, preprocess_in_graph = false;
 };

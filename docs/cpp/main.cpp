@@ -1,11 +1,13 @@
 // detect_openvino or detect_onnxruntime MODEL.onnx IMAGE...   or   ... BUNDLE_FOLDER, for all its golden images.
 // Prints a line of JSON for each image, as `detpress predict --json` does; all that it needs to know, the file says itself.
+// With --moved as the first word, each class counts from its own threshold on, as `detpress predict --threshold moved`.
 #include "detector.hpp"
 
 #include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <stdexcept>
 
 namespace fs = std::filesystem;
 
@@ -64,11 +66,11 @@ std::string escaped(const std::string& text) {
     return made;
 }
 
-void print(const std::string& image, const std::vector<Detection>& found, const About& about) {
+void print(const std::string& image, const std::vector<Detection>& found, const About& about, bool moved) {
     std::printf("{\"image\": \"%s\", \"detections\": [", escaped(image).c_str());
     const char* comma = "";
     for (const Detection& one : found)
-        if (one.score >= about.draw_threshold) {
+        if (one.score >= (moved ? about.moved.at(size_t(one.label)) : about.draw_threshold)) {
             std::printf("%s{\"class\": %d, \"label\": \"%s\", \"score\": %.4f, \"box\": [%.1f, %.1f, %.1f, %.1f]}", comma,
                         one.label, escaped(about.labels.at(size_t(one.label))).c_str(), one.score, one.box[0], one.box[1],
                         one.box[2], one.box[3]);
@@ -80,17 +82,23 @@ void print(const std::string& image, const std::vector<Detection>& found, const 
 }  // namespace
 
 int main(int count, char** words) try {
+    const bool moved = count > 1 && std::string(words[1]) == "--moved";
+    if (moved) ++words, --count;
     if (count < 2 || (count < 3 && !fs::is_directory(words[1])))
-        return std::fprintf(stderr, "usage: %s MODEL.onnx IMAGE...  or  %s BUNDLE_FOLDER\n", words[0], words[0]), 2;
+        return std::fprintf(stderr, "usage: PROGRAM [--moved] MODEL.onnx IMAGE...  or  PROGRAM [--moved] BUNDLE_FOLDER\n"), 2;
     std::vector<std::string> images(words + 2, words + count);
     const fs::path path = words[1];
     const About about = fs::is_directory(path) ? of_bundle(path) : read_onnx(path.string());
+    if (moved && about.moved.empty())
+        throw std::runtime_error("the model has no thresholds of its own; see thresholds.score of detpress compress");
+    if (!moved && !about.moved.empty())
+        std::fprintf(stderr, "note: thresholds tuned on FP32 belong elsewhere on these scores; --moved uses those\n");
     if (images.empty())
         for (const auto& one : fs::directory_iterator(path / "golden"))
             if (one.path().extension() != ".json") images.push_back(one.path().string());
     std::sort(images.begin(), images.end());
     const std::unique_ptr<Engine> engine = open_engine(about.model);
-    for (const std::string& image : images) print(image, detect(*engine, about, read_image(image)), about);
+    for (const std::string& image : images) print(image, detect(*engine, about, read_image(image)), about, moved);
     return 0;
 } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

@@ -42,6 +42,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "verify": ("--json", "--min-agreement", "--sha"),
     "predict": ("--json", "--no-pictures", "--out", "--threshold"),
     "doctor": ("--artifacts", "--json"),
+    "size": (),
     "import-config": ("--method", "--reader", "--write"),
     "completion": (),
 }

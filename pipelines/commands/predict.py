@@ -9,7 +9,12 @@ from pathlib import Path
 
 from pipelines.system.arguments import Parser, share
 from stages.errors import ExitCode
+from stages.options.thresholds import MOVED
 from stages.outside.text import told
+
+
+def _score(text: str) -> float | str:
+    return text if text == MOVED else share(text)
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -22,7 +27,11 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     parser.add_argument("bundle", type=Path, help="a bundle's zip file, or an ONNX file out of one")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument(
-        "--threshold", type=share, metavar="X", help="least score (default: the draw_threshold of the bundle or file)"
+        "--threshold",
+        type=_score,
+        metavar="X",
+        help="least score (default: the draw_threshold of the bundle or file); moved: for each class the one that "
+        "belongs on this engine's scores, where its run named the application's (thresholds.score)",
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--no-pictures", action="store_true", help="no files, only what is printed")

@@ -26,6 +26,7 @@ from stages.options.model import ModelOptions
 from stages.options.profile import ProfileSettings
 from stages.options.rules import COUNT, POSITIVE, option, part
 from stages.options.sensitivity import SensitivitySettings
+from stages.options.thresholds import ThresholdSettings
 
 
 @dataclass
@@ -43,6 +44,7 @@ class PipelineConfig:
     profile: ProfileSettings = part(ProfileSettings)
     accuracy: AccuracySettings = part(AccuracySettings)
     agreement: AgreementSettings = part(AgreementSettings)
+    thresholds: ThresholdSettings = part(ThresholdSettings)
     gate: GateOptions = part(GateOptions)
     tracking: TrackingOptions = part(TrackingOptions)
     registry: RegistryOptions = part(RegistryOptions)

@@ -87,6 +87,11 @@ def detect(backend: str) -> str:
     return f"detect.{backend}"
 
 
+def thresholds(backend: str) -> str:
+    """FP32's thresholds, moved to a backend's other engines."""
+    return f"thresholds.{backend}"
+
+
 def bundle(backend: str, precision: str) -> str:
     """A variant, packed."""
     return f"bundle.{backend}.{precision}"

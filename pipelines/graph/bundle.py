@@ -11,7 +11,7 @@ from pipelines.execution.node import Node
 from pipelines.execution.paddle_python import workers_python
 from pipelines.runs.remembered import PromisedReport, require_report, require_state
 from pipelines.store.local import Store
-from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet
+from stages.artifacts import Artifact, Engine, ExportedModel, ImageList, LabeledSet, Thresholds
 from stages.backends.variants import opened_as
 from stages.bundle.facts import collect
 from stages.bundle.layouts import require_layout
@@ -67,6 +67,8 @@ def bundle_node(folder: Path, store: Store, backend: str, precision: str, golden
         "labeled": store.load_as(stages[ids.LABELS_VAL], LabeledSet) if labeled else None,
         "images": None if labeled else store.load_as(stages[ids.IMAGES], ImageList),
     }
+    if (name := ids.thresholds(backend)) in stages:
+        inputs["thresholds"] = store.load_as(stages[name], Thresholds)
     report = require_report(folder, PromisedReport)
     row = _row(report, backend, precision)
     options = BundleOptions(

@@ -17,6 +17,7 @@ from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
 from pipelines.graph.search import search_node
+from pipelines.graph.thresholds import thresholds_by_labels, thresholds_nodes
 from pipelines.graph.user_inputs import threads_of
 from pipelines.graph.work import sized
 from stages.artifacts import Precision
@@ -41,19 +42,25 @@ def compress_graph(config: PipelineConfig, source: Input, *, threads: int) -> li
     if config.compression.method != "none":
         exports[Precision.INT8] = Ref(ids.export(Precision.INT8))
         if config.compression.max_map_drop is not None:
-            nodes += [*_labels_for_blocks(config, nodes), float_blocks_node(config, threads)]
+            nodes += [
+                *_train_labels(config, nodes, wanted=block_labels(config) == TRAIN),
+                float_blocks_node(config, threads),
+            ]
             exports[Precision.INT8] = Ref(ids.FLOAT_BLOCKS)
     for name in config.backend:
         nodes += backend_nodes(config, name, exports, threads)
     if config.agreement.images:
         nodes += agreement_nodes(config, exports, threads)
+    nodes += _train_labels(config, nodes, wanted=thresholds_by_labels(config))
+    nodes += thresholds_nodes(config, threads)
     return sized(nodes, config.model)
 
 
 def sensitivity_graph(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """The compression up to the INT8 model, and the analysis of its blocks; arguments as of ``compress_graph``."""
     nodes = model_nodes(config, source, threads=threads)
-    return sized([*nodes, *_labels_for_blocks(config, nodes), sensitivity_node(config, threads)], config.model)
+    labels = _train_labels(config, nodes, wanted=block_labels(config) == TRAIN)
+    return sized([*nodes, *labels, sensitivity_node(config, threads)], config.model)
 
 
 def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
@@ -75,10 +82,9 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     return nodes
 
 
-def _labels_for_blocks(config: PipelineConfig, nodes: list[Node]) -> list[Node]:
-    """The labelled training images, where blocks are judged on them and no training has collected them."""
-    wanted = block_labels(config) == TRAIN and all(node.id != ids.LABELS_TRAIN for node in nodes)
-    return [_labeled(config, TRAIN)] if wanted else []
+def _train_labels(config: PipelineConfig, nodes: list[Node], *, wanted: bool) -> list[Node]:
+    """The labelled training images, where they are wanted and no node has collected them."""
+    return [_labeled(config, TRAIN)] if wanted and all(node.id != ids.LABELS_TRAIN for node in nodes) else []
 
 
 def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool) -> list[Node]:

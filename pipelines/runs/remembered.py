@@ -181,7 +181,7 @@ def require_report(run_dir: Path, needs: type = ComparedReport) -> ReportContent
     except FileNotFoundError as error:
         state = read_state(run_dir) or {}
         kind = state.get("pipeline")
-        if state.get("status") == "FINISHED" and kind in ("promote", "sensitivity", "finetune"):
+        if state.get("status") == "FINISHED" and kind in ("promote", "sensitivity", "finetune", "size"):
             raise InputError(
                 f"{run_dir} is of `detpress {kind}`, which measures no table of engines; name a run of compress or "
                 "retrain"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, hash_files
+from stages.artifacts import Bundle, Engine, ExportedModel, ImageList, LabeledSet, Thresholds, hash_files
 from stages.backends.detector import Detector, open_detector
-from stages.bundle import bom, card, deepstream, layouts, paddle_form, paddle_serving
+from stages.bundle import bom, card, deepstream, layouts, paddle_form, paddle_serving, thresholds
 from stages.bundle.contents import ENGINE, GOLDEN, PADDLE, RECORD, SCHEMA_VERSION, write_sums
 from stages.bundle.facts import Facts, collect
 from stages.bundle.metadata import about, describe, onnx_beside
@@ -29,6 +29,7 @@ from stages.errors import DataError
 from stages.options.bundle import BundleOptions
 from stages.options.model import INTERPOLATIONS
 from stages.outside import names
+from stages.report.schema_thresholds import MovedThresholds
 
 _MIN_SCORE = 0.05
 """Fainter golden detections are not kept: nobody acts on them, and they differ between machines."""
@@ -60,6 +61,7 @@ class BundleStage:
         exported: ExportedModel
         labeled: LabeledSet | None = None
         images: ImageList | None = None
+        thresholds: Thresholds | None = None
 
     def __init__(self, options: BundleOptions) -> None:
         self.options = options
@@ -69,7 +71,10 @@ class BundleStage:
         o, out = self.options, context.out
         engine = inputs.engine
         sidecar = Sidecar.read(engine.path(FILE_NAME))
+        moved = thresholds.of_engine(inputs.thresholds, engine)
         _copy(engine, engine.files, out / ENGINE)
+        if moved is not None:
+            thresholds.add_to_sidecar(out / ENGINE / FILE_NAME, moved)
         paddle_form.write(inputs.exported, o.nms, out / PADDLE)
         if reason := paddle_form.why_not(inputs.exported):
             context.warn(f"{PADDLE}/ is no model for PaddleDetection's scripts: {reason}")
@@ -79,10 +84,10 @@ class BundleStage:
             onnx_beside(engine, inputs.exported, out / onnx)
         inside = engine.inside if onnx.startswith(ENGINE) else None
         said = about(engine, sidecar, inputs.exported, run_id=o.run_id, model=o.model, nms=o.nms, inside=inside)
-        describe(out / onnx, said)
+        describe(out / onnx, {**said, "thresholds": moved} if moved is not None else said)
         engine = dataclasses.replace(engine, root=out / ENGINE, files=hash_files(out / ENGINE))
         if o.layout == layouts.DEEPSTREAM:
-            deepstream.write(inputs.exported, engine, sidecar, o.nms, out / o.layout)
+            deepstream.write(inputs.exported, engine, sidecar, o.nms, out / o.layout, moved)
         elif o.layout == layouts.PADDLE_SERVING:
             paddle_serving.write(engine, out / PADDLE, out / o.layout)
         else:
@@ -91,7 +96,7 @@ class BundleStage:
         coco = _golden_images(inputs, o.golden, out / GOLDEN)
         with open_detector(engine, o.nms) as detector:
             quick = _expect(detector, out / GOLDEN, coco, context)
-        record = self._record(engine, sidecar, onnx, quick)
+        record = self._record(engine, sidecar, onnx, quick, moved)
         (out / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         needed = {name: o.versions[name] for name in o.requirements if name in o.versions}
         (out / "requirements.txt").write_text("".join(f"{n}=={v}\n" for n, v in needed.items()))
@@ -121,7 +126,9 @@ class BundleStage:
         bill = bom.bill(record, facts, hash_files(out), needed)
         (out / bom.FILE).write_text(json.dumps(bill, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def _record(self, engine: Engine, sidecar: Sidecar, onnx: str, golden_map: float | None) -> dict[str, Any]:
+    def _record(
+        self, engine: Engine, sidecar: Sidecar, onnx: str, golden_map: float | None, moved: MovedThresholds | None
+    ) -> dict[str, Any]:
         """``bundle.json``."""
         o = self.options
         return {
@@ -142,6 +149,7 @@ class BundleStage:
             },
             "nms": to_json(o.nms),
             "draw_threshold": sidecar.draw_threshold,
+            **({} if moved is None else {thresholds.KEY: moved}),
             "promised": {**o.promised, "golden_map": golden_map},
             "hardware": o.hardware,
             "versions": o.versions,

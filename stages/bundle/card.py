@@ -17,6 +17,7 @@ from stages.bundle.metadata import LICENSE
 from stages.outside.text import line
 from stages.report import marks
 from stages.report.markdown_text import code, escape
+from stages.report.schema_thresholds import MovedThresholds
 
 FILE = "README.md"
 TASK = "object-detection"
@@ -50,7 +51,7 @@ width), {batch} at a time.
 
 {table}
 
-{missing}## Files and terms
+{missing}{thresholds}## Files and terms
 
 `bom.cdx.json` lists files with digests, packages with versions and the numbers above, as CycloneDX has them.
 `SHA256SUMS` has the digests of all files. {license} `NOTICE.md` says more.
@@ -84,6 +85,7 @@ def render(record: Mapping[str, Any], facts: Facts, *, paddle: str, nms: str) ->
         where=_where(facts),
         table=_table(facts["measured"]),
         missing=_missing(facts),
+        thresholds=_thresholds(record.get("thresholds")),
         license=LICENSE,
     )
     return (
@@ -179,3 +181,26 @@ def _missing(facts: Facts) -> str:
         return ""
     rows = [f"- {escape(line(each['name']))}: {escape(line(each['reason']))}" for each in facts["missing"]]
     return "\n".join(["Not measured:", "", *rows]) + "\n\n"
+
+
+def _thresholds(moved: MovedThresholds | None) -> str:
+    """The application's thresholds on this engine's scores; nothing where its run named none."""
+    if moved is None:
+        return ""
+    on = f"{moved['images']} " + (
+        "labelled training images, at FP32's precision"
+        if moved["by"] == "labels"
+        else "unlabelled images, where it finds as many boxes as FP32 (agreement, not accuracy)"
+    )
+    head = ["| class | FP32 threshold | of this engine | 95 % interval |", "| --- | ---: | ---: | --- |"]
+    rows = [
+        f"| {escape(line(one['label']))} | {one['base']:g} | {one['threshold']:.4f} | "
+        + ("none" if one["low"] is None or one["high"] is None else f"{one['low']:.4f} to {one['high']:.4f}")
+        + " |"
+        for one in moved["classes"]
+    ]
+    said = (
+        f"Where thresholds that were tuned on FP32 belong on the scores of this engine, found on {on}. One whose "
+        "interval holds FP32's stays. `detpress predict --threshold moved` uses them."
+    )
+    return "\n".join(["## Thresholds", "", said, "", *head, *rows]) + "\n\n"

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from stages import backends
 from stages.artifacts import Artifact, Engine, hash_files, sha256_of
@@ -38,6 +38,10 @@ from stages.options.accuracy import NmsOptions
 from stages.options.check import check_options
 from stages.outside import files, records
 from stages.outside.names import inside, relative, shown
+from stages.report.schema_thresholds import MovedThresholds
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 SCHEMA_VERSION = 1
 RECORD, SUMS = "bundle.json", "SHA256SUMS"
@@ -79,6 +83,8 @@ class BundleRecord(TypedDict):
     engine: dict[str, Any]
     nms: dict[str, Any]
     draw_threshold: float
+    thresholds: NotRequired[MovedThresholds]
+    """See `stages/bundle/thresholds.py`; absent from bundles of runs that named no threshold."""
     promised: Promised
     hardware: str
     versions: dict[str, str]

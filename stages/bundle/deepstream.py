@@ -23,6 +23,7 @@ from stages.backends.tensorrt.recipe import RECIPE
 from stages.detection.sidecar import Sidecar
 from stages.numerics.variants import FloatFormat
 from stages.options.accuracy import NmsOptions
+from stages.report.schema_thresholds import MovedThresholds
 
 if TYPE_CHECKING:
     import onnx
@@ -63,8 +64,18 @@ def why_not(engine: Engine, sidecar: Sidecar) -> str | None:
     return None
 
 
-def write(exported: ExportedModel, engine: Engine, sidecar: Sidecar, nms: NmsOptions, folder: Path) -> None:
+def write(
+    exported: ExportedModel,
+    engine: Engine,
+    sidecar: Sidecar,
+    nms: NmsOptions,
+    folder: Path,
+    moved: MovedThresholds | None = None,
+) -> None:
     """Write the folder.
+
+    Args:
+        moved: thresholds that belong on the engine's scores, if any are known.
 
     Raises:
         StageError: the exported model is damaged.
@@ -74,7 +85,7 @@ def write(exported: ExportedModel, engine: Engine, sidecar: Sidecar, nms: NmsOpt
     folder.mkdir(parents=True)
     onnx.save(network(exported, engine, sidecar), str(folder / ONNX))
     (folder / LABELS).write_text("".join(f"{label}\n" for label in sidecar.labels), encoding="utf-8")
-    (folder / CONFIG).write_text(config(engine, sidecar, nms), encoding="utf-8")
+    (folder / CONFIG).write_text(config(engine, sidecar, nms, moved), encoding="utf-8")
 
 
 def network(exported: ExportedModel, engine: Engine, sidecar: Sidecar) -> onnx.ModelProto:
@@ -139,7 +150,7 @@ def normalisation(engine: Engine, sidecar: Sidecar) -> tuple[float, list[float]]
     return 1 / (largest * sidecar.std[0]), [largest * mean for mean in sidecar.mean]
 
 
-def config(engine: Engine, sidecar: Sidecar, nms: NmsOptions) -> str:
+def config(engine: Engine, sidecar: Sidecar, nms: NmsOptions, moved: MovedThresholds | None = None) -> str:
     """``config_infer_primary.txt``: GLib's key file; paths are relative to it."""
     factor, offsets = normalisation(engine, sidecar)
     mode = 1 if engine.variant.weights is Precision.INT8 else 2 if engine.variant.floats is FloatFormat.FP16 else 0
@@ -167,9 +178,25 @@ def config(engine: Engine, sidecar: Sidecar, nms: NmsOptions) -> str:
         "",
         "[class-attrs-all]",
         f"pre-cluster-threshold={sidecar.draw_threshold:g}",
+        *_moved(moved),
         *([] if engine.nms_inside else [f"nms-iou-threshold={nms.nms_threshold:g}", f"topk={nms.keep_top_k}"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _moved(moved: MovedThresholds | None) -> list[str]:
+    """Comments below the threshold of all classes: the sections that would set those of single ones."""
+    if moved is None:
+        return []
+    of = [(i, one) for i, one in enumerate(moved["classes"]) if one["threshold"] != one["base"]]
+    return [
+        line
+        for i, one in of
+        for line in (
+            f"# FP32's {one['base']:g} belongs at {one['threshold']:.4f} on the measured engine's scores; to use that,",
+            f"# add a section at the end, [class-attrs-{i}] with pre-cluster-threshold={one['threshold']:.4f}",
+        )
+    ]
 
 
 def _list(values: Sequence[float]) -> str:

@@ -16,6 +16,7 @@ from stages import backends
 from stages.artifacts import Engine, ExportedModel, Precision, hash_files
 from stages.backends.base import OwnOnnx
 from stages.backends.recipes import PORTABLE
+from stages.bundle.thresholds import require_fitting
 from stages.detection.sidecar import Sidecar
 from stages.errors import InputError
 from stages.numerics.variants import VARIANTS
@@ -24,9 +25,11 @@ from stages.options.check import check_options
 from stages.options.export import GRAPH, NMS_OUTPUTS, OUTSIDE, Inside
 from stages.options.model import INTERPOLATIONS
 from stages.outside import files, records
+from stages.report.schema_thresholds import MovedThresholds
 
 if TYPE_CHECKING:
     import onnx
+    from typing_extensions import NotRequired
 
 KEY, VERSION = "detpress", 1
 LICENSE = (
@@ -70,6 +73,8 @@ class About(TypedDict):
     preprocess_in: str
     """``outside``, or ``graph``: the image is then uint8 [batch, H, W, 3], RGB, and only to be resized."""
     draw_threshold: float
+    thresholds: NotRequired[MovedThresholds]
+    """Absent where the run named no threshold: see ``stages/bundle/thresholds.py``."""
     license: str
 
 
@@ -81,6 +86,7 @@ class Described:
     engine: Engine
     nms: NmsOptions
     draw_threshold: float
+    moved: MovedThresholds | None = None
 
 
 def about(
@@ -190,7 +196,10 @@ def open_file(path: Path, folder: Path) -> Described:
         scores_output=sidecar.scores_output,
         inside=None if inside == Inside() else inside,
     )
-    return Described(path, engine, nms, sidecar.draw_threshold)
+    moved = said.get("thresholds")
+    if moved is not None:
+        require_fitting(moved, sidecar.labels, str(path))
+    return Described(path, engine, nms, sidecar.draw_threshold, moved)
 
 
 def _parsed(content: bytes, path: Path) -> onnx.ModelProto:

@@ -17,12 +17,14 @@ _FAR, _LONGEST_LABEL = 1 << 14, 60
 """Pixels, beyond which a box is not drawn, and characters of a label."""
 
 
-def predict(bundle: Runnable, images: Sequence[Path], out: Path | None, threshold: float) -> Iterator[dict[str, Any]]:
+def predict(
+    bundle: Runnable, images: Sequence[Path], out: Path | None, threshold: float | Sequence[float]
+) -> Iterator[dict[str, Any]]:
     """``{"image", "detections", "drawn"}`` for each image, as soon as it is done.
 
     Args:
         out: folder for pictures with the boxes drawn in; ``None``: no pictures.
-        threshold: least score of a detection.
+        threshold: least score of a detection, or one for each class of the model in its order.
 
     Raises:
         DataError: an image cannot be read.
@@ -42,7 +44,11 @@ def predict(bundle: Runnable, images: Sequence[Path], out: Path | None, threshol
                 raise InputError(
                     f"{bundle.name}: its engine finds boxes in {path} that are no numbers; see `detpress verify`"
                 )
-            found = detector.as_json(boxes, threshold)
+            found = (
+                detector.as_json(boxes, threshold)
+                if isinstance(threshold, float)
+                else [one for one in detector.as_json(boxes) if one["score"] >= threshold[one["class"]]]
+            )
             drawn = None if out is None else str(_save(draw(seen.image, found), out, path))
             yield {"image": str(path), "detections": found, "drawn": drawn}
 

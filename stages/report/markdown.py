@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, marks, points, profiles, search
+from stages.report import float_blocks, marks, points, profiles, search, thresholds
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -62,6 +62,10 @@ def render(report: ReportContent) -> str:
     classes = class_table(report)
     if len(classes.header) > 2:
         parts += _section(classes, "Points, over IoU 0.50 to 0.95.")
+    for content in report.get("thresholds", []):
+        notes = [escape(thresholds.explained(content))]
+        for table in thresholds.tables(content):
+            parts += _section(table, notes.pop() if notes else "")
     if report["failures"]:
         parts.append("## What is missing")
         parts.append("\n".join(f"- {_failure_line(*one)}" for one in missing(report)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.audit import provider_name
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
-from stages.report import search
+from stages.report import search, thresholds
 from stages.report.bars import bars
 from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
@@ -111,7 +111,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         search=_search(report, figures),
         float_blocks=_float_blocks(report, figures),
         accuracy=_accuracy(report, figures),
-        scores=_filled(score_shifts(parts.comparisons)),
+        scores=[*_filled(score_shifts(parts.comparisons)), *_thresholds(report)],
         audits=_audits(rows),
         agreement=_agreement(report),
         galleries=_galleries(parts),
@@ -194,6 +194,14 @@ def _search(report: ReportContent, figures: Mapping[str, str]) -> list[Blocks]:
     plots = [Figure(figures["search"], search.CAPTION)] if "search" in figures else []
     sections = [Section(search.table(content), search.explained(content))]
     return [Blocks(content["met"], search.headline(report), sections, plots)]
+
+
+def _thresholds(report: ReportContent) -> list[Section]:
+    return [
+        Section(table, thresholds.explained(content) if number == 0 else "")
+        for content in report.get("thresholds", [])
+        for number, table in enumerate(thresholds.tables(content))
+    ]
 
 
 def _accuracy(report: ReportContent, figures: Mapping[str, str]) -> list[Accuracy]:

@@ -9,6 +9,7 @@ from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, OverFloat, Parts
 from stages.report.schema_profile import Profiles
 from stages.report.schema_search import SearchContent
+from stages.report.schema_thresholds import ThresholdsContent
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -179,6 +180,8 @@ class ReportContent(TypedDict):
     """Of a run that profiled its engines."""
     search: NotRequired[SearchContent]
     """Of ``compression=auto`` only."""
+    thresholds: NotRequired[list[ThresholdsContent]]
+    """Of a run whose config names thresholds only."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

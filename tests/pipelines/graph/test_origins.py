@@ -59,6 +59,7 @@ def all_nodes(folder: Path) -> list[Node]:
     """Nodes of every stage there is."""
     config = PipelineConfig()
     config.data.kind, config.compression.max_map_drop, config.compression.eval_by = "shapes", 0.5, "map"
+    config.thresholds.score = 0.5
     config.backend = {"openvino": OpenVinoOptions(), "onnxruntime": backends.get("onnxruntime").Options()}
     info = SimpleNamespace(run_id="r", model="m", data="d", command="c", hardware="h", config={"seed": 1}, commit="x")
     run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={}, failures={}, skipped={}), versions={})
