@@ -67,6 +67,11 @@ def latency(backend: str) -> str:
     return f"latency.{backend}"
 
 
+def throughput(backend: str) -> str:
+    """The images a second of all engines of a backend."""
+    return f"throughput.{backend}"
+
+
 def accuracy(backend: str, precision: str) -> str:
     """The mAP of a variant's engine."""
     return f"accuracy.{backend}.{engine_of(precision)}"

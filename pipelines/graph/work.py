@@ -21,7 +21,17 @@ PER_IMAGE = 1.2e9
 PP-YOLOE-l, steps of the distillation and runs of the engines then differ about as they were measured to."""
 PER_MODEL = 1e7
 """Parameters that take as long as what an export or a build costs for a model of any size."""
-BY_COMPUTATION = ("finetune", "distill", "search", "latency", "accuracy", "detect", "sensitivity", "float_blocks")
+BY_COMPUTATION = (
+    "finetune",
+    "distill",
+    "search",
+    "latency",
+    "throughput",
+    "accuracy",
+    "detect",
+    "sensitivity",
+    "float_blocks",
+)
 BY_SIZE = ("export", "build", "bundle")
 """Stages whose time grows with the model's multiply-adds, and with its parameters."""
 

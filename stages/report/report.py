@@ -10,7 +10,8 @@ of the two main tables), ``failures`` and ``left_out`` (variants that a backend 
 given, ``ship`` (which engine to ship, see ``stages/report/ship.py``; null without a choice); in the file of a run
 also ``timed_in``, from a stage to the earlier run that its timings were taken in, ``stages`` with their durations and
 ``images``, the sets that it worked on. ``size`` is the model's (`model_size.py`), ``training`` its curves
-(`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one).
+(`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one), ``throughput`` the
+content of each backend's ``throughput.json`` (absent without ``latency=server``).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -35,11 +36,12 @@ from stages.artifacts import (
     LatencyResult,
     QuantizedModel,
     Report,
+    ThroughputResult,
     hash_files,
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page, search, training
+from stages.report import markdown, page, search, throughput, training
 from stages.report.gates import evaluate_gates
 from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
@@ -74,6 +76,7 @@ class ReportStage:
         models: list[ExportedModel] = field(default_factory=list)
         compressed: list[QuantizedModel] = field(default_factory=list)
         trained: list[Checkpoint] = field(default_factory=list)
+        throughputs: list[ThroughputResult] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -118,6 +121,8 @@ class ReportStage:
         }
         if (path := search.read(inputs.compressed)) is not None:
             report["search"] = path
+        if inputs.throughputs:
+            report["throughput"] = throughput.read(inputs.throughputs)
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
         self._write_parts(report, inputs, context.out)
         for name, text in render(report, context.out).items():

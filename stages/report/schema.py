@@ -8,6 +8,7 @@ from stages.report.schema_accuracy import AgreementContent, ClassDifference, Dif
 from stages.report.schema_blocks import FloatBlocksContent
 from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, OverFloat, Parts
 from stages.report.schema_search import SearchContent
+from stages.report.schema_throughput import ThroughputContent
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -176,6 +177,8 @@ class ReportContent(TypedDict):
     training: NotRequired[list[Training]]
     search: NotRequired[SearchContent]
     """Of ``compression=auto`` only."""
+    throughput: NotRequired[list[ThroughputContent]]
+    """Of ``latency=server`` only, a backend each."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

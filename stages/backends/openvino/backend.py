@@ -38,6 +38,14 @@ INSTRUCTIONS = {FloatFormat.BF16: ("avx512_bf16", "amx_bf16"), FloatFormat.FP16:
 """What OpenVINO wants of an x86 CPU to compute in a format; a build asks OpenVINO itself."""
 HINTS = {FloatFormat.BF16: "bf16", FloatFormat.FP16: "f16"}
 
+LATENCY = {
+    "NUM_STREAMS": 1,
+    "PERFORMANCE_HINT": "LATENCY",
+    # The harness pins the process; OpenVINO's own pinning would fight with it.
+    "ENABLE_CPU_PINNING": False,
+}
+"""How an engine is opened that runs once at a time."""
+
 
 class OpenVino:
     """OpenVINO's CPU plugin; an engine is an OpenVINO IR (``model.xml`` and ``model.bin``)."""
@@ -114,11 +122,27 @@ class OpenVino:
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
+        yield _Session(self._compiled(engine, LATENCY), engine.outputs)
+
+    def why_no_streams(self, engine: Engine) -> str | None:
+        return None
+
+    @contextmanager
+    def open_streams(self, engine: Engine, streams: int, threads: int) -> Iterator[Sequence[Session]]:
+        """One compiled model with as many streams; a request for each."""
+        settings = {
+            "INFERENCE_NUM_THREADS": streams * threads,
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        compiled = self._compiled(engine, settings)
+        yield [_Session(compiled, engine.outputs) for _ in range(streams)]
+
+    def _compiled(self, engine: Engine, settings: Mapping[str, Any]) -> Any:
         options = parse_options(self.name, OpenVinoOptions, engine.options)
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
-        compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
-        yield _Session(compiled, engine.outputs)
+        return _compile(ov, engine.path(engine.main), options, engine.variant.floats, settings)
 
 
 class _Session:
@@ -161,18 +185,21 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
         raise StageError(f"OpenVINO cannot read the model: {_first_line(error)}; export it again") from error
 
 
-def _compile(ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32) -> Any:
+def _compile(
+    ov: Any,
+    path: Path,
+    options: OpenVinoOptions,
+    floats: FloatFormat = FloatFormat.FP32,
+    settings: Mapping[str, Any] = LATENCY,
+) -> Any:
     core = ov.Core()
-    settings = {
+    whole = {
         "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
         "INFERENCE_NUM_THREADS": options.threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        # The harness pins the process; OpenVINO's own pinning would fight with it.
-        "ENABLE_CPU_PINNING": False,
+        **settings,
     }
     try:
-        return core.compile_model(core.read_model(path), "CPU", settings)
+        return core.compile_model(core.read_model(path), "CPU", whole)
     except RuntimeError as error:
         raise StageError(f"OpenVINO cannot compile {path.name}: {_first_line(error)}; build it again") from error
 
