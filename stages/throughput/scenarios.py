@@ -26,6 +26,9 @@ TRIES = 3
 """How often another shape, or a lower rate, is taken for an engine whose p99 is over the budget when it is timed."""
 LOWER = 0.9
 """Such a rate, of the one before."""
+LEAST = 0.1
+"""Of the closed loop's rate: below it the service times alone are almost over the budget, and waiting for requests
+takes longer than anything else."""
 
 Progress = Callable[[str, int, int], None]
 """(phase, done, total)."""
@@ -142,11 +145,12 @@ class Scenarios:
 
     def server(self, within: Timing, budget_ms: float) -> Timing | None:
         """Each engine in the shape of the multi-stream scenario, with the highest rate at which its p99 stays within
-        the budget: what the simulated queue says, and less where that does not hold. ``None``: no rate does."""
+        the budget: what the simulated queue says, and less where that does not hold. ``None``: no rate worth timing
+        does."""
         found: Timing | None = None
         budget = budget_ms / 1e3
         asked = {name: highest_rate(within.latencies(name), s.streams, budget) for name, s in within.shapes.items()}
-        rates = {name: rate for name, rate in asked.items() if rate > 0}
+        rates = {name: rate for name, rate in asked.items() if rate >= LEAST * within.rate(name)}
         for _ in range(TRIES if rates else 0):
             found = self._timed(SERVER, {name: within.shapes[name] for name in rates}, rates, arriving=True)
             over = [name for name in rates if found.p99_ms(name) > budget_ms]

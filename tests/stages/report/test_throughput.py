@@ -103,9 +103,14 @@ def test_a_disturbed_ratio_and_a_missed_budget_are_said(tmp_path: Path, context:
     changed = content()
     changed["over_fp32"]["int8"]["offline"] = ratio(3.0, "invalid: the CPU's clock was 20% lower in one")
     changed["engines"]["int8"]["multi_stream"]["within"] = False
+    changed["engines"]["int8"]["server"] = None
     told, _ = report(context, replace(whole(tmp_path), throughputs=[result(tmp_path / "a", **changed)]))
     said = throughput.notes(told)  # type: ignore[arg-type]
     assert "onnxruntime INT8, Offline, over FP32: invalid: the CPU's clock was 20% lower in one" in said
+    assert (
+        "onnxruntime INT8, Server: requests that arrive at random stay within the budget at no rate worth timing"
+        in said
+    )
     assert "onnxruntime INT8, Multi-stream: its p99 was over the budget when it was timed" in said
     assert throughput.table(told).rows[1][6] == "3.00* (2.90 to 3.10)"  # type: ignore[arg-type]
 

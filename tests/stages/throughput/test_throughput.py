@@ -20,7 +20,7 @@ from stages.latency.machine import Usage
 from stages.latency.timed_engine import Setup
 from stages.latency.timing import Warmup
 from stages.options.throughput import ServerSettings, ThroughputOptions, check_server
-from stages.throughput import engine_process, throughput
+from stages.throughput import engine_process, scenarios, throughput
 from stages.throughput.grid import Point, Shape
 from stages.throughput.loaded_engine import LoadRound
 from stages.throughput.throughput import Launch, Throughput, ThroughputInputs
@@ -220,6 +220,19 @@ def test_requests_arrive_as_fast_as_their_p99_allows(four: None, tmp_path: Path,
     held = server["int8"]["images_per_s"] / server["fp32"]["images_per_s"]
     assert ratio["median"] > 2 and ratio["low"] <= held <= ratio["high"]
     assert context.value("throughput.stub.int8.server.images_per_s") == pytest.approx(server["int8"]["images_per_s"])
+
+
+def test_a_rate_that_is_hardly_one_is_not_waited_for(
+    four: None, tmp_path: Path, context: FakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "LEAST", 0.3)
+    launch, engines = known()
+    told, _ = measured(tmp_path, context, launch, p99_ms=120.5)
+    fp32, int8 = engines
+    assert shape(told["engines"]["fp32"]["multi_stream"]) == (4, 1)
+    assert told["engines"]["fp32"]["server"] is None and fp32.rates == []
+    assert told["engines"]["int8"]["server"]["within"] and len(int8.rates) == 1
+    assert told["over_fp32"]["int8"].keys() == {"offline", "multi_stream"}
 
 
 def test_a_rate_that_does_not_hold_is_lowered_for_that_engine_alone(
