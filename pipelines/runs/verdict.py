@@ -57,12 +57,16 @@ def print_verdict(
 
 
 def _print_throughput(content: ReportContent, console: Console) -> None:
-    found = throughput.table(content)
+    found = throughput.short_table(content)
     if found.rows:
-        shown = [number for number, name in enumerate(found.header) if name != "Over best float"]
-        lines = [[row[i].replace(NOTHING, NONE_SHOWN) for i in shown] for row in found.rows]
-        print_list([found.header[i] for i in shown], lines, console)
-    print_lines([f"* {sentence}" for sentence in throughput.notes(content)], console, bold=False)
+        rows = [[NONE_SHOWN if cell == NOTHING else cell for cell in row] for row in found.rows]
+        print_list(found.header, rows, console)
+    said, disturbed = throughput.missing(content), throughput.invalid(content)
+    if disturbed:
+        said.append(
+            f"* {len(disturbed)} of these numbers are not valid; the report says each, the first is {disturbed[0]}"
+        )
+    print_lines(said, console, bold=False)
     console.print()
 
 

@@ -52,8 +52,34 @@ def explained(report: ReportContent) -> str:
     )
 
 
+def short_table(report: ReportContent) -> Table:
+    """The same in few columns that fit a terminal: streams × threads in one, ratios without their intervals."""
+    header = ["Engine", "Load", "Shape", "Images/s", "p99, ms", "Over FP32"]
+    rows = []
+    for content in _measured(report):
+        for name, scenario, own in _cells(content):
+            ratio = dict(_ratios(content, name, scenario)).get("over FP32")
+            star = "" if own is None else marks.star(own["validity"]["verdict"])
+            rows.append(
+                [
+                    engine_name(content["backend"], name),
+                    TITLES[scenario],
+                    NOTHING if own is None else f"{own['streams']} × {own['threads']}",
+                    digits(own and own["images_per_s"], 1) + star,
+                    digits(own and own["p99_ms"], 1) + ("" if own is None else marks.star(own["p99_validity"])),
+                    NOTHING if ratio is None else f"{ratio['median']:.2f}{marks.star(marks.of_ratio(ratio))}",
+                ]
+            )
+    return Table("Throughput", header, rows)
+
+
 def notes(report: ReportContent) -> list[str]:
-    """A sentence for each backend that has no throughput, each number that is not valid, and each missed budget."""
+    """What `missing` and `invalid` say."""
+    return missing(report) + invalid(report)
+
+
+def missing(report: ReportContent) -> list[str]:
+    """A sentence for each backend that has no throughput, and each budget that was missed."""
     found = [
         f"{content['backend']}: no throughput; {content['not_offered']}"
         for content in report.get("throughput", ())
@@ -61,22 +87,33 @@ def notes(report: ReportContent) -> list[str]:
     ]
     for content in _measured(report):
         for name, scenario, own in _cells(content):
-            title = f"{engine_name(content['backend'], name)}, {TITLES[scenario]}"
+            title = _title(content, name, scenario)
             if own is None and scenario == "server" and content["engines"][name]["multi_stream"]:
                 found.append(f"{title}: requests that arrive at random stay within the budget at no rate worth timing")
-                continue
-            if own is None:
+            elif own is None:
                 least = min(tried["p99_ms"] for tried in content["engines"][name]["tried"])
                 found.append(f"{title}: nothing stays within the budget; the least p99 was {least:.1f} ms")
-                continue
-            if not own.get("within", True):
+            elif not own.get("within", True):
                 found.append(f"{title}: its p99 was over the budget when it was timed")
-            if not marks.is_valid(own["validity"]["verdict"]):
+    return found
+
+
+def invalid(report: ReportContent) -> list[str]:
+    """A sentence for each number that is not valid."""
+    found = []
+    for content in _measured(report):
+        for name, scenario, own in _cells(content):
+            title = _title(content, name, scenario)
+            if own is not None and not marks.is_valid(own["validity"]["verdict"]):
                 found.append(f"{title}: {own['validity']['verdict']}")
             for kind, ratio in _ratios(content, name, scenario):
                 if not marks.is_valid(marks.of_ratio(ratio)):
                     found.append(f"{title}, {kind}: {marks.of_ratio(ratio)}")
     return found
+
+
+def _title(content: ThroughputContent, name: str, scenario: str) -> str:
+    return f"{engine_name(content['backend'], name)}, {TITLES[scenario]}"
 
 
 def _measured(report: ReportContent) -> list[ThroughputContent]:

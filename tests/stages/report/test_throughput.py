@@ -97,6 +97,22 @@ def test_the_report_and_the_terminal_show_each_engine_in_each_scenario(tmp_path:
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert printed.count("Multi-stream") > 4 and printed.count("66.6") == 2
     assert printed.count("tensorrt: no throughput") == 2
+    assert (
+        f"* 1 of these numbers are not valid; the report says each, the first is onnxruntime FP32, Offline: {BUSY}"
+        in (" ".join(printed.split()))
+    )
+
+
+def test_the_short_table_fits_a_terminal_and_breaks_no_word(tmp_path: Path, context: FakeContext) -> None:
+    told, _ = report(context, replace(whole(tmp_path), throughputs=[result(tmp_path / "a")]))
+    console = Console(file=StringIO(), width=80)
+    print_verdict(told, tmp_path / "artifacts" / "runs" / "r", 1.0, console)  # type: ignore[arg-type]
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = [line for line in printed.splitlines() if line.startswith("onnxruntime INT8") and "Multi-stream" in line]
+    assert [line.split() for line in lines] == [
+        ["onnxruntime", "INT8", "Multi-stream", "2", "×", "2", "57.1", "35.0*", "2.00"]
+    ]
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_disturbed_ratio_and_a_missed_budget_are_said(tmp_path: Path, context: FakeContext) -> None:
