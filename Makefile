@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-runs bench-auto clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ bench-distill: $(READY) ## Our distillation beside PaddleSlim's own on PP-YOLOE-
 
 bench-scale: $(READY) ## 50,000 unlabelled and 5,000 labelled images on one core and on all (five minutes; ARGS="--labelled 500": fewer)
 	@$(RUN)/python -m tests.benchmarks.scale $(ARGS)
+
+bench-throughput: $(READY) ## Our images a second beside OpenVINO's benchmark_app and a plain loop around ONNX Runtime, same engines (ten minutes; the last line is JSON)
+	@$(RUN)/python -m tests.benchmarks.throughput $(ARGS)
 
 bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; ARGS="--bccd FOLDER" adds blood cells)
 	@$(RUN)/python -m tests.benchmarks.seeds $(ARGS)

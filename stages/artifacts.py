@@ -253,6 +253,18 @@ class ProfileResult(Artifact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThroughputResult(Artifact):
+    """File ``throughput.json`` (see ``stages/throughput/throughput.py``) and ``samples.npz``, of a backend's engines.
+
+    Attributes:
+        disturbed: as of `LatencyResult`.
+    """
+
+    backend: str
+    disturbed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccuracyResult(Artifact):
     """Files ``accuracy.json`` (see ``stages/accuracy/accuracy.py``), ``detections.json`` (COCO results form) and
     ``matches.npz`` (``stages.detection.matching.Matches``). ``precision`` is the engine's variant."""

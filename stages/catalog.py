@@ -67,6 +67,7 @@ STAGES: dict[str, StageEntry] = {
     "build": StageEntry("stages.build.build:Build", judged=True, report_input="engines"),
     "latency": StageEntry("stages.latency.latency:Latency", judged=True, report_input="latencies"),
     "profile": StageEntry("stages.profiling.profile:Profile", report_input="profiles"),
+    "throughput": StageEntry("stages.throughput.throughput:Throughput", report_input="throughputs"),
     "accuracy": StageEntry("stages.accuracy.accuracy:Accuracy", judged=True, report_input="accuracies"),
     "compare": StageEntry("stages.accuracy.compare:Compare", judged=True, report_input="comparisons"),
     "detect": StageEntry("stages.agreement.detect:Detect"),

@@ -131,6 +131,11 @@ THROUGH = {
         stages.latency.engine_process stages.latency.metrics stages.latency.timed_engine
     """,
     "stages/latency/test_ratio": "stages.latency.limits",
+    "stages/throughput/test_throughput": """
+        stages.options.throughput stages.throughput.content stages.throughput.engine_process
+        stages.throughput.loaded_engine
+        stages.throughput.scenarios
+    """,
     "stages/latency/test_timing": "stages.numerics.student_t",
     "stages/latency/test_validity": "stages.latency.machine",
     "stages/lowering/test_kernels": "stages.backends.onnxruntime.tuning",
@@ -166,6 +171,7 @@ THROUGH = {
     "stages/report/test_profiles": "stages.report.page_profiles stages.report.schema_profile",
     "stages/report/test_search": "stages.report.schema_search",
     "stages/report/test_thresholds": "stages.report.schema_thresholds",
+    "stages/report/test_throughput": "stages.report.schema_throughput",
     "stages/search/test_escalation": "stages.search.content",
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """

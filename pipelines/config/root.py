@@ -21,7 +21,7 @@ from stages.options.compression import CompressionSettings
 from stages.options.data import DataOptions
 from stages.options.export import ExportConfig
 from stages.options.gate import GateOptions
-from stages.options.latency import LatencySettings
+from stages.options.latency import LatencyConfig
 from stages.options.model import ModelOptions
 from stages.options.profile import ProfileSettings
 from stages.options.rules import COUNT, POSITIVE, option, part
@@ -40,7 +40,7 @@ class PipelineConfig:
     compression: CompressionSettings = part(CompressionSettings)
     sensitivity: SensitivitySettings = part(SensitivitySettings)
     backend: dict[str, Any] = option({}, doc="the backends and their options, `backend.NAME.OPTION`")
-    latency: LatencySettings = part(LatencySettings)
+    latency: LatencyConfig = part(LatencyConfig)
     profile: ProfileSettings = part(ProfileSettings)
     accuracy: AccuracySettings = part(AccuracySettings)
     agreement: AgreementSettings = part(AgreementSettings)

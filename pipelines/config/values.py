@@ -14,6 +14,8 @@ from stages.numerics.variants import BUILT, FP32, VARIANTS
 from stages.options.backend import BackendOptions
 from stages.options.check import check_options
 from stages.options.latency import check_rounds
+from stages.options.throughput import check_server
+from stages.processes.cores import allowed_cores
 
 
 def check_values(config: PipelineConfig) -> list[Problem]:
@@ -21,6 +23,8 @@ def check_values(config: PipelineConfig) -> list[Problem]:
     problems = check_options(config)
     if not any(problem.key == "latency.runs" for problem in problems):
         problems += [_as_problem(text) for text in check_rounds(config.latency)]
+    if config.latency.server.enabled and not any(problem.key.startswith("latency.server") for problem in problems):
+        problems += [_as_problem(text) for text in check_server(config.latency.server, allowed_cores())]
     known = {str(problem) for problem in problems}
     for name, options in config.backend.items():
         refused = [_as_problem(text) for text in _refused(name, options)]

@@ -72,6 +72,11 @@ def profile(backend: str) -> str:
     return f"profile.{backend}"
 
 
+def throughput(backend: str) -> str:
+    """The images a second of all engines of a backend."""
+    return f"throughput.{backend}"
+
+
 def accuracy(backend: str, precision: str) -> str:
     """The mAP of a variant's engine."""
     return f"accuracy.{backend}.{engine_of(precision)}"

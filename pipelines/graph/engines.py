@@ -23,6 +23,7 @@ from stages.options.backend import BackendOptions, BuildOptions
 from stages.options.export import GRAPH, Inside
 from stages.options.latency import LatencyOptions
 from stages.options.profile import ProfileOptions
+from stages.options.throughput import ThroughputOptions
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def backend_nodes(config: PipelineConfig, name: str, exports: Mapping[Precision,
     nodes.append(_latency(config, backend))
     if config.profile.runs:
         nodes.append(_profile(config, backend))
+    if config.latency.server.enabled:
+        nodes.append(_throughput(config, backend, cores))
     if has_labels(config):
         nodes += [_accuracy(config, backend, variant, cores) for variant in backend.engines]
         nodes += [_compare(config, backend, variant, cores) for variant in backend.engines if variant != FP32]
@@ -197,6 +200,35 @@ def _profile(config: PipelineConfig, backend: _Backend) -> Node:
         fingerprint=backend.fingerprint,
         timed=True,
         table="profile",
+        device=device_of(to_json(backend.options), backend.fingerprint),
+        partial=True,
+        backend=backend.name,
+    )
+
+
+def _throughput(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
+    options, origins = stage_options(
+        ThroughputOptions,
+        config,
+        "latency.server",
+        cpus=Setting("latency.server.cpus", config.latency.server.cpus or cores),
+        warmup=Setting("latency.warmup"),
+        warmup_seconds=Setting("latency.warmup_seconds"),
+        max_foreign=Setting("latency.max_foreign"),
+        max_drift=Setting("latency.max_drift"),
+        nms=Setting("accuracy.nms"),
+        variants=Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants]),
+    )
+    return Node(
+        id=ids.throughput(backend.name),
+        stage="throughput",
+        options=options,
+        origins=origins,
+        inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
+        threads=backend.threads,
+        cores=cores,
+        fingerprint=backend.fingerprint,
+        timed=True,
         device=device_of(to_json(backend.options), backend.fingerprint),
         partial=True,
         backend=backend.name,

@@ -22,8 +22,8 @@ PP-YOLOE-l, steps of the distillation and runs of the engines then differ about 
 PER_MODEL = 1e7
 """Parameters that take as long as what an export or a build costs for a model of any size."""
 BY_COMPUTATION = (
-    *("finetune", "distill", "search", "latency", "profile", "accuracy", "detect", "thresholds", "sensitivity"),
-    "float_blocks",
+    *("finetune", "distill", "search", "latency", "throughput", "profile", "accuracy", "detect", "thresholds"),
+    *("sensitivity", "float_blocks"),
 )
 BY_SIZE = ("export", "build", "bundle")
 """Stages whose time grows with the model's multiply-adds, and with its parameters."""

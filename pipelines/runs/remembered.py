@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from stages.errors import InputError
 from stages.outside import records
 from stages.report.schema import ReportContent
+from stages.report.schema_throughput import ThroughputContent
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -120,6 +121,7 @@ class PromisedReport(TypedDict):
     """What a bundle promises."""
 
     rows: list[_PromisedRow]
+    throughput: NotRequired[list[ThroughputContent]]
 
 
 class ListedReport(TypedDict):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pipelines.execution.runner import Results
 from pipelines.system.redact import redact
-from stages.artifacts import LatencyResult
+from stages.artifacts import LatencyResult, ThroughputResult
 
 _KEY = "run.reuse_latency="
 
@@ -19,7 +19,8 @@ def repeat_hint(results: Results, command: Sequence[str], *, reused: bool) -> st
         command: of the run.
         reused: whether ``run.reuse_latency=true``, so that the same command would take the same timing again.
     """
-    made = [artifact for artifact in results.artifacts.values() if isinstance(artifact, LatencyResult)]
+    timings = (LatencyResult, ThroughputResult)
+    made = [artifact for artifact in results.artifacts.values() if isinstance(artifact, timings)]
     if not any(artifact.disturbed for artifact in made):
         return ""
     words = [word for word in command if not word.startswith(_KEY)] + ([f"{_KEY}false"] if reused else [])

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipelines.system.output import out
 from stages.outside.text import plain
-from stages.report import float_blocks, search, sensitivity, tables
+from stages.report import float_blocks, search, sensitivity, tables, throughput
 from stages.report.schema import ReportContent
 from stages.report.schema_blocks import SensitivityContent
 
@@ -43,6 +43,8 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
     """Print the two main tables of ``report.json`` and its gates (by default to standard output)."""
     console = console or stdout_console()
     shown = [tables.latency_table(content, mode) for mode in tables.MODE_NAMES]
+    if content.get("throughput"):
+        shown.append(throughput.table(content))
     if content.get("gates"):
         shown.append(tables.gate_table(content))
     if (blocks := content.get("float_blocks")) and blocks["blocks"]:
@@ -56,6 +58,8 @@ def print_tables(content: ReportContent, console: Console | None = None) -> None
         console.print(ship["sentence"], soft_wrap=True, markup=False)
     for sentence in tables.left_out(content):
         console.print(Text(f"unavailable: {plain(sentence)}", "dim"), soft_wrap=True)
+    for sentence in throughput.notes(content):
+        console.print(Text(f"throughput: {plain(sentence)}"), soft_wrap=True)
     for sentence in tables.invalid_timings(content):
         console.print(Text.assemble(("*", "yellow"), f" {plain(sentence)}"), soft_wrap=True)
 

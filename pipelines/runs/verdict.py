@@ -19,13 +19,13 @@ from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
-from stages.report import float_blocks, marks, points, search, thresholds
+from stages.report import float_blocks, marks, points, search, thresholds, throughput
 from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
 from stages.report.schema import GateVerdict, ReportContent, Row
 from stages.report.schema_engines import Bounds
-from stages.report.tables import NONE_SHOWN, engine_name, invalid_ratios, invalid_times, row_name
+from stages.report.tables import NONE_SHOWN, NOTHING, engine_name, invalid_ratios, invalid_times, row_name
 
 SHOWN = 6
 """Gates that are named one by one."""
@@ -46,6 +46,8 @@ def print_verdict(
         print_list(*_engines(rows), console)
         print_lines(_disturbed(content), console, bold=False)
         console.print()
+    if content.get("throughput"):
+        _print_throughput(content, console)
     said = [one for one in (search.headline(content), float_blocks.headline(content)) if one]
     said += thresholds.headlines(content)
     gates = gate_lines(content.get("gates") or ())
@@ -53,6 +55,20 @@ def print_verdict(
     if following:
         console.print()
         print_next(list(next_steps(content, run_dir)), console, page=run_dir / "report.html")
+
+
+def _print_throughput(content: ReportContent, console: Console) -> None:
+    found = throughput.short_table(content)
+    if found.rows:
+        rows = [[NONE_SHOWN if cell == NOTHING else cell for cell in row] for row in found.rows]
+        print_list(found.header, rows, console)
+    said, disturbed = throughput.missing(content), throughput.invalid(content)
+    if disturbed:
+        said.append(
+            f"* {len(disturbed)} of these numbers are not valid; the report says each, the first is {disturbed[0]}"
+        )
+    print_lines(said, console, bold=False)
+    console.print()
 
 
 def print_next(steps: Sequence[tuple[str, str]], console: Console | None = None, page: Path | None = None) -> None:

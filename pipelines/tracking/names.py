@@ -14,6 +14,7 @@ from stages.outside.names import joined, relative
 from stages.report import marks
 from stages.report.markdown_text import block, code, escape
 from stages.report.schema import ReportContent, Row
+from stages.report.throughput import TITLES as SCENARIOS
 from stages.report.verdict import verdict, warned
 
 MAX_KEY = 250
@@ -189,6 +190,17 @@ def disturbed_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 if not marks.is_valid(one):
                     found.append(f"{grouped(metric_name(prefix, name))}: {marks.why(one)}")
     return found
+
+
+def disturbed_loads(contents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The same of the throughput, of what a report has of it."""
+    return [
+        f"{grouped(metric_name(ids.throughput(content['backend']), name, scenario, 'images_per_s'))}: {marks.why(said)}"
+        for content in contents
+        for name, found in content["engines"].items()
+        for scenario, own in found.items()
+        if scenario in SCENARIOS and own and not marks.is_valid(said := own["validity"]["verdict"])
+    ]
 
 
 def timing_tags(disturbed: Sequence[str]) -> dict[str, str]:

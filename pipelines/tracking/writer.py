@@ -22,6 +22,7 @@ from pipelines.tracking.experiments import NOTE, show_columns
 from pipelines.tracking.experiments import experiment as made
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import (
+    disturbed_loads,
     disturbed_metrics,
     flat,
     grouped,
@@ -109,7 +110,8 @@ class MlflowWriter:
         self._client.set_tag(self._parent, NOTE, run_note(self._run, record, folder))
         timed = [row for row in record["summary"].get("rows") or [] if (row.get("latency") or {}).get("runtime")]
         if timed:  # whether times and ratios can be believed: a metric has no tags of its own
-            self._sent.tags(self._parent, timing_tags(disturbed_metrics(timed)))
+            loads = disturbed_loads(record["summary"].get("throughput") or [])
+            self._sent.tags(self._parent, timing_tags([*disturbed_metrics(timed), *loads]))
             self._engines.tag_timings(timed)
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
@@ -217,7 +219,7 @@ class MlflowWriter:
         self._client.set_tag(run_id, "cached", "true" if record["cached"] else "false")
         for name, value in (("seconds", record["seconds"]), ("size_bytes", artifact["size_bytes"])):
             self._sent.metric(run_id, name, value, None, at)
-        if artifact["type"] == "LatencyResult":
+        if artifact["type"] in ("LatencyResult", "ThroughputResult"):
             self._sent.tags(run_id, timing_tags(artifact["fields"].get("disturbed", [])))
         for path in small_files(artifact):
             self._client.log_artifact(run_id, str(path))

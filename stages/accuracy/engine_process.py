@@ -7,80 +7,36 @@ or ``{"error": ...}`` and ends. It also ends when there are no more requests.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
+from typing import IO
 
 from stages.accuracy.detections import Picture, find, packed, unpacked
 from stages.artifacts import Engine
 from stages.backends.detector import open_detector
 from stages.codec import artifact_from_json, to_json
 from stages.detection.results import Floats
-from stages.errors import ExitCode, StageCrashed
 from stages.options.accuracy import NmsOptions
-from stages.processes import python
-from stages.processes.children import Child
-from stages.processes.pipes import (
-    claim_stdout,
-    die_with_parent,
-    error_from_json,
-    error_to_json,
-    exit_at_once,
-    receive,
-    send,
-)
+from stages.processes.dialogue import Dialogue, Requests, answering
+from stages.processes.pipes import exit_at_once, send
 
 
-class EngineProcess:
-    """The near end. To be made in the main thread, to be used in one thread."""
+class EngineProcess(Dialogue):
+    """The near end."""
 
     def __init__(self, threads: int) -> None:
         """
         Args:
             threads: of the engine.
         """
-        self._process = Child(
-            python.command("stages.accuracy.engine_process"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=python.environment(OMP_NUM_THREADS=str(threads)),
-            knows=True,
-        )
+        super().__init__("stages.accuracy.engine_process", threads=threads)
 
     def open(self, engine: Engine, nms: NmsOptions) -> None:
         """Return when the engine is open there. Raises what opening it raised, or StageCrashed."""
-        self._ask({"engine": to_json(engine), "nms": to_json(nms)})
+        self.ask({"engine": to_json(engine), "nms": to_json(nms)})
 
     def detect(self, pictures: Sequence[Picture]) -> list[Floats]:
         """Detections [M, 6] of each image. Raises what `find` raised there, or StageCrashed."""
-        return [unpacked(rows) for rows in self._ask({"pictures": pictures})["found"]]
-
-    def end(self) -> None:
-        """End it, whatever it is doing; a thread that waits for its answer gets StageCrashed."""
-        self._process.end()
-
-    def close(self) -> None:
-        """Close its pipes, which nobody uses any more."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(OSError):  # what it no longer read
-                pipe.close()
-
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
-        with suppress(OSError):  # it has died; its last words, or how it ended, are read below
-            send(stdin, request)
-        for answer in receive(stdout):
-            if "error" in answer:
-                raise error_from_json(answer["error"])
-            return answer
-        code = self._process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise StageCrashed(how)
+        return [unpacked(rows) for rows in self.ask({"pictures": pictures})["found"]]
 
 
 # --- the far end -----------------------------------------------------------------------------------------------
@@ -88,27 +44,21 @@ class EngineProcess:
 
 def main() -> int:
     """Open the engine, then answer requests until there are no more."""
-    answers = claim_stdout()
-    die_with_parent()
-    requests = receive(sys.stdin)
-    try:
-        import cv2
+    return answering(_serve, logged=True)
 
-        setup = next(requests)
-        engine = artifact_from_json(setup["engine"])
-        assert isinstance(engine, Engine)
-        cv2.setNumThreads(1)  # the other cores have engines of their own
-        with open_detector(engine, NmsOptions(**setup["nms"])) as detector:
-            send(answers, {"ready": True})
-            for request in requests:
-                pictures = [Picture(*entry) for entry in request["pictures"]]
-                send(answers, {"found": [packed(rows) for rows in find(detector, pictures)]})
-    except Exception as error:  # whatever a runtime raises goes to the stage, which tells the user
-        traceback.print_exc()
-        with suppress(OSError):  # nobody is left who hears it
-            send(answers, {"error": error_to_json(error)})
-        return ExitCode.STAGE_FAILED
-    return ExitCode.DONE
+
+def _serve(requests: Requests, answers: IO[str]) -> None:
+    import cv2
+
+    setup = next(requests)
+    engine = artifact_from_json(setup["engine"])
+    assert isinstance(engine, Engine)
+    cv2.setNumThreads(1)  # the other cores have engines of their own
+    with open_detector(engine, NmsOptions(**setup["nms"])) as detector:
+        send(answers, {"ready": True})
+        for request in requests:
+            pictures = [Picture(*entry) for entry in request["pictures"]]
+            send(answers, {"found": [packed(rows) for rows in find(detector, pictures)]})
 
 
 if __name__ == "__main__":

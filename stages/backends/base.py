@@ -149,6 +149,21 @@ class OwnOnnx(Backend, Protocol):
     """Names of the passes that an INT8 graph goes through for that."""
 
 
+@runtime_checkable
+class Streaming(Backend, Protocol):
+    """A backend whose engines run several inferences at once in one process, each with its own CPU threads.
+
+    One that does not say so is not offered throughput: see `stages/throughput`.
+    """
+
+    def why_no_streams(self, engine: Engine) -> str | None:
+        """Why this engine has none; ``None`` if it has. Imports no runtime."""
+
+    def open_streams(self, engine: Engine, streams: int, threads: int) -> AbstractContextManager[Sequence[Session]]:
+        """Load an engine as ``streams`` sessions with ``threads`` CPU threads each, in the place of those that it was
+        built with. They may run at once, each in a thread of its own."""
+
+
 Opts = TypeVar("Opts", bound=BackendOptions)
 
 

@@ -14,6 +14,7 @@ from stages.report import marks
 from stages.report.intervals import of_median
 from stages.report.rows import BASE
 from stages.report.schema import ReportContent, Row
+from stages.report.throughput import TITLES as SCENARIOS
 
 SCORES = {
     "map": "mAP, mean over IoU 0.50 to 0.95, points",
@@ -89,7 +90,7 @@ def collect(report: ReportContent | None, row: Row | None) -> Facts:
     scores, size = own.get("accuracy") or {}, whole.get("size") or {}
     measured: list[Fact] = []
     missing: list[Missing] = []
-    for found in (*_scores(own), *_times(own)):
+    for found in (*_scores(own), *_times(own), *_loads(whole, own)):
         if "reason" in found:
             missing.append(found)
         else:
@@ -119,7 +120,7 @@ def _why(row: dict[str, Any], otherwise: str) -> str:
 
 def _fact(kind: str, name: str, value: float, about: str, **more: Any) -> Fact:
     interval, verdict, part = more.get("interval"), more.get("verdict"), more.get("part", "")
-    timed = kind in ("runtime_ms", "end2end_ms", "speedup")
+    timed = kind in ("runtime_ms", "end2end_ms", "speedup", "throughput")
     return {"kind": kind, "name": name, "value": float(value), "interval": interval, "about": about,
             "verdict": verdict, "timed": timed, "part": part}  # fmt: skip
 
@@ -167,6 +168,25 @@ def _times(row: dict[str, Any]) -> Iterator[Fact | Missing]:
         yield _fact("speedup", name, speedup, OF_RATIO if interval else ONE_ROUND, interval=interval, verdict=verdict)
     elif row.get("precision") != BASE:
         yield {"name": name, "reason": _why(row, "the run did not time the two in turns")}
+
+
+def _loads(report: dict[str, Any], row: dict[str, Any]) -> Iterator[Fact]:
+    """Images a second, with the streams and threads that were best; of a run that measured it."""
+    for content in report.get("throughput") or []:
+        found = content["engines"].get(row.get("precision")) if content["backend"] == row.get("backend") else None
+        for scenario, title in SCENARIOS.items():
+            own = (found or {}).get(scenario)
+            if not own:
+                continue
+            name = (
+                f"images a second, {title.lower()}, streams × threads × batch: {own['streams']} × {own['threads']} × "
+                f"{content['batch']}"
+            )
+            rounds: Any = {"median_ms": own["images_per_s"], "rounds_ms": own["rounds_images_per_s"]}
+            bounds = of_median(rounds)
+            interval = _interval(*bounds) if bounds else None
+            about, verdict = OF_ROUNDS if interval else ONE_ROUND, own["validity"]["verdict"]
+            yield _fact("throughput", name, own["images_per_s"], about, interval=interval, verdict=verdict)
 
 
 def _is_number(value: object) -> bool:

@@ -104,10 +104,10 @@ class Latency:
 
     def run(self, inputs: LatencyInputs, context: StageContext) -> LatencyResult:
         o = self.options
-        opened = _opened(inputs.engines, o.variants)
-        first = _check(opened, o.names)
+        opened = opened_engines(inputs.engines, o.variants)
+        first = check_engines(opened, o.names)
         threads = int(first.options.get("threads", 1))
-        images = _images(inputs.images, max(o.images, first.batch))
+        images = first_images(inputs.images, max(o.images, first.batch))
         try:
             cpus = choose_cpus(threads)
         except ValueError as error:
@@ -232,7 +232,7 @@ def _disturbed(result: dict[str, Any]) -> list[str]:
     return [f"{name}: {verdict}" for name, verdict in verdicts.items() if is_disturbed(verdict)]
 
 
-def _opened(engines: list[Engine], variants: list[str]) -> list[Engine]:
+def opened_engines(engines: list[Engine], variants: list[str]) -> list[Engine]:
     """An engine for each of the ``variants`` whose files are among the ``engines``, opened as it says."""
     if not variants:
         return engines
@@ -240,7 +240,7 @@ def _opened(engines: list[Engine], variants: list[str]) -> list[Engine]:
     return [opened_as(built[engine_of(name)], name) for name in variants if engine_of(name) in built]
 
 
-def _check(engines: list[Engine], names: list[str]) -> Engine:
+def check_engines(engines: list[Engine], names: list[str]) -> Engine:
     """The first engine, after making sure that all are of one backend and thread count, and can be told apart."""
     if not engines:
         raise StageError("latency got no engine; build one first (see the failed stages above)")
@@ -260,7 +260,7 @@ def _check(engines: list[Engine], names: list[str]) -> Engine:
     return engines[0]
 
 
-def _images(images: ImageList, count: int) -> list[str]:
+def first_images(images: ImageList, count: int) -> list[str]:
     """The paths of the first ``count`` images of the list; fewer if it has fewer."""
     listed = json.loads(images.path("images.json").read_text())[:count]
     if not listed:

@@ -99,7 +99,7 @@ class Task:
         samples: list[float] = []
         clock, run = self.clock, self.run
         spent, last = 0.0, clock()
-        with _no_garbage_collection():
+        with no_garbage_collection():
             if self.watch:
                 self.watch.start()
             while len(samples) < runs and (len(samples) < least or spent < budget):
@@ -202,7 +202,8 @@ def _counted(progress: Callable[[int, int], None], before: int, total: int) -> P
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
+    """For the length of a ``with``, what is timed is not held up by it."""
     was_on = gc.isenabled()
     gc.collect()
     gc.disable()

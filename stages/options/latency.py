@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stages.numerics.variants import VARIANTS
 from stages.options.accuracy import NmsOptions
 from stages.options.rules import COUNT, POSITIVE, above, at_least, each, option, part, some_of
+from stages.options.throughput import ServerConfig
 
 
 @dataclass
@@ -56,6 +57,13 @@ class LatencySettings:
         COUNT,
         "seconds that it waits at most, each time, for other processes to take no more than `max_foreign`",
     )
+
+
+@dataclass
+class LatencyConfig(LatencySettings):
+    """The section ``latency``: timing the engines one inference at a time and, on request, under load."""
+
+    server: ServerConfig = part(ServerConfig)
 
 
 def check_rounds(options: LatencySettings) -> list[str]:

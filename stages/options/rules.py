@@ -129,6 +129,11 @@ def each(rule: Rule) -> Rule:
     return Rule(lambda v: all(rule.holds(x) for x in v.values()), f"for each of its numbers: {rule.text}")
 
 
+def each_at_least(bound: float) -> Rule:
+    """A list of numbers, or none."""
+    return Rule(lambda v: all(x >= bound for x in v), f"each of its numbers must be at least {bound:g}")
+
+
 POSITIVE, COUNT, SHARE = at_least(1), at_least(0), between(0, 1)
 NOT_EMPTY = Rule(len, "it must not be empty")
 NAME = matches(r"[^\x00-\x1f\x7f]{0,200}", "it must be one line of at most 200 characters")

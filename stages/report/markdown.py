@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, marks, points, profiles, search, thresholds
+from stages.report import float_blocks, marks, points, profiles, search, thresholds, throughput
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -53,6 +53,10 @@ def render(report: ReportContent) -> str:
     parts += _section(detail_table(report), DETAILS)
     if where := report.get("profiles"):
         parts += _profiles(where)
+    if report.get("throughput"):
+        parts += _section(throughput.table(report), escape(throughput.explained(report)))
+        if notes := throughput.notes(report):
+            parts.append("\n".join(f"- {escape(sentence)}" for sentence in notes))
     if path := report.get("search"):
         parts += _section(search.table(path), escape(search.explained(path)))
     if report["float_blocks"]:

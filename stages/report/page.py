@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.audit import provider_name
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
-from stages.report import search, thresholds
+from stages.report import search, thresholds, throughput
 from stages.report.bars import bars
 from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
@@ -106,7 +106,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
             *[main_table(report, mode, explained(report, mode)) for mode in MODES],
         ],
         figures=_figures(report, figures),
-        details=[*engine_tables(report), *_filled(end2end_parts(rows), gpu_parts(rows))],
+        details=[*engine_tables(report), *_throughput(report), *_filled(end2end_parts(rows), gpu_parts(rows))],
         profiles=profile_items(report),
         search=_search(report, figures),
         float_blocks=_float_blocks(report, figures),
@@ -185,6 +185,13 @@ def _float_blocks(report: ReportContent, figures: Mapping[str, str]) -> list[Blo
     sections = [Section(table, note) for table, note in zip(tables, notes, strict=False)]
     plots = [Figure(figures["sensitivity"])] if "sensitivity" in figures else []
     return [Blocks(content["met"], words.headline(report), sections, plots)]
+
+
+def _throughput(report: ReportContent) -> list[Section]:
+    if not report.get("throughput"):
+        return []
+    told = [throughput.explained(report), *(f"{sentence}." for sentence in throughput.notes(report))]
+    return [Section(throughput.table(report), " ".join(part for part in told if part))]
 
 
 def _search(report: ReportContent, figures: Mapping[str, str]) -> list[Blocks]:

@@ -12,7 +12,8 @@ also ``timed_in``, from a stage to the earlier run that its timings were taken i
 ``images``, the sets that it worked on. ``size`` is the model's (`model_size.py`), ``training`` its curves
 (`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one), ``profiles`` where the
 time of the engines goes (`profiles.py`, `schema_profile.py`; absent with ``profile.runs=0``), ``thresholds`` those
-that moved with the quantization (`thresholds.py`; absent where the config names none).
+that moved with the quantization (`thresholds.py`; absent where the config names none), ``throughput`` the content of
+each backend's ``throughput.json`` (absent without ``latency=server``).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -39,11 +40,12 @@ from stages.artifacts import (
     QuantizedModel,
     Report,
     Thresholds,
+    ThroughputResult,
     hash_files,
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page, profiles, search, thresholds, training
+from stages.report import markdown, page, profiles, search, thresholds, throughput, training
 from stages.report.gates import evaluate_gates
 from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
@@ -80,6 +82,7 @@ class ReportStage:
         trained: list[Checkpoint] = field(default_factory=list)
         profiles: list[ProfileResult] = field(default_factory=list)
         thresholds: list[Thresholds] = field(default_factory=list)
+        throughputs: list[ThroughputResult] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -128,6 +131,8 @@ class ReportStage:
             report["profiles"] = where
         if inputs.thresholds:
             report["thresholds"] = thresholds.read(inputs.thresholds)
+        if inputs.throughputs:
+            report["throughput"] = throughput.read(inputs.throughputs)
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}
         self._write_parts(report, inputs, context.out)
         for name, text in render(report, context.out).items():

@@ -10,6 +10,7 @@ from stages.report.schema_engines import Audit, Bounds, Memory, ModeLatency, Ove
 from stages.report.schema_profile import Profiles
 from stages.report.schema_search import SearchContent
 from stages.report.schema_thresholds import ThresholdsContent
+from stages.report.schema_throughput import ThroughputContent
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -182,6 +183,8 @@ class ReportContent(TypedDict):
     """Of ``compression=auto`` only."""
     thresholds: NotRequired[list[ThresholdsContent]]
     """Of a run whose config names thresholds only."""
+    throughput: NotRequired[list[ThroughputContent]]
+    """Of ``latency=server`` only, a backend each."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

@@ -219,7 +219,7 @@ def earlier_timings(report: ReportContent) -> str:
     timed_in = report.get("timed_in")
     if not timed_in:
         return ""
-    origins = "; ".join(f"{node.partition('.')[2]} in run {run}" for node, run in timed_in.items())
+    origins = "; ".join(dict.fromkeys(f"{node.partition('.')[2]} in run {run}" for node, run in timed_in.items()))
     return f"Timings were taken earlier, on this machine since it started: {origins}."
 
 

@@ -31,6 +31,8 @@ TERMS: dict[str, str] = {
     "Of Runtime": "the sum of the layers, with the profiler on / the timed Runtime, without it.",
     "NMS": "non-maximum suppression: of boxes that overlap, the best one stays.",
     "Valid": "a timing is valid if other processes, throttling and drift left it alone; a star marks one that is not.",
+    "Images per s": "images that all streams do in a second; in a breakdown of End2End, of a single stream.",
+    "Streams": "inferences that run at the same time; each has CPU threads of its own.",
     "Gate": "a limit that the run has to keep; with one that fails, the exit code is 3.",
     "Calibration error": "mean distance between a score and the share of hits among detections of that score.",
     "GFLOPs": "thousand million floating-point operations for one image: two for each multiply-add.",
@@ -41,6 +43,7 @@ _HEADERS: dict[str, str] = {
     "Drop": "mAP drop", "FP32 mAP": "mAP", "INT8 mAP": "mAP", "Max. speed-up": "Speed-up",
     "INT8 over best float": "Over best float",
     "Runtime p50, ms": "Runtime", "End2End p50, ms": "End2End", "p90": "p50, p90, p99", "p99": "p50, p90, p99",
+    "Streams × threads × batch": "Streams",
     "AP": "mAP", "AP75": "AP50", "Mean IoU": "IoU", "NMS, ms": "NMS", "INT8": "INT8 share",
     "Calibration error, FP32": "Calibration error", "Runtime, ms": "Runtime", "End2End, ms": "End2End",
 }  # fmt: skip

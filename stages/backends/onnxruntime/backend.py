@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -128,6 +129,19 @@ class OnnxRuntime:
 
     def is_repeatable(self, engine: Engine) -> bool:
         return parse_options(self.name, OnnxRuntimeOptions, engine.options).provider == "cpu"
+
+    def why_no_streams(self, engine: Engine) -> str | None:
+        provider = parse_options(self.name, OnnxRuntimeOptions, engine.options).provider
+        return None if provider == "cpu" else f"it is measured on CPUs, and provider={provider} runs on a GPU"
+
+    @contextmanager
+    def open_streams(self, engine: Engine, streams: int, threads: int) -> Iterator[Sequence[Session]]:
+        """One session for all streams of one thread, which computes in whoever calls it; else one for each: the threads
+        of a session are shared by the runs in it."""
+        options = replace(parse_options(self.name, OnnxRuntimeOptions, engine.options), threads=threads)
+        file, floats = engine.path(engine.main), engine.variant.floats
+        made = [create(file, options, None, floats) for _ in range(1 if threads == 1 else streams)]
+        yield [opened(made[i % len(made)], engine.outputs, graph=False) for i in range(streams)]
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:

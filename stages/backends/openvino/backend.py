@@ -37,6 +37,14 @@ INSTRUCTIONS = {FloatFormat.BF16: ("avx512_bf16", "amx_bf16"), FloatFormat.FP16:
 """What OpenVINO wants of an x86 CPU to compute in a format; a build asks OpenVINO itself."""
 HINTS = {FloatFormat.BF16: "bf16", FloatFormat.FP16: "f16"}
 
+LATENCY = {
+    "NUM_STREAMS": 1,
+    "PERFORMANCE_HINT": "LATENCY",
+    # The harness pins the process; OpenVINO's own pinning would fight with it.
+    "ENABLE_CPU_PINNING": False,
+}
+"""How an engine is opened that runs once at a time."""
+
 
 class OpenVino:
     """OpenVINO's CPU plugin; an engine is an OpenVINO IR (``model.xml`` and ``model.bin``)."""
@@ -114,19 +122,32 @@ class OpenVino:
 
     @contextmanager
     def open(self, engine: Engine) -> Iterator[Session]:
+        yield OpenVinoSession(self._compiled(engine, LATENCY), engine.outputs)
+
+    def why_no_streams(self, engine: Engine) -> str | None:
+        return None
+
+    @contextmanager
+    def open_streams(self, engine: Engine, streams: int, threads: int) -> Iterator[Sequence[Session]]:
+        """One compiled model with as many streams; a request for each."""
+        settings = {
+            "INFERENCE_NUM_THREADS": streams * threads,
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        compiled = self._compiled(engine, settings)
+        yield [OpenVinoSession(compiled, engine.outputs) for _ in range(streams)]
+
+    def _compiled(self, engine: Engine, settings: Mapping[str, Any]) -> Any:
         options = parse_options(self.name, OpenVinoOptions, engine.options)
         ov = _import()
         require_format(ov.Core(), engine.variant.floats)
-        compiled = _compile(ov, engine.path(engine.main), options, engine.variant.floats)
-        yield OpenVinoSession(compiled, engine.outputs)
+        return _compile(ov, engine.path(engine.main), options, engine.variant.floats, settings)
 
     @contextmanager
     def open_profiled(self, engine: Engine) -> Iterator[ProfiledSession]:
-        options = parse_options(self.name, OpenVinoOptions, engine.options)
-        ov = _import()
-        require_format(ov.Core(), engine.variant.floats)
-        main, floats = engine.path(engine.main), engine.variant.floats
-        yield ProfilingSession(lambda: _compile(ov, main, options, floats, profiled=True), engine.outputs)
+        settings = {**LATENCY, "PERF_COUNT": True}
+        yield ProfilingSession(lambda: self._compiled(engine, settings), engine.outputs)
 
 
 def _import() -> Any:
@@ -157,20 +178,20 @@ def _convert(ov: Any, source: Path | bytes) -> Any:
 
 
 def _compile(
-    ov: Any, path: Path, options: OpenVinoOptions, floats: FloatFormat = FloatFormat.FP32, *, profiled: bool = False
+    ov: Any,
+    path: Path,
+    options: OpenVinoOptions,
+    floats: FloatFormat = FloatFormat.FP32,
+    settings: Mapping[str, Any] = LATENCY,
 ) -> Any:
     core = ov.Core()
-    settings: dict[str, Any] = {
+    whole = {
         "INFERENCE_PRECISION_HINT": HINTS.get(floats, options.precision_hint),
         "INFERENCE_NUM_THREADS": options.threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        # The harness pins the process; OpenVINO's own pinning would fight with it.
-        "ENABLE_CPU_PINNING": False,
-        **({"PERF_COUNT": True} if profiled else {}),
+        **settings,
     }
     try:
-        return core.compile_model(core.read_model(path), "CPU", settings)
+        return core.compile_model(core.read_model(path), "CPU", whole)
     except RuntimeError as error:
         raise StageError(f"OpenVINO cannot compile {path.name}: {_first_line(error)}; build it again") from error
 

@@ -104,3 +104,12 @@ def test_the_message_says_what_would_be_right(key: str, value: object, message: 
 def test_the_defaults_satisfy_the_rules() -> None:
     config = PipelineConfig(backend={name: kind() for name, kind in backend_options().items()})
     assert check_values(config) == []
+
+
+def test_streams_that_no_cpu_has_room_for_are_refused_where_throughput_is_asked_for() -> None:
+    wide = {"latency.server.streams": [4096]}
+    assert "latency.server" not in refused(wide)
+    said = refused({**wide, "latency.server.enabled": True})["latency.server"]
+    assert said.startswith("4096 streams of 1 threads need 4096 CPUs") and "name fewer" in said
+    said = refused({"latency.server.cpus": 4096, "latency.server.enabled": True})["latency.server.cpus"]
+    assert said.startswith("4096 does not fit; this process may use")

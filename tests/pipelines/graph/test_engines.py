@@ -73,3 +73,20 @@ def test_images_are_read_and_engines_scored_on_all_cores_which_no_key_knows_of(c
     assert {node.id: node.options for node in compress_graph(config, None, threads=1)} == {
         name: node.options for name, node in made.items()
     }
+
+
+def test_throughput_is_measured_on_request_and_changes_no_other_key(config: PipelineConfig) -> None:
+    config.threads = 6
+    before = {node.id: node for node in compress_graph(config, None, threads=6)}
+    assert not any(node.stage == "throughput" for node in before.values())
+    config.latency.server.enabled, config.latency.server.p99_ms = True, 40.0
+    after = {node.id: node for node in compress_graph(config, None, threads=6)}
+    assert after.keys() - before.keys() == {"throughput.onnxruntime"}
+    assert {name: node.options for name, node in before.items()} == {name: after[name].options for name in before}
+    made = after["throughput.onnxruntime"]
+    assert (made.timed, made.partial, made.backend) == (True, True, "onnxruntime")
+    assert (made.options.cpus, made.options.p99_ms) == (6, 40.0)
+    assert made.inputs == after["latency.onnxruntime"].inputs
+    config.latency.server.cpus = 2
+    after = {node.id: node for node in compress_graph(config, None, threads=6)}
+    assert after["throughput.onnxruntime"].options.cpus == 2

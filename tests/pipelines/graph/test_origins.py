@@ -37,6 +37,7 @@ NOT_CONFIG = {
     "collect_unlabeled": {"annotations", "listing"},
     "export": {"precision"},
     "latency": {"names", "variants", "limits"},
+    "throughput": {"variants"},
     "judge": {"names", "run_id", "champion", "hardware", "images_digest"},
     "report": {"run_id", "command", "hardware", "failures", "config", "versions", "commit", "variants", "left_out"},
     "bundle": {
@@ -60,6 +61,7 @@ def all_nodes(folder: Path) -> list[Node]:
     config = PipelineConfig()
     config.data.kind, config.compression.max_map_drop, config.compression.eval_by = "shapes", 0.5, "map"
     config.thresholds.score = 0.5
+    config.latency.server.enabled = True
     config.backend = {"openvino": OpenVinoOptions(), "onnxruntime": backends.get("onnxruntime").Options()}
     info = SimpleNamespace(run_id="r", model="m", data="d", command="c", hardware="h", config={"seed": 1}, commit="x")
     run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={}, failures={}, skipped={}), versions={})

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.execution.runner import Results
 from pipelines.runs.retiming import repeat_hint
-from stages.artifacts import LatencyResult
+from stages.artifacts import LatencyResult, ThroughputResult
 
 COMMAND = ["detpress", "compress", "data.root=my photos", "run.reuse_latency=true"]
 
@@ -31,3 +31,9 @@ def test_it_is_the_same_command_unless_that_would_take_the_same_timing(
     hint = repeat_hint(results("int8 runtime: invalid: drift between rounds (20%)"), command, reused=reused)
     assert hint.startswith("some timings were disturbed") and hint.endswith(f": {said}")
     assert repeat_hint(results(), command, reused=reused) == repeat_hint(Results(), command, reused=reused) == ""
+
+
+def test_disturbed_throughput_is_repeated_in_the_same_way() -> None:
+    load = ThroughputResult(root=Path(), backend="a", disturbed=["int8 offline: invalid: drift between rounds (20%)"])
+    said = repeat_hint(Results(artifacts={"throughput.a": load}), COMMAND[:3], reused=False)
+    assert said.endswith("detpress compress 'data.root=my photos'")

@@ -23,7 +23,15 @@ from pipelines.tracking import writer
 from pipelines.tracking.client import connect, store_uri, sweep
 from pipelines.tracking.experiments import VIEW_TAG
 from pipelines.tracking.models import Engines
-from pipelines.tracking.names import disturbed_metrics, headline, readable, result_table, results_view, timing_tags
+from pipelines.tracking.names import (
+    disturbed_loads,
+    disturbed_metrics,
+    headline,
+    readable,
+    result_table,
+    results_view,
+    timing_tags,
+)
 from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
 from stages.artifacts import AccuracyResult, ImageList, LatencyResult, Precision, hash_files
@@ -581,3 +589,12 @@ def test_a_metric_of_a_variant_is_about_the_model_of_its_engine() -> None:
     for name in ("build.tensorrt.int8_fp16.seconds", "latency.tensorrt.int8_fp16_pm.end2end.p50_ms"):
         assert engines.measured(name) == "m-1"
     assert engines.measured("latency.tensorrt.int8.p50_ms") is None
+
+
+def test_disturbed_throughput_is_told_by_its_metric() -> None:
+    def load(verdict: str) -> dict[str, Any]:
+        return {"validity": {"verdict": verdict}}
+
+    engines = {"int8": {"tried": [], "offline": load("invalid: drift"), "multi_stream": load("valid"), "server": None}}
+    contents = [{"backend": "openvino", "engines": engines}, {"backend": "tensorrt", "engines": {}}]
+    assert disturbed_loads(contents) == ["throughput/openvino.int8.offline.images_per_s: drift"]

@@ -292,3 +292,16 @@ def test_a_bundle_of_before_there_were_bills_still_opens(made: Bundle, tmp_path:
     (root / bom.FILE).unlink()
     write_sums(root)
     assert open_bundle(root, Path("b.zip")).record["run_id"] == "r" and bom.FILE not in hash_files(root)
+
+
+def test_the_card_has_the_throughput_with_the_streams_that_were_best() -> None:
+    load = {"streams": 4, "threads": 2, "images_per_s": 80.0, "rounds_images_per_s": [79.0, 80.0, 81.0]}
+    engine = {"offline": {**load, "validity": {"verdict": DISTURBED}}, "multi_stream": None, "server": None}
+    content = {"backend": row()["backend"], "batch": 1, "engines": {row()["precision"]: engine}}
+    other = {**content, "backend": "another"}
+    report: Any = {"data": "d", "throughput": [other, content, {**content, "engines": {}}]}
+    own: Any = row()
+    (found,) = [fact for fact in collect(report, own)["measured"] if fact["kind"] == "throughput"]
+    assert found["name"] == "images a second, offline, streams × threads × batch: 4 × 2 × 1"
+    assert found["value"] == 80 and found["interval"] is not None and found["interval"][0] < 80
+    assert found["timed"] and "measured while disturbed, do not rely on it" in card.in_words(found)

@@ -1,0 +1,123 @@
+"""A process that is started to be asked: requests go out and answers come back, a line of JSON each.
+
+The near end is a `Dialogue`, of which each user makes a class of its own; the far end's program runs `answering`. An
+answer with ``done`` is progress, one with ``error`` is the last one, any other ends a request.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import IO, Any
+
+from stages.errors import ExitCode, StageCrashed
+from stages.processes import python
+from stages.processes.children import Child
+from stages.processes.pipes import (
+    claim_stdout,
+    die_with_parent,
+    error_from_json,
+    error_to_json,
+    receive,
+    send,
+)
+
+CLOSE_SECONDS = 30.0
+"""What a process has to end in that was told to."""
+
+Tell = Callable[[int], None]
+Requests = Iterator[dict[str, Any]]
+
+
+class Dialogue:
+    """The near end: starts the process, and speaks with it. To be made in the main thread, to be used in one thread."""
+
+    def __init__(self, module: str, *arguments: str, threads: int) -> None:
+        """
+        Args:
+            module: the program, which runs `answering`.
+            threads: CPU threads of what computes there.
+        """
+        self._process = Child(
+            python.command(module, *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=python.environment(OMP_NUM_THREADS=str(threads)),
+            knows=True,
+        )
+        self._closed = False
+
+    def ask(self, request: Mapping[str, Any], tell: Tell = lambda n: None) -> dict[str, Any]:
+        """The answer to a request; ``tell`` hears of progress. Raises what was raised there, or `lost`."""
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has died; its last words, or how it ended, are read below
+            send(self._process.stdin, request)
+        return self.answer(tell)
+
+    def answer(self, tell: Tell = lambda n: None) -> dict[str, Any]:
+        """The next answer, as of `ask`."""
+        assert self._process.stdout is not None
+        for answer in receive(self._process.stdout):
+            if "done" in answer:
+                tell(answer["done"])
+            elif "error" in answer:
+                raise error_from_json(answer["error"])
+            else:
+                return answer
+        raise self.lost(self._process.wait())
+
+    def lost(self, code: int) -> StageCrashed:
+        """What is raised of a process that ended with exit code ``code`` and owed an answer."""
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return StageCrashed(how)
+
+    def farewell(self) -> dict[str, Any]:
+        """The answer to the last request, after which the process ends by itself."""
+        answer = self.ask({"do": "close"})
+        self._closed = True
+        return answer
+
+    def end(self) -> None:
+        """End it, whatever it is doing; a thread that waits for its answer gets `lost`."""
+        self._process.end()
+
+    def close(self) -> None:
+        """Close its pipes, which nobody uses any more."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what it no longer read
+                pipe.close()
+
+    def leave(self) -> None:
+        """Wait for the end of one that was bidden farewell; any other is in the middle of something, and is ended."""
+        if not self._closed:
+            self._process.kill()
+        self.close()
+        if self._process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(CLOSE_SECONDS)
+        self._process.end()
+
+
+def answering(serve: Callable[[Requests, IO[str]], None], *, logged: bool = False) -> int:
+    """The far end, as the ``main`` of a program: ``serve`` reads requests and sends answers until there are no more.
+
+    What it raises, whatever a runtime may raise, goes to the near end, which tells the user.
+
+    Args:
+        logged: print the traceback too.
+    """
+    answers = claim_stdout()
+    die_with_parent()
+    try:
+        serve(receive(sys.stdin), answers)
+    except Exception as error:
+        if logged:
+            traceback.print_exc()
+        with suppress(OSError):  # nobody is left who hears it
+            send(answers, {"error": error_to_json(error)})
+        return ExitCode.STAGE_FAILED
+    return ExitCode.DONE
