@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.runs import history
-from pipelines.runs.engines import Engine, Engines, engines
-from pipelines.runs.index import Index
+from pipelines.runs.pareto import collect
 from pipelines.runs.tables import WIDTH, print_table, stdout_console
 from pipelines.system.arguments import Parser
 from pipelines.system.files import write_text
 from stages.errors import ExitCode, InputError
-from stages.report import marks, pareto
+from stages.report import pareto
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
@@ -51,40 +48,3 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
         raise InputError(f"{out} cannot be written ({error.strerror}); name another file with --out") from error
     print(out)
     return ExitCode.DONE
-
-
-def collect(artifacts: Path) -> list[pareto.Point]:
-    """A point for each engine that was timed and scored, newest run first."""
-    with Index(artifacts) as index:
-        runs = [(folder.name, engines(folder, index)) for folder in history.folders(artifacts)]
-    found = (_point(name, run, one) for name, run in runs if run for one in run["engines"])
-    return [point for point in found if point is not None]
-
-
-def _point(name: str, run: Engines, one: Engine) -> pareto.Point | None:
-    """``None`` of an engine that lacks one of the two numbers."""
-    score, time = one["point"]["map"], one["point"]["runtime"]
-    if score is None or time is None or not (math.isfinite(score["value"]) and 0 < time["value"] < math.inf):
-        return None
-    bounds = None if time["low"] is None or time["high"] is None else [time["low"], time["high"]]
-    change, day = one["change"], ", ".join(run["days"])
-    within = f"{run['data']}, {one['point']['hardware']}, {day}, {one['threads']} threads, batch {one['batch']}"
-    return {
-        "run": name,
-        "model": run["model"],
-        "data": run["data"],
-        "backend": one["backend"],
-        "precision": one["precision"],
-        "group": within if one["images"] is None else f"{within}, {one['images']} images",
-        "ms": time["value"],
-        "ms_bounds": bounds,
-        "map": score["value"],
-        "map_bounds": _around(score["value"], change) if change else None,
-        "wrong": "" if marks.is_valid(time["verdict"]) else str(time["verdict"]),
-    }
-
-
-def _around(score: float, change: list[float]) -> list[float] | None:
-    """The interval of a change (its value, low, high), drawn at the score."""
-    bounds = [score + bound - change[0] for bound in change[1:]]
-    return bounds if len(bounds) == 2 and all(map(math.isfinite, bounds)) else None
