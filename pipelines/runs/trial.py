@@ -265,7 +265,7 @@ def measure(run_dir: Path, asked: Asked) -> Measured:
         return Measured(FAILED, f"the report has no row of {wanted}", run)
     name = f"{row['backend']} {title_of(row['precision'])}"
     if row["status"] != "ok":
-        return Measured(FAILED, f"{name} is {row['status']}: {(row['error'] or '').partition(chr(10))[0]}", run)
+        return Measured(FAILED, f"{name} is {row['status']}: {(row.get('error') or '').partition(chr(10))[0]}", run)
     values, bounds, wrong = dict[str, float](), dict[str, list[float] | None](), ""
     for goal in dict.fromkeys([*asked.goals, *asked.limits]):
         reading = GOALS[goal].read(row)

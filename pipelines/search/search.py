@@ -177,7 +177,7 @@ def _finish(folder: Path, axes: Sequence[Axis], options: SearchOptions, tried: S
     chosen = best(tried, options.goals)
     if not chosen:
         say("no config holds the limits" if PRUNED in states else "no config could be measured")
-        return ExitCode.GATE_FAILED if PRUNED in states else ExitCode.STAGE_FAILED, folder / RESULT
+        return ExitCode.STAGE_FAILED if FAILED in states else ExitCode.GATE_FAILED, folder / RESULT
     print_table(table(axes, options.goals, chosen), stdout_console(WIDTH))
     points = [point for one in tried if one.measured is not None for point in one.measured.points]
     if not points:  # latency or accuracy was no part of it

@@ -78,7 +78,9 @@ class Study:
                     f"{folder} has the study of another search; name another folder with hydra.sweep.dir=FOLDER"
                 )
             trials = self._trials()
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:  # whatever a damaged journal raises
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged journal raises, assertions among it
             raise InputError(
                 f"{path} cannot be read ({type(error).__name__}: {error}); remove it to begin anew: finished stages "
                 "are kept"
