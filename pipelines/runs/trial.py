@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 
 from pipelines.execution.node import Node
 from pipelines.execution.results import Results
-from pipelines.runs.pareto import of_folder
 from pipelines.runs.remembered import require_report
 from stages.artifacts import AccuracyResult, Comparison, Engine, LatencyResult
 from stages.errors import DetpressError, ExitCode, InputError
 from stages.numerics.variants import judged, title_of
 from stages.outside import records
 from stages.report import marks
-from stages.report.pareto import Point
+from stages.report.pareto import Point, of_report
 from stages.report.rows import build_rows
 from stages.report.schema import Row
 
@@ -279,5 +278,5 @@ def measure(run_dir: Path, asked: Asked) -> Measured:
     if wrong:
         return Measured(FAILED, wrong, run, values, bounds)
     if broken := beyond(values, asked.limits):
-        return Measured(PRUNED, broken, run, values, bounds, of_folder(run_dir))
-    return Measured(COMPLETE, "", run, values, bounds, of_folder(run_dir))
+        return Measured(PRUNED, broken, run, values, bounds, of_report(report))
+    return Measured(COMPLETE, "", run, values, bounds, of_report(report))
