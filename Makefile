@@ -160,7 +160,7 @@ lock: ## Resolve the locked requirements again, and check the result (maintainer
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
-LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 \
+LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 --extra search \
   --extra bench --extra dev pyproject.toml requirements/paddle.in requirements/build.in
 
 clean: ## Remove the environment and the caches (never artifacts/)
