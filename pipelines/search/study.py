@@ -2,6 +2,13 @@
 
 What is proposed depends on the trials so far and on the seed alone, never on how often the search was interrupted: each
 proposal has a sampler of its own, seeded by its number. A trial that was being run when the search ended is run again.
+
+With several goals each proposal is for one weighting of them, by turns: a single number is learned from fewer trials
+than a front, and the ends of the front are searched like its middle. The number is the largest weighted distance to the
+best of each goal so far.
+
+Source: J. Knowles, "ParEGO: a hybrid algorithm with on-line landscape approximation for expensive multiobjective
+optimization problems", IEEE Transactions on Evolutionary Computation 10 (2006), 50-66; here with TPE.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.space import Axis
-from pipelines.runs.trial import COMPLETE, GOALS, PRUNED, Measured, excess
+from pipelines.runs.trial import COMPLETE, FAILED, GOALS, PRUNED, Measured, excess
 from pipelines.search.options import RANDOM, SearchOptions
 from pipelines.search.proposals import Key, Params, key, spread, startup, unseen
 from stages.errors import InputError, UnavailableError
@@ -24,10 +31,14 @@ from stages.outside import records
 
 FILE, NAME = "study.journal", "search"
 """The journal, and the study in it, for whoever opens it with Optuna."""
-_SPACE, _ANSWER, _REPEATS = "space", "answer", "repeats"
-"""Attributes: of the study what it searches; of a trial what came out, and that it is none."""
+_SPACE, _STARTUP, _ANSWER = "space", "startup", "answer"
+"""Attributes: of the study what it searches and with how many trials it begins; of a trial what came out."""
 _TRIES = 16
 """Proposals that may repeat a config before one that was not tried is taken by chance."""
+_FAVOURED = 0.9
+"""Weight of one goal, where it is its turn."""
+_BROKEN = 10.0
+"""What a broken limit costs; distances to the best are from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +96,11 @@ class Study:
                 f"{path} cannot be read ({type(error).__name__}: {error}); remove it to begin anew: finished stages "
                 "are kept"
             ) from error
-        with self._quiet():
-            self._study.sampler = self._sampler(0)  # it hears of answers too
         if not trials:
             self._study.set_user_attr(_SPACE, digest)
-            for params in spread(axes, startup(axes, options.n_trials), options.seed):
-                self._study.enqueue_trial(params)
+            self._study.set_user_attr(_STARTUP, startup(axes, options.n_trials))
+        self._study.sampler = self._optuna.samplers.RandomSampler()  # proposals do not come from it
+        self._first = spread(axes, int(self._study.user_attrs[_STARTUP]), options.seed)
         for trial in trials:
             self._number(trial.params)
         self._again = [t.params for t in trials if self._is(t, "FAIL")]
@@ -112,31 +122,29 @@ class Study:
         while self._again:
             params = self._again.pop(0)
             if key(self._axes, params) not in known:
-                self._study.enqueue_trial(params)
-                return self._ask()
+                return self._begin(params)
         return None
 
     def propose(self) -> Proposal | None:
         """A config that was not tried yet; ``None`` if there is none left."""
-        for _ in range(_TRIES):
-            proposal = self._ask(new=True)
-            if proposal is not None:
-                return proposal
-        params = unseen(self._axes, self._numbers, self._options.seed + len(self._numbers))
-        if params is None:
-            return None
-        self._study.enqueue_trial(params)
-        return self._ask(new=True)
+        seed = (self._options.seed * 1_000_003 + self.count) * _TRIES
+        for params in self._first:
+            if key(self._axes, params) not in self._numbers:
+                return self._begin(params)
+        for i in range(_TRIES):
+            params = self._likely(seed + i)
+            if key(self._axes, params) not in self._numbers:
+                return self._begin(params)
+        left = unseen(self._axes, self._numbers, seed)
+        return None if left is None else self._begin(left)
 
     def tell(self, proposal: Proposal, measured: Measured) -> None:
         """Keep what came out of a proposal."""
         frozen = self._study.get_trials(deepcopy=False)[proposal.trial]
         trial = self._optuna.trial.Trial(self._study, frozen._trial_id)
         trial.set_user_attr(_ANSWER, dataclasses.asdict(measured))
-        limits = self._options.asked.limits
-        if limits:
-            over = [excess(n, measured.values[n], limit) for n, limit in limits.items() if n in measured.values]
-            trial.set_constraint("limits", max(over, default=0.0))
+        if self._options.asked.limits:
+            trial.set_constraint("limits", self._beyond(measured))  # for whoever opens the journal with Optuna
         states = self._optuna.trial.TrialState
         if measured.state == COMPLETE:
             self._study.tell(trial, [measured.values[name] for name in self._options.goals])
@@ -153,43 +161,72 @@ class Study:
                 found[number] = Tried(number, dict(trial.params), measured)
         return [found[number] for number in sorted(found)]
 
-    def _ask(self, *, new: bool = False) -> Proposal | None:
-        """The next trial of the journal; ``None`` if it repeats a config and is to be ``new``."""
+    def _begin(self, params: Params) -> Proposal:
+        """Put a trial into the journal, in one line: one that is there has all of its values."""
+        states = self._optuna.trial.TrialState
+        self._study.add_trial(
+            self._optuna.trial.create_trial(state=states.RUNNING, params=params, distributions=self._distributions)
+        )
+        number = len(self._study.get_trials(deepcopy=False)) - 1
+        return Proposal(self._number(params), dict(params), number)
+
+    def _likely(self, seed: int) -> Params:
+        """What the sampler proposes for the weighting whose turn it is."""
+        samplers, trials = self._optuna.samplers, self._optuna.trial
+        random = samplers.RandomSampler(seed=seed)
         with self._quiet():
-            self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
-            trial = self._study.ask(self._distributions)
-        if new and key(self._axes, trial.params) in self._numbers:
-            trial.set_user_attr(_REPEATS, True)
-            with self._quiet():
-                self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
-            return None
-        return Proposal(self._number(trial.params), dict(trial.params), trial.number)
+            study = self._optuna.create_study(
+                sampler=random
+                if self._options.sampler == RANDOM
+                else samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
+            )
+            for one, cost in self._costs():
+                state = trials.TrialState.RUNNING if cost is None else trials.TrialState.COMPLETE
+                study.add_trial(trials.create_trial(
+                    state=state, params=one.params, distributions=self._distributions, value=cost
+                ))  # fmt: skip
+            params: Params = study.ask(self._distributions).params
+        return params
+
+    def _costs(self) -> list[tuple[Tried, float | None]]:
+        """What each config costs by the weighting whose turn it is: 0 is the best of all goals, ``None`` not known yet.
+        What failed is left out."""
+        tried = [one for one in self.tried() if one.measured is None or one.measured.state != FAILED]
+        goals, turn = self._options.goals, self.count % (len(self._options.goals) + 1)
+        others = (1 - _FAVOURED) / max(len(goals) - 1, 1)
+        weights = [1 / len(goals) if turn == len(goals) else _FAVOURED if i == turn else others
+                   for i in range(len(goals))]  # fmt: skip
+        values = {one.number: [(1 if GOALS[name].least else -1) * one.measured.values[name] for name in goals]
+                  for one in tried if one.measured is not None and one.measured.state == COMPLETE}  # fmt: skip
+        ends = [(min(column), max(column)) for column in zip(*values.values(), strict=True)]
+
+        def cost(one: Tried) -> float | None:
+            if one.measured is None:
+                return None
+            if one.number not in values:
+                return _BROKEN + self._beyond(one.measured)
+            shares = [(v - low) / (high - low) if high > low else 0.0
+                      for v, (low, high) in zip(values[one.number], ends, strict=True)]  # fmt: skip
+            return max(weight * share for weight, share in zip(weights, shares, strict=True))
+
+        return [(one, cost(one)) for one in tried]
+
+    def _beyond(self, measured: Measured) -> float:
+        """How far a limit is broken, at most."""
+        limits = self._options.asked.limits
+        return max((excess(n, measured.values[n], limit) for n, limit in limits.items() if n in measured.values),
+                   default=0.0)  # fmt: skip
 
     def _number(self, params: Params) -> int:
         return self._numbers.setdefault(key(self._axes, params), len(self._numbers))
 
     def _trials(self) -> list[Any]:
-        """Those that are some: begun, with all of their values, and no repetition."""
+        """Those of the journal; of one that somebody else began with Optuna, not all values may be there."""
         names = set(self._distributions)
-        return [
-            trial
-            for trial in self._study.get_trials(deepcopy=False)
-            if set(trial.params) == names and not trial.user_attrs.get(_REPEATS) and not self._is(trial, "WAITING")
-        ]
+        return [trial for trial in self._study.get_trials(deepcopy=False) if set(trial.params) == names]
 
     def _is(self, trial: Any, state: str) -> bool:
         return bool(trial.state == self._optuna.trial.TrialState[state])
-
-    def _sampler(self, number: int) -> Any:
-        seed = self._options.seed * 1_000_003 + number
-        if self._options.sampler == RANDOM:
-            return self._optuna.samplers.RandomSampler(seed=seed)
-        return self._optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=startup(self._axes, self._options.n_trials),
-            multivariate=True,
-            constant_liar=self._options.n_jobs > 1,
-        )
 
     def _distribution(self, axis: Axis) -> Any:
         kinds = self._optuna.distributions
