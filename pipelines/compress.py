@@ -80,4 +80,4 @@ def _tried(config: PipelineConfig, nodes: Sequence[Node], runner: Runner, run: R
     watch = trial.Watch(asked, {name: [str(v) for v in variants_of(config, name).variants] for name in config.backend})
     runner.run(nodes, run.results, until=watch)
     if watch.broken:
-        raise trial.LimitBroken(f"{watch.broken}: the trial ends here", run.info.run_id, watch.values)
+        raise trial.LimitBroken(watch.broken, run.info.run_id, watch.values)

@@ -58,7 +58,7 @@ def _try(config: PipelineConfig, command: list[str], asked: trial.Asked, *, tell
         assert path is not None, "a compression has a report"
         measured = trial.measure(path.parent, asked)
     except trial.LimitBroken as broken:
-        say(broken.message)
+        say(f"{broken.message}: the trial ends here")
         code, measured = broken.exit_code, trial.Measured(trial.PRUNED, broken.message, broken.run, broken.values)
     except Exception as error:
         code = tell(error, debug=debug)
