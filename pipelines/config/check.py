@@ -95,7 +95,7 @@ def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Overr
                 f"{_how_to_quote(text) or 'put the value in quotes'}"
             )
             usable += _stand_in(text, parser, found)
-        elif problem := _sweep_problem(override, searching, multirun) or _choice_problem(override, loader):
+        elif problem := _choice_problem(override, loader) or _sweep_problem(override, searching, multirun):
             found.add(problem)
         else:
             usable.append(override)
