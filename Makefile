@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; 
 
 bench-runs: $(READY) ## What `runs` and `trend` take with 2000 runs in the folder, with and without their index (two minutes; the last line is JSON)
 	@$(RUN)/python -m tests.benchmarks.runs $(ARGS)
+bench-search: $(READY) ## A search over configs beside the grid that it searches (an hour; the last line is JSON; needs the extra `search`)
+	@$(RUN)/python -m tests.benchmarks.search $(ARGS)
+
 bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full": an hour)
 	@$(RUN)/python -m tests.benchmarks.auto $(ARGS)
 
@@ -162,7 +165,7 @@ lock: ## Resolve the locked requirements again, and check the result (maintainer
 	@rm -rf $(VENV)-lock
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
-LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 \
+LOCKED := $(LOCK) --constraint requirements/build.lock --extra openvino --extra tensorrt-rtx --extra ray --extra s3 --extra search \
   --extra bench --extra dev pyproject.toml requirements/paddle.in requirements/build.in
 
 clean: ## Remove the environment and the caches (never artifacts/)

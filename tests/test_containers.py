@@ -107,7 +107,7 @@ def test_the_full_image_has_what_the_project_needs_and_no_tools_of_its_developer
     environment = linux("3.11")
     full, runtime = (read_lock(part(image, LOCK), environment) for image in ("full", "runtime"))
     assert set(runtime) < set(full) and not [name for name in runtime if "paddle" in name]
-    needed = [Requirement(text) for text in _declared("dependencies", "paddle", "openvino", "s3", "ray")]
+    needed = [Requirement(text) for text in _declared("dependencies", "paddle", "openvino", "s3", "ray", "search")]
     assert [one.name for one in needed if canonicalize_name(one.name) not in full] == []
     assert not {"pytest", "ruff", "mypy", "moto", "playwright", "nncf"} & set(full)
 

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 LAYERS = {
     "pipelines": """
         cli | api > results > commands > retrain > scheduling > retraining > compress | sensitivity | finetune | size
-        > registry > graph > runs > tracking > execution > store | config > system
+        > search > registry > graph > runs > tracking > execution > store | config > system
     """,
     "stages": """
         search > mixed_precision | champion | bundle | profiling | thresholds | throughput > distillation | accuracy

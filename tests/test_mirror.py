@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 THROUGH = {
     "pipelines/commands/test_gc": "pipelines.runs.garbage pipelines.store.local",
+    "pipelines/commands/test_pareto": "pipelines.runs.pareto",
     "pipelines/commands/test_reproduce": "pipelines.system.provenance",
     "pipelines/commands/test_runs": "pipelines.commands.report",
     "pipelines/commands/test_unchanged": "pipelines.commands.hydra_command pipelines.config.digest",

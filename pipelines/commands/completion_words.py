@@ -34,7 +34,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "report": ("--artifacts", "--html", "--json"),
     "compare": ("--artifacts", "--json"),
     "trend": ("--artifacts", "--backend", "--json", "--last", "--out", "--precision"),
-    "pareto": ("--artifacts", "--json", "--out"),
+    "pareto": ("--artifacts", "--backend", "--data", "--json", "--model", "--out", "--uri"),
     "reproduce": ("--artifacts", "--fresh", "--run"),
     "ui": ("--allowed-hosts", "--artifacts", "--host", "--port", "--uri"),
     "gc": ("--artifacts", "--dry-run", "--keep-last", "--runs", "--store"),

@@ -25,6 +25,7 @@ from pipelines.config.literal import as_typed
 from pipelines.config.load import load
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ray_sweep
+from pipelines.runs import trial
 from pipelines.system.arguments import Parser
 from pipelines.system.failures import tell
 from pipelines.system.output import verbose
@@ -84,7 +85,7 @@ def run(
         # Checking it has composed it already; Hydra itself would do so twice more, and then only call us back.
         return task(configs[0], ["detpress", name, *folders, *flags.overrides])
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> object:
         overrides = list(HydraConfig.get().overrides.task)
         try:
             codes.append(task(load(config, finetune_only=finetune_only), ["detpress", name, *folders, *overrides]))
@@ -93,6 +94,8 @@ def run(
                 errors.append(error)
             else:
                 codes.append(tell(error, debug=debug))
+                trial.tell(trial.Measured(trial.FAILED, str(error).strip().partition("\n")[0]))
+        return trial.taken()
 
     debugging = [*(["--debug"] if debug else []), *(["--verbose"] if verbose() else [])]
     printing = _redacted() if flags.cfg or flags.info else contextlib.nullcontext()
@@ -101,7 +104,7 @@ def run(
         codes += launched.codes
     if errors:
         raise errors[0]
-    return worst(codes)
+    return worst(codes) if launched.code is None else launched.code
 
 
 def one(name: str, arguments: Sequence[str], *, finetune_only: bool = False) -> tuple[PipelineConfig, list[str]]:
@@ -166,7 +169,7 @@ def finish(exit_code: int, result: Path | None) -> int:
     return exit_code
 
 
-def _with_hydra(name: str, flags: argparse.Namespace, job: Callable[[DictConfig], None]) -> None:
+def _with_hydra(name: str, flags: argparse.Namespace, job: Callable[[DictConfig], object]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra's own errors come as exceptions, not as text and exit code 1
     before = sys.argv
     sys.argv = [f"detpress {name}", *_for_hydra(flags), f"hydra/help={name}", *flags.overrides]

@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from pipelines.runs import history
-from pipelines.runs.engines import Engine, Engines, engines
-from pipelines.runs.index import Index
+from pipelines.config.options.tracking import TrackingOptions
+from pipelines.runs.pareto import collect
 from pipelines.runs.tables import WIDTH, print_table, stdout_console
 from pipelines.system.arguments import Parser
 from pipelines.system.files import write_text
+from pipelines.system.redact import redact_text
 from stages.errors import ExitCode, InputError
-from stages.report import marks, pareto
+from stages.report import pareto
+
+FILTERS: tuple[Literal["model"], Literal["data"], Literal["backend"]] = ("model", "data", "backend")
 
 
 def main(arguments: Sequence[str], debug: bool = False) -> int:
     """Print the frontiers and write the page; its path is the last line on stdout."""
     parser = Parser(
         prog="detpress pareto",
-        description="Latency against mAP of every engine that the runs of this folder measured, and which of them none "
-        "beats; each with 95 % intervals. Times are compared within one data set, machine, day, threads and batch.",
+        description="Latency against mAP of every engine that the runs of a folder or an MLflow store measured, and "
+        "which none beats; each with 95 % intervals. Times are compared within one data set, machine, day, threads and "
+        "batch.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of table and page")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: ARTIFACTS/pareto.html)")
     parser.add_argument("--artifacts", default="artifacts", metavar="DIR", help="where the results are (run.artifacts)")
+    parser.add_argument("--uri", help="the runs of an MLflow store instead, as in tracking.uri")
+    for name in FILTERS:
+        parser.add_argument(f"--{name}", metavar="NAME", help=f"only points of this {name}")
     options = parser.parse_args(arguments)
     artifacts = Path(options.artifacts)
-    points = collect(artifacts)
+    every, place = _collect(options.uri, artifacts)
+    if not every:
+        raise InputError(f"no run {place} has an engine with both latency and mAP; name another with --artifacts DIR "
+                         "or --uri URI")  # fmt: skip
+    points = [point for point in every if all(getattr(options, name) in (None, point[name]) for name in FILTERS)]
     if not points:
-        raise InputError(
-            f"no run under {(artifacts / 'runs').resolve()} has an engine with both latency and mAP; name the folder "
-            "of the results with --artifacts DIR"
-        )
+        has = "; ".join(f"{name}: {', '.join(sorted({point[name] for point in every}))}" for name in FILTERS)
+        raise InputError(f"no engine fits the filters; there are {has}")
     if options.json:
         marked = zip(points, pareto.frontier(points), strict=True)
         print(json.dumps({"schema_version": 1, "points": [{**p, "frontier": best} for p, best in marked]}, indent=1))
@@ -53,38 +61,10 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     return ExitCode.DONE
 
 
-def collect(artifacts: Path) -> list[pareto.Point]:
-    """A point for each engine that was timed and scored, newest run first."""
-    with Index(artifacts) as index:
-        runs = [(folder.name, engines(folder, index)) for folder in history.folders(artifacts)]
-    found = (_point(name, run, one) for name, run in runs if run for one in run["engines"])
-    return [point for point in found if point is not None]
+def _collect(uri: str | None, artifacts: Path) -> tuple[list[pareto.Point], str]:
+    """All points, and where they were looked for in words."""
+    if uri is None:
+        return collect(artifacts), f"under {(artifacts / 'runs').resolve()}"
+    from pipelines.tracking import measured
 
-
-def _point(name: str, run: Engines, one: Engine) -> pareto.Point | None:
-    """``None`` of an engine that lacks one of the two numbers."""
-    score, time = one["point"]["map"], one["point"]["runtime"]
-    if score is None or time is None or not (math.isfinite(score["value"]) and 0 < time["value"] < math.inf):
-        return None
-    bounds = None if time["low"] is None or time["high"] is None else [time["low"], time["high"]]
-    change, day = one["change"], ", ".join(run["days"])
-    within = f"{run['data']}, {one['point']['hardware']}, {day}, {one['threads']} threads, batch {one['batch']}"
-    return {
-        "run": name,
-        "model": run["model"],
-        "data": run["data"],
-        "backend": one["backend"],
-        "precision": one["precision"],
-        "group": within if one["images"] is None else f"{within}, {one['images']} images",
-        "ms": time["value"],
-        "ms_bounds": bounds,
-        "map": score["value"],
-        "map_bounds": _around(score["value"], change) if change else None,
-        "wrong": "" if marks.is_valid(time["verdict"]) else str(time["verdict"]),
-    }
-
-
-def _around(score: float, change: list[float]) -> list[float] | None:
-    """The interval of a change (its value, low, high), drawn at the score."""
-    bounds = [score + bound - change[0] for bound in change[1:]]
-    return bounds if len(bounds) == 2 and all(map(math.isfinite, bounds)) else None
+    return measured.collect(TrackingOptions(uri=uri)), f"in MLflow at {redact_text(uri)}"

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str], debug: bool = False) -> int:
     points = in_local_time(points)
     console = stdout_console()
     print_table(trend.table(points), console)
-    page = trend.page(points, title, trend.draw(points))
+    page = trend.page(points, title)
     try:
         write_text(out, page)
     except OSError as error:

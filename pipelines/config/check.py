@@ -6,6 +6,7 @@ the result is compared with the dataclasses key by key; what Hydra itself would 
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,11 @@ from pipelines.config.literal import is_option, is_text, is_texts
 from pipelines.config.load import examine
 from pipelines.config.quoting import hydra_quoted
 from pipelines.config.schema import PipelineConfig
+from pipelines.config.space import axis
 from pipelines.config.stated import contradictions, read_stated
-from stages.errors import ConfigError, WeightsError
+from stages.errors import ConfigError, InputError, WeightsError
 
+SWEEPER, BASIC = "hydra/sweeper", "basic"
 MAX_VARIANTS = 32
 """Of a sweep, this many jobs are checked beforehand; each job is checked again when its turn comes."""
 
@@ -72,6 +75,7 @@ def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Overr
     """The overrides that make sense one by one; the problems of the others are added to ``found``."""
     parser = OverridesParser.create(config_loader=loader)
     multirun = command.multirun or "hydra.mode=MULTIRUN" in command.overrides
+    searching = any(t.startswith(f"{SWEEPER}=") and t != f"{SWEEPER}={BASIC}" for t in command.overrides)
     usable: list[Override] = []
     for text in command.overrides:
         if "=" not in text and not text.startswith("~"):
@@ -91,11 +95,25 @@ def _usable(command: Command, loader: ConfigLoader, found: _Found) -> list[Overr
                 f"{_how_to_quote(text) or 'put the value in quotes'}"
             )
             usable += _stand_in(text, parser, found)
-        elif problem := _choice_problem(override, loader):
+        elif problem := _choice_problem(override, loader) or _sweep_problem(override, searching, multirun):
             found.add(problem)
         else:
             usable.append(override)
     return usable
+
+
+def _sweep_problem(override: Override, searching: bool, multirun: bool) -> str | None:
+    """What is wrong with an override as a part of a search (`pipelines/config/space.py`), or of a plain sweep."""
+    if searching and override.key_or_group == SWEEPER and not multirun:
+        return f"{override.input_line}: a search is several runs; add -m"
+    if override.is_interval_sweep() and not searching:
+        return f"{override.input_line}: an interval has no end of values; add {SWEEPER}=optuna, or list some"
+    if searching and override.is_sweep_override():
+        try:
+            axis(override)
+        except InputError as error:
+            return error.message
+    return None
 
 
 def _how_to_quote(text: str, before: str = "") -> str:
@@ -151,9 +169,12 @@ def _variants(overrides: Sequence[Override]) -> Iterator[list[tuple[Override, st
 
 
 def _values(override: Override) -> list[str]:
+    if override.is_interval_sweep():
+        return axis(override).ends()
     if not override.is_discrete_sweep():
         return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    values = itertools.islice(override.sweep_string_iterator(), MAX_VARIANTS)
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def _examine_variant(

@@ -57,7 +57,7 @@ def hydra_for(command: Command) -> Iterator[ConfigLoader]:
     """Hydra with the search path of ``command``, for the length of a ``with``."""
     # The folder has to be known to Hydra when `context` is made.
     Plugins.instance().register(_UserFolder)
-    _own_launcher()
+    own_plugins()
     _UserFolder.path = None if command.config_dir is None else str(Path(command.config_dir).resolve())
     try:
         context: contextlib.AbstractContextManager[None]
@@ -72,10 +72,12 @@ def hydra_for(command: Command) -> Iterator[ConfigLoader]:
         _UserFolder.path = None
 
 
-def _own_launcher() -> None:
-    """Let ``hydra/launcher=ray`` be ours where hydra-ray-launcher is installed, whose config has the same name."""
-    launchers = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
-    launchers.pop("ray.yaml", None)
+def own_plugins() -> None:
+    """Let ``hydra/launcher=ray`` and ``hydra/sweeper=optuna`` be ours where hydra-ray-launcher or hydra-optuna-sweeper
+    are installed, whose configs have the same names."""
+    groups = ConfigStore.instance().repo.get("hydra", {})
+    groups.get("launcher", {}).pop("ray.yaml", None)
+    groups.get("sweeper", {}).pop("optuna.yaml", None)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,12 @@ def is_texts(key: str) -> bool:
     return list[str] in alternatives(_kind(key))
 
 
+def is_whole(key: str) -> bool:
+    """Whether the option at a dotted key takes whole numbers, and no others."""
+    kinds = alternatives(_kind(key))
+    return int in kinds and float not in kinds
+
+
 def is_option(key: str) -> bool:
     """Whether there is an option (or a section) at a dotted key."""
     return _kind(key) is not None

@@ -65,6 +65,15 @@ class Sweep:
     """The sub-command and its flags, e.g. ``("compress",)``: the job's overrides follow."""
     module: str = "pipelines.cli"
     codes: list[int] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    """More flags of its jobs: what a search asks of its trials."""
+    said: dict[int, str] = field(default_factory=dict)
+    """Job -> what it printed on standard output."""
+    code: int | None = None
+    """Exit code of the whole, where it is not that of the worst job."""
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """The cluster: a sweep in several batches starts it once."""
+    ray: Any = None
 
 
 _current: list[Sweep] = []
@@ -75,9 +84,15 @@ def sweep(command: Sequence[str], module: str = "pipelines.cli") -> Iterator[Swe
     """While Hydra works: the command whose jobs are launched, and the module that has it."""
     _current.append(Sweep(command, module))
     try:
-        yield _current[-1]
+        with _current[-1].held:
+            yield _current[-1]
     finally:
         _current.pop()
+
+
+def current() -> Sweep:
+    """That of the command which is at work."""
+    return _current[-1]
 
 
 def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, first: int = 0) -> list[int]:
@@ -92,30 +107,33 @@ def launch(options: RayOptions, jobs: Sequence[Sequence[str]], *, logs: Path, fi
         UnavailableError: there is no Ray.
         StageError: the cluster cannot be reached, or is too small for a job.
     """
-    mine = _current[-1]
+    mine = current()
     ray = _ray()
     logs.mkdir(parents=True, exist_ok=True)
     codes: list[int] = [LOST] * len(jobs)
-    with _cluster(ray, options):
-        task = ray.remote(
-            num_cpus=options.cpus, num_gpus=options.gpus, resources=options.resources, max_retries=options.retries
-        )(run_job)
-        pending = {}
-        for i, overrides in enumerate(jobs):
-            words = ("pipelines.execution.ray_sweep", mine.module, *mine.command, *overrides)
-            ways = [python.command(*words)[1:], python.elsewhere(*words)]
-            pending[task.remote(ways, python.STARTER, str(Path.cwd()), telemetry.off({}))] = i
-        say(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
-        while pending:
-            (done,), _ = ray.wait(list(pending), num_returns=1)
-            i = pending.pop(done)
-            log = logs / f"{first + i}.log"
-            try:
-                codes[i], out, err = ray.get(done)
-            except ray.exceptions.RayError as error:
-                out, err = "", f"{type(error).__name__}: {error}\n"
-            log.write_text(err, encoding="utf-8")
-            _tell(first + i, jobs[i], codes[i], out, err)
+    if mine.ray is None:
+        mine.held.enter_context(_cluster(ray, options))
+        mine.ray = ray
+    task = ray.remote(
+        num_cpus=options.cpus, num_gpus=options.gpus, resources=options.resources, max_retries=options.retries
+    )(run_job)
+    pending = {}
+    for i, overrides in enumerate(jobs):
+        words = ("pipelines.execution.ray_sweep", mine.module, *mine.command, *mine.flags, *overrides)
+        ways = [python.command(*words)[1:], python.elsewhere(*words)]
+        pending[task.remote(ways, python.STARTER, str(Path.cwd()), telemetry.off({}))] = i
+    say(f"{len(jobs)} jobs on a Ray cluster, logs in {logs}")
+    while pending:
+        (done,), _ = ray.wait(list(pending), num_returns=1)
+        i = pending.pop(done)
+        log = logs / f"{first + i}.log"
+        try:
+            codes[i], out, err = ray.get(done)
+        except ray.exceptions.RayError as error:
+            out, err = "", f"{type(error).__name__}: {error}\n"
+        log.write_text(err, encoding="utf-8")
+        mine.said[first + i] = out
+        _tell(first + i, jobs[i], codes[i], "" if mine.flags else out, err)
     mine.codes += codes
     return codes
 

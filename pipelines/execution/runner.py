@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,18 @@ class Runner:
         planned = [PlannedStage(s.node.id, s.cached, s.seconds, s.rough, plan.shorter(s.node)) for s in steps]
         self.observer.planned([*planned, *(PlannedStage(name) for name in more)])
 
-    def run(self, nodes: Sequence[Node], results: Results | None = None) -> Results:
+    def run(
+        self,
+        nodes: Sequence[Node],
+        results: Results | None = None,
+        until: Callable[[Results], bool] | None = None,
+    ) -> Results:
         """Run ``nodes``, which stand in an order that respects their inputs.
 
         A node whose inputs failed is skipped; a failure never stops the nodes that do not depend on it.
+
+        Args:
+            until: asked after each node but the last; once it is true, the other nodes are left alone.
         """
         results = results or Results()
         self.store.prepare()
@@ -89,6 +97,8 @@ class Runner:
             again = node.timed and node.table in retimed
             because = retimed[node.table] if again else ""
             self._run_node(node, results, fresh=not node.reuse or again, because=because)
+            if until is not None and node is not nodes[-1] and until(results):
+                break
         return results
 
     def _retimed(self, nodes: Sequence[Node], results: Results) -> dict[str, str]:

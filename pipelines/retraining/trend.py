@@ -53,7 +53,6 @@ def write_trend(run_dir: Path, artifacts: Path, model: str, data: str, backend: 
     if not points:
         return
     points = in_local_time(points)
-    figure = trend.draw(points)
     title = f"{model} on {data}, {backend} {title_of(precision)}"
-    write_text(run_dir / HTML, trend.page(points, title, figure))
-    figures.write_png(figure, run_dir / PNG)
+    write_text(run_dir / HTML, trend.page(points, title))
+    figures.write_png(trend.draw(points), run_dir / PNG)

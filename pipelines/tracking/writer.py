@@ -20,6 +20,7 @@ from pipelines.system.slug import matching
 from pipelines.tracking.datasets import as_dataset, as_input
 from pipelines.tracking.experiments import NOTE, show_columns
 from pipelines.tracking.experiments import experiment as made
+from pipelines.tracking.measured import points_tag
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import (
     disturbed_loads,
@@ -113,6 +114,7 @@ class MlflowWriter:
             loads = disturbed_loads(record["summary"].get("throughput") or [])
             self._sent.tags(self._parent, timing_tags([*disturbed_metrics(timed), *loads]))
             self._engines.tag_timings(timed)
+            self._sent.tags(self._parent, points_tag(record["summary"]))
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))

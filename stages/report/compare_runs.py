@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, Optional, TypedDict
 
-import numpy as np
-
-from stages.detection.matching import Matches
 from stages.numerics.student_t import student
 from stages.outside import names
 from stages.report import marks, points
@@ -18,9 +15,12 @@ from stages.report.schema import ReportContent, Row
 from stages.report.schema_engines import ModeLatency
 from stages.report.tables import MODE_NAMES, NOTHING, Table, engine_name
 
+if TYPE_CHECKING:
+    from stages.detection.matching import Matches
+
 DRAWS = 1000
 _DAY = len("20260101")  # what a run's id begins with
-Load = Callable[[Row], Matches | None]
+Load = Callable[[Row], Optional["Matches"]]  # numpy and what it is made of are loaded by who reads some
 """The matches of a report's row, if they still exist."""
 
 
@@ -52,6 +52,8 @@ def stored(store: Path) -> Load:
     """Reads matches from the results of earlier runs, ``store/STAGE/KEY/files``."""
 
     def load(row: Row) -> Matches | None:
+        from stages.detection.matching import Matches
+
         path = matches_file(store, row.get("matches"))
         return Matches.load(path) if path is not None and path.is_file() else None
 
@@ -227,6 +229,8 @@ def ratio(first: float, first_rounds: Sequence[float], second: float, second_rou
     interval: Interval = {"change": second / first, "low": None, "high": None}
     if min(len(first_rounds), len(second_rounds)) < 2:
         return interval
+    import numpy as np
+
     parts = [float(np.var(np.log(r), ddof=1)) / len(r) for r in (first_rounds, second_rounds)]
     total = sum(parts)
     spread = 0.0
@@ -250,4 +254,6 @@ def _verdict(interval: Interval, nothing: float, above: str, below: str) -> str 
 
 
 def _same_images(a: Matches, b: Matches) -> bool:
+    import numpy as np
+
     return np.array_equal(a.image_ids, b.image_ids) and np.array_equal(a.truth_image, b.truth_image)

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
-from stages.detection.matching import Matches
-from stages.report import marks
-from stages.report.compare_runs import Load
-from stages.report.intervals import of_median
+from stages.outside.text import plain
+from stages.report import marks, trend_plot
 from stages.report.schema import ReportContent, Row
 from stages.report.tables import NOTHING, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from stages.detection.matching import Matches
+    from stages.report.compare_runs import Load
 
 DRAWS = 300
 BLUE = "#2563eb"
@@ -81,11 +81,15 @@ def point_of(report: ReportContent, row: Row, load: Load) -> EnginePoint:
 
 def noise_of(file: Path) -> tuple[float, float] | None:
     """`map_noise` of the matches in a file."""
+    from stages.detection.matching import Matches
+
     return map_noise(Matches.load(file))
 
 
 def map_noise(matches: Matches) -> tuple[float, float] | None:
     """The 95 % interval of a set's mAP, points."""
+    from stages.detection.bootstrap import draw_weights, interval, mean_over_classes, resample
+
     weights = draw_weights(matches.images, DRAWS, 0)
     return interval(100 * mean_over_classes(resample(matches, weights))[:, 0, 0])
 
@@ -128,24 +132,42 @@ def draw(points: Sequence[Point]) -> Figure:
             axis.plot(*zip(*crowned, strict=True), "*", color="#ea580c", markersize=12)
         axis.set_ylabel(title)
         axis.grid(visible=True, alpha=0.3)
-    named = range(0, len(points), -(-len(points) // TICKS) or 1)
-    axes[-1].set_xticks(named, [_stamp(points[i]["started"]) for i in named], fontsize=7)
+    from stages.report.figures import label
+
+    named = _named(points)
+    axes[-1].set_xticks(named, [_stamp(label(points[i]["started"][:16])) for i in named], fontsize=7)
     return figure
 
 
+def _named(points: Sequence[Point]) -> range:
+    """The points that the axis names."""
+    return range(0, len(points), -(-len(points) // TICKS) or 1)
+
+
 def _stamp(started: str) -> str:
-    from stages.report.figures import label
-
-    return label(started[:16]).replace("T", "\n").replace(" ", "\n")
+    return started.replace("T", "\n").replace(" ", "\n")
 
 
-def page(points: Sequence[Point], title: str, figure: Figure) -> str:
-    """One HTML file."""
-    from stages.report.figures import as_svg
+def page(points: Sequence[Point], title: str) -> str:
+    """One HTML file. Its picture is that of `draw`, made without matplotlib, which takes longer than all else."""
     from stages.report.html import render
 
     machines = len({p["hardware"] for p in points})
-    return render("trend.html.j2", title=title, table=table(points), machines=machines, svg=as_svg(figure, "trend"))
+    return render("trend.html.j2", title=title, table=table(points), machines=machines, svg=_svg(points))
+
+
+def _svg(points: Sequence[Point]) -> str:
+    panels = []
+    for title, numbers in zip(PANELS, zip(*map(_numbers, points), strict=True), strict=True):
+        known = [(i, number) for i, number in enumerate(numbers) if number is not None]
+        panels.append(trend_plot.Panel(title, [_dot(i, points[i], n) for i, n in known], title in JOINED))
+    names = [(i, plain(_stamp(points[i]["started"][:16]))) for i in _named(points)]
+    return trend_plot.svg(panels, names, len(points), "trend")
+
+
+def _dot(at: int, point: Point, number: Number) -> trend_plot.Dot:
+    valid = marks.is_valid(number["verdict"])
+    return trend_plot.Dot(at, number["value"], number["low"], number["high"], valid, point["champion"])
 
 
 def _numbers(point: EnginePoint) -> tuple[Number | None, ...]:
@@ -166,6 +188,8 @@ def _runtime(row: Row) -> Number | None:
     runtime = row["latency"]["runtime"]
     if runtime is None:
         return None
+    from stages.report.intervals import of_median  # numpy: a record of the index needs none
+
     low, high = of_median(runtime) or (None, None)
     return {"value": runtime["median_ms"], "low": low, "high": high, "verdict": marks.timing(row, "runtime")}
 

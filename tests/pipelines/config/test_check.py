@@ -100,7 +100,7 @@ def test_a_good_config_has_none() -> None:
         ("seed=[1", "seed=[1: this is no valid override (no viable alternative at input '[1')"),
         ("seed=1,2", "seed=1,2: this stands for several runs; add -m to run each, or put the value in quotes"),
         ("data.name=${nix}", "data.name: Interpolation key 'nix' not found"),
-        ("hydra/sweeper=ray", "hydra/sweeper=ray: there is no such choice (there are basic)"),
+        ("hydra/sweeper=ray", "hydra/sweeper=ray: there is no such choice (there are basic, optuna)"),
         ("data.root=/x", "data.root: data=shapes draws its own images; for images of yours choose data=coco_folder"),
         ("data.val_images=/x", "data.val_images: cannot be changed for data=shapes, which draws val"),
     ],

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.runs import index
 from pipelines.system.run_lock import alive
+from tests.conftest import ROOT
 from tests.pipelines.drawn_runs import draw_runs
 
 MANY = 2000
@@ -253,3 +255,26 @@ def test_an_interruption_keeps_what_was_read(tmp_path: Path) -> None:
     with index.Index(tmp_path) as own:
         assert own.get(folders[0], "kind", int, lambda folder: index.Made(8, final=True)) == 7
         assert own.get(folders[1], "kind", int, lambda folder: index.Made(8, final=False)) == 8
+
+
+LOADED = """
+import sys
+from pipelines.cli import main
+assert main(["trend", sys.argv[1], "--last", "50", "--artifacts", sys.argv[2]]) == 0
+print(sorted({"numpy", "matplotlib", "mlflow", "hydra"} & set(sys.modules)))
+"""
+
+
+def test_a_trend_from_the_index_loads_neither_numpy_nor_matplotlib(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their imports took longer than all else of the command; its page has the picture all the same."""
+    folders = draw_runs(tmp_path, 30, images=3)
+    newest = [path.name for path in folders if (path / "report.json").is_file()][-1]
+    said(["trend", newest, "--last", "50", "--artifacts", str(tmp_path)], capsys)  # writes the index
+    (tmp_path / "trend.html").unlink()
+    words = [sys.executable, "-c", LOADED, newest, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    page = (tmp_path / "trend.html").read_text()
+    assert page.count("<svg") == 1 and 'class="course"' in page and newest in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pipelines.tracking import observer as tracking
 from pipelines.tracking import writer
 from pipelines.tracking.client import connect, store_uri, sweep
 from pipelines.tracking.experiments import VIEW_TAG
+from pipelines.tracking.measured import collect
 from pipelines.tracking.models import Engines
 from pipelines.tracking.names import (
     disturbed_loads,
@@ -36,8 +38,10 @@ from pipelines.tracking.observer import MlflowObserver
 from pipelines.tracking.spool import Spool, leftovers
 from stages.artifacts import AccuracyResult, ImageList, LatencyResult, Precision, hash_files
 from stages.errors import StageError, UnavailableError
+from stages.report.pareto import of_report
 from tests.fakes import FakeContext
 from tests.object_storage import local_s3, use
+from tests.pipelines.drawn_runs import report as drawn_report
 from tests.stages.report.test_report import GATES, everything
 from tests.stages.report.test_report import report as engines_report
 
@@ -598,3 +602,13 @@ def test_disturbed_throughput_is_told_by_its_metric() -> None:
     engines = {"int8": {"tried": [], "offline": load("invalid: drift"), "multi_stream": load("valid"), "server": None}}
     contents = [{"backend": "openvino", "engines": engines}, {"backend": "tensorrt", "engines": {}}]
     assert disturbed_loads(contents) == ["throughput/openvino.int8.offline.images_per_s: drift"]
+
+
+def test_a_run_leaves_its_points_for_the_pareto_page(store: TrackingOptions, tmp_path: Path) -> None:
+    content = drawn_report("20260101-100000-x", "ppyoloe_s", "shapes", "", random.Random(0))
+    observer = MlflowObserver(store)
+    observer.run_started(run_info(tmp_path, "points"))
+    observer.run_finished("FINISHED", content, None)
+    assert observer.warnings == []
+    of_run = [point for point in collect(store) if point["run"] == content["run_id"]]
+    assert of_run == of_report(content) and len(of_run) == 4  # type: ignore[arg-type]

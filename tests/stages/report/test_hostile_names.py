@@ -113,7 +113,7 @@ def test_the_trend_and_the_evidence_of_a_promotion_escape_too() -> None:
         "run_id": ALL, "hardware": ALL, "map": number, "runtime": number, "speedup": number, "size": number,
         "started": "2026-01-01T00:00", "champion": True,
     }  # fmt: skip
-    text = trend.page([point], ALL, trend.draw([point]))
+    text = trend.page([point], ALL)
     page = Page()
     page.feed(text)
     assert page.open == [] and "<script" not in text and " ".join(ALL.split()) in " ".join(page.text.split())
