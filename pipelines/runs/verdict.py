@@ -19,7 +19,7 @@ from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
-from stages.report import float_blocks, marks, search
+from stages.report import float_blocks, light, marks, search
 from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
@@ -46,7 +46,8 @@ def print_verdict(
         print_list(*_engines(rows), console)
         print_lines(_disturbed(content), console, bold=False)
         console.print()
-    said = [one for one in (search.headline(content), float_blocks.headline(content)) if one]
+    told = (light.headline(content), search.headline(content), float_blocks.headline(content))
+    said = [one for one in told if one]
     gates = gate_lines(content.get("gates") or ())
     print_lines([*verdict(content, seconds), *said, *gates], console)
     if following:

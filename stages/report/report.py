@@ -10,7 +10,8 @@ of the two main tables), ``failures`` and ``left_out`` (variants that a backend 
 given, ``ship`` (which engine to ship, see ``stages/report/ship.py``; null without a choice); in the file of a run
 also ``timed_in``, from a stage to the earlier run that its timings were taken in, ``stages`` with their durations and
 ``images``, the sets that it worked on. ``size`` is the model's (`model_size.py`), ``training`` its curves
-(`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one).
+(`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one), ``lightened`` what
+INT8's model was relieved of (`light.py`; absent where it is the original).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -39,7 +40,7 @@ from stages.artifacts import (
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page, search, training
+from stages.report import light, markdown, page, search, training
 from stages.report.gates import evaluate_gates
 from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
@@ -74,6 +75,7 @@ class ReportStage:
         models: list[ExportedModel] = field(default_factory=list)
         compressed: list[QuantizedModel] = field(default_factory=list)
         trained: list[Checkpoint] = field(default_factory=list)
+        lightened: list[ExportedModel] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -114,8 +116,10 @@ class ReportStage:
             "ship": choose_ship(rows, o.gate.max_map_drop),
             "tables": {},
             "size": model_size(inputs.models, rows),
-            "training": training.read(inputs.compressed, inputs.trained),
+            "training": training.read(inputs.compressed, inputs.trained, inputs.lightened),
         }
+        if (lighter := light.read(inputs.lightened)) is not None:
+            report["lightened"] = lighter
         if (path := search.read(inputs.compressed)) is not None:
             report["search"] = path
         report["tables"] = {mode: latency_table(report, mode).content() for mode in MODES}

@@ -135,6 +135,20 @@ class Training(TypedDict):
     best: int | None
 
 
+class LightContent(TypedDict):
+    """``light.json``, see `stages/lightening/lighten.py`; ``parameters`` before and now."""
+
+    schema_version: int
+    activation: str
+    exchanged: int
+    kept: int
+    prune: float | None
+    parameters: list[int]
+    steps: int
+    best: int
+    images: int
+
+
 class StageTime(TypedDict):
     """``seconds`` that its computation took, in an earlier run where ``cached``."""
 
@@ -176,6 +190,8 @@ class ReportContent(TypedDict):
     training: NotRequired[list[Training]]
     search: NotRequired[SearchContent]
     """Of ``compression=auto`` only."""
+    lightened: NotRequired[LightContent]
+    """Where INT8 is of a lighter model."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

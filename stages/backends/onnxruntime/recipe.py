@@ -12,6 +12,7 @@ RECIPE = (
     "quantize_concat",
     "keep_quantized",
     "quantize_sigmoid",
+    "unsigned_relu",
     "softmax_last",
     "pad_image_channels",
 )
