@@ -118,7 +118,8 @@ def _light(config: PipelineConfig) -> Iterator[Problem]:
         has = ", ".join(dict.fromkeys(map(str, acts.values())))
         yield Problem(
             "compression.activation",
-            f"backbone and neck of model={config.model.name} have no SiLU to exchange (they have {has}); set it to null",
+            f"backbone and neck of model={config.model.name} have no SiLU to exchange (they have {has}); set it to "
+            "null",
         )
 
 

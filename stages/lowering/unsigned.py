@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Graph, PassReport
+from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
 from stages.lowering.qdq import remove_pair
 
 SYMMETRIC = 127
@@ -91,9 +91,10 @@ def _is_cubic(node: onnx.NodeProto) -> bool:
     return any(a.name == "mode" and a.s == b"cubic" for a in node.attribute)
 
 
-def _is_symmetric(zero: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
-    middle = {np.dtype(np.int8): 0, np.dtype(np.uint8): 128}.get(zero.dtype)
-    return middle is not None and int(zero.reshape(())) == middle
+def _is_symmetric(zero: Array) -> bool:
+    if zero.dtype not in (np.int8, np.uint8):
+        return False
+    return int(zero.reshape(())) == (0 if zero.dtype == np.int8 else 128)
 
 
 def _saturates_at_zero(graph: Graph, quantizer: onnx.NodeProto) -> bool:

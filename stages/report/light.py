@@ -1,4 +1,4 @@
-"""The lighter float model that INT8 was made of, in words: what it was relieved of, and how it learned to do with it."""
+"""The lighter float model that INT8 was made of, in words: what it was relieved of, and how it learned."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def headline(report: ReportContent) -> str:
     if content is None:
         return ""
     learned = (
-        f"It learned from the original for {content['steps']} steps on {content['images']} images without labels. FP32 and "
-        "what is compared with it are the original."
+        f"It learned from the original for {content['steps']} steps on {content['images']} images without labels. "
+        "FP32 and what is compared with it are the original."
     )
     return f"INT8 is of a lighter model: {relieved(content)}. {learned}"
 
