@@ -32,13 +32,15 @@ SCOPES = (UNIFORM, RANKED)
 class Pruning:
     """What is asked for."""
 
-    fraction: float
+    fraction: float = 0.0
     """Of the channels of every group; ``ranked`` goes down to what that would cost."""
     criterion: str = EFFECT
     """By which channels are chosen: one of ``CRITERIA`` (see ``importance``)."""
     spread: str = RANKED
     """``uniform``: the same share of every group; ``ranked``: one ranking over all groups by what a block saves."""
     rule: Rule = field(default_factory=Rule)
+    limit: float | None = None
+    """What all convolutions together may cost, for ``ranked``; ``None``: what ``fraction`` would cost them."""
     refit: bool = True
     """Whether what remains takes over from what goes (see ``refit``)."""
 
@@ -86,6 +88,13 @@ def prune_channels(
     kept = choose(program, scope, channels, asked, batches, threads=threads, cost=cost)
     if asked.fraction > 0.0 and kept.all():
         raise ConfigError([_nothing(channels, asked)])
+    if asked.limit is not None and (least := selection.total(channels, kept, cost)) > asked.limit:
+        raise ConfigError(
+            [
+                f"fewer channels: the convolutions cost {least:.4g} at the least, more than {asked.limit:.4g}; "
+                "raise the limit, or take a smaller model"
+            ]
+        )
     changed: dict[str, Array] = {}
     if asked.refit and not kept.all():
         sources = sorted({one.source for one in channels.convolutions if not kept[one.reads].all()})
@@ -105,13 +114,16 @@ def choose(
     cost: Cost = selection.macs,
 ) -> Kept:
     """Which channels stay."""
-    if asked.fraction == 0.0:
+    if asked.fraction == 0.0 and asked.limit is None:
         return np.ones(channels.count, bool)
     scores = _scores(program, scope, channels, asked.criterion, batches, threads)
-    same = selection.uniform(channels, scores, asked.fraction, asked.rule)
-    if asked.spread == UNIFORM:
-        return same
-    return selection.ranked(channels, scores, selection.total(channels, same, cost), asked.rule, cost)
+    limit = asked.limit
+    if limit is None:
+        same = selection.uniform(channels, scores, asked.fraction, asked.rule)
+        if asked.spread == UNIFORM:
+            return same
+        limit = selection.total(channels, same, cost)
+    return selection.ranked(channels, scores, limit, asked.rule, cost)
 
 
 def remove(
@@ -190,6 +202,8 @@ def _check(asked: Pruning) -> None:
     problems = []
     if not 0.0 <= asked.fraction < 1.0:
         problems.append(f"compression.prune={asked.fraction:g}: give a fraction of the channels, from 0 to below 1")
+    if asked.limit is not None and (asked.spread != RANKED or asked.fraction):
+        problems.append(f"fewer channels: a limit of the cost goes with {RANKED} alone, and without a fraction")
     for value, choices in ((asked.criterion, CRITERIA), (asked.spread, SCOPES)):
         if value not in choices:
             problems.append(f"fewer channels: {value} is unknown; choose one of {', '.join(choices)}")

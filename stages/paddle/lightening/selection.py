@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stages.errors import ConfigError
 from stages.paddle.lightening.channel_groups import Channels, Convolution, Group
 from stages.paddle.lightening.importance import Scores
 
@@ -51,6 +52,38 @@ class Rule:
 def macs(one: Convolution, read: int, written: int) -> float:
     """Multiply-adds: the cost where nothing has been timed."""
     return float(one.macs(read, written))
+
+
+def timed(channels: Channels, milliseconds: Mapping[str, float], *, block: int = 16, value_ns: float = 0.5) -> Cost:
+    """Milliseconds on an engine, from those that its convolutions took.
+
+    A convolution takes time in proportion to its multiply-adds, with channels in whole blocks, since that is what integer
+    kernels compute; and every value that it writes goes through an activation.
+
+    Args:
+        milliseconds: name of the weights -> time of the convolution in the engine of the whole model. One that is not
+            there (an engine merges layers) counts at the mean rate of the others.
+        block: channels that a kernel computes together.
+        value_ns: nanoseconds of the activation for one value.
+
+    Raises:
+        ConfigError: no convolution is among them.
+    """
+    known = [one for one in channels.convolutions if one.weight in milliseconds]
+    if not known:
+        raise ConfigError(["fewer channels: none of the convolutions has been timed; time an engine of this model"])
+    mean = sum(milliseconds[one.weight] for one in known) / sum(one.macs() for one in known)
+
+    def blocks(channels: int) -> int:
+        return -(-channels // block) * block
+
+    def cost(one: Convolution, read: int, written: int) -> float:
+        whole = one.macs(blocks(len(one.reads)), blocks(len(one.writes)))
+        part = one.macs(blocks(read), blocks(written)) / whole
+        values = one.positions * written * value_ns * 1e-6
+        return milliseconds.get(one.weight, mean * one.macs()) * part + values
+
+    return cost
 
 
 def total(channels: Channels, kept: Kept, cost: Cost = macs) -> float:
