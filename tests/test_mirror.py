@@ -152,6 +152,10 @@ THROUGH = {
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
+    "stages/paddle/lightening/test_channels": """
+        stages.paddle.lightening.channel_groups stages.paddle.lightening.importance stages.paddle.lightening.refit
+        stages.paddle.lightening.selection stages.paddle.lightening.statistics
+    """,
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
     "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",
