@@ -130,6 +130,7 @@ def content(o: LightenOptions, lightened: Lightened, done: Progress, images: int
         "kept": lightened.kept,
         "prune": o.prune,
         "parameters": list(lightened.parameters),
+        "multiply_adds": None if lightened.macs is None else list(lightened.macs),
         "steps": done.step,
         "best": done.best if done.scores else done.step,
         "images": images,

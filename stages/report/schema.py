@@ -136,7 +136,8 @@ class Training(TypedDict):
 
 
 class LightContent(TypedDict):
-    """``light.json``, see `stages/lightening/lighten.py`; ``parameters`` before and now."""
+    """``light.json``, see `stages/lightening/lighten.py`; ``parameters`` before and now, as ``multiply_adds`` of an
+    image, which are null where no channel was taken away."""
 
     schema_version: int
     activation: str
@@ -144,6 +145,7 @@ class LightContent(TypedDict):
     kept: int
     prune: float | None
     parameters: list[int]
+    multiply_adds: list[int] | None
     steps: int
     best: int
     images: int

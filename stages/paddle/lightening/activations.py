@@ -22,6 +22,8 @@ _OPERATORS: dict[str, tuple[str, dict[str, float]]] = {
 }
 """Option -> Paddle's operator and its attributes. Hard swish is x * min(max(x + offset, 0), threshold) / scale
 (Howard et al., "Searching for MobileNetV3", section 5.2)."""
+ACTIVATION_OPERATORS = ("swish", "silu", *(operator for operator, _ in _OPERATORS.values()))
+"""Types of operators that may stand behind a convolution."""
 
 
 @dataclass(frozen=True)

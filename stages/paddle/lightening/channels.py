@@ -62,6 +62,14 @@ class Pruned:
     groups: tuple[GroupReport, ...]
     macs: tuple[int, int]
     """Multiply-adds of all convolutions for one image, before and after."""
+    channels: Channels
+    """Those of the whole program."""
+    kept: Kept
+
+    def kept_of(self, output: str) -> Array | None:
+        """Which channels are left of what a convolution writes; ``None`` of other variables."""
+        found = (one for one in self.channels.convolutions if one.output == output)
+        return next((np.flatnonzero(self.kept[one.writes]) for one in found), None)
 
 
 def prune_channels(
@@ -142,7 +150,7 @@ def remove(
     for op in small.ops():
         _adjust(small, op, channels)
     small.set_shapes({})
-    return Pruned(small, tuple(_reports(channels, kept)), _macs(channels, kept))
+    return Pruned(small, tuple(_reports(channels, kept)), _macs(channels, kept), channels, kept)
 
 
 def _adjust(small: Program, op: Any, channels: Channels) -> None:

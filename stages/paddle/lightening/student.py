@@ -20,26 +20,30 @@ from typing import Any
 
 import numpy.typing as npt
 import paddle
-from paddleslim.common.recover_program import recover_inference_program
 
 from stages.artifacts import ExportedModel
 from stages.contract import StageContext
 from stages.detection.unlabeled import UnlabeledImages
 from stages.options.compression import CompressionSettings
 from stages.options.lighten import KEEP, LightenOptions
-from stages.paddle.compression import anatomy, slim
-from stages.paddle.compression.losses import TEACHER, distill_loss, distilled_nodes, relative_error
+from stages.paddle.compression import anatomy
+from stages.paddle.compression.losses import TEACHER, distilled_nodes
+from stages.paddle.compression.ptq import calibration
 from stages.paddle.compression.scoring import HeldOutLoss
 from stages.paddle.compression.student import Learner
 from stages.paddle.compression.teacher import Teacher
 from stages.paddle.lightening.activations import exchange
-from stages.paddle.runtime.place import current_place, move_here
-from stages.paddle.runtime.program import Program, extend, fresh_scope, load_program
+from stages.paddle.lightening.blocks import block_ends, build, joined, kept_channels
+from stages.paddle.lightening.channels import Pruning, prune_channels
+from stages.paddle.runtime.place import move_here
+from stages.paddle.runtime.program import Program, fresh_scope, load_program
 
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
 
 LOSS = "features"
+LOOKED_AT = 32
+"""Images that say which channels matter."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Lightened:
     """SiLU that stay."""
     parameters: tuple[int, int]
     """Before, and now."""
+    macs: tuple[int, int] | None
+    """Multiply-adds of the convolutions for one image, before and now; ``None`` where no channel was taken away."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,23 @@ class LightStudent:
     def batch(self, step: int) -> Feeds:
         """What step ``step`` (from 0) is fed with."""
         return self.trainee.phase(step).teacher.feeds(self.images, self.images.indices(step))
+
+
+class LargerTeacher(Teacher):
+    """The original beside a student that lacks some of its channels: what is compared is without them too."""
+
+    _left: Mapping[str, Array] = {}
+
+    def keep(self, channels: Mapping[str, Array]) -> None:
+        """Node -> the channels that the student has of it."""
+        self._left = channels
+
+    def feeds(self, images: UnlabeledImages, indices: Sequence[int]) -> dict[str, Array]:
+        feeds = super().feeds(images, indices)
+        for node, left in self._left.items():
+            if TEACHER + node in feeds:
+                feeds[TEACHER + node] = feeds[TEACHER + node][:, left]
+        return feeds
 
 
 @dataclass(frozen=True)
@@ -128,12 +151,24 @@ def prepare(
         nodes = distilled_nodes(program, LOSS)
         features = nodes[len(nodes) // 3 * 2 :]
         ends = block_ends(program, features)
-        first = round(options.blocks * options.steps) if ends else 0
+        first = round(options.blocks * options.steps)
         parts = {"blocks": ends, "whole": []} if first else {"whole": []}
         teachers = {
-            name: Teacher(program, _all(nodes, alone), model, context.work / "teacher" / name, context.threads)
+            name: LargerTeacher(program, joined(nodes, alone), model, context.work / "teacher" / name, context.threads)
             for name, alone in parts.items()
         }
+        pruned = None
+        if options.prune is not None:
+            pruned = prune_channels(
+                program,
+                scope,
+                Pruning(options.prune),
+                lambda: calibration(images, LOOKED_AT, model),
+                threads=context.threads,
+            )
+            for teacher in teachers.values():
+                teacher.keep(kept_channels(program, pruned, joined(nodes, ends)))
+            program = pruned.program
         exchanged, kept = _exchange(program, options, features)
         move_here(program.desc, scope)
         settings = loss_settings(options)
@@ -151,7 +186,9 @@ def prepare(
         yield LightStudent(
             trainee=Phases(phases),
             evaluator=evaluator,
-            lightened=Lightened(exchanged, kept, (before, parameters(program))),
+            lightened=Lightened(
+                exchanged, kept, (before, parameters(program)), None if pruned is None else pruned.macs
+            ),
             program=program,
             images=images,
         )
@@ -184,98 +221,6 @@ def loss_settings(options: LightenOptions) -> CompressionSettings:
         checkpoint_every=options.checkpoint_every,
         log_every=options.log_every,
     )
-
-
-def build(
-    program: Program, nodes: list[str], settings: CompressionSettings, ends: Sequence[str], prefix: str
-) -> slim.Student:
-    """The training program: ``program`` up to ``nodes``, the loss and Adam.
-
-    Args:
-        program: with an open batch; teacher outputs are fed as ``teacher_`` + node.
-        ends: variables that are fed to what follows in the form of the teacher's; each is compared with it.
-        prefix: of what is added.
-    """
-    compared = _all(nodes, ends)
-    pruned = program.prune(compared)
-    desc = recover_inference_program(pruned.desc, paddle.static.Program())
-    fixed = {op.input("Filter")[0] for op in program.ops() if anatomy.is_projection(program, op)}
-    for parameter in desc.global_block().all_parameters():
-        if parameter.name in fixed:
-            parameter.trainable = False
-            parameter.stop_gradient = True
-    startup = paddle.static.Program()
-    with extend(desc, prefix, startup):
-        block = desc.global_block()
-        for name in compared:
-            paddle.static.data(TEACHER + name, list(block.var(name).shape), "float32")
-        for op in block.ops if ends else ():
-            for end in ends:
-                if end in op.input_arg_names:
-                    op._rename_input(end, TEACHER + end)
-        loss = distill_loss(desc, nodes, settings)
-        others = [(block.var(TEACHER + end), block.var(end)) for end in ends if end not in nodes]
-        if others:
-            loss = loss + relative_error(others)
-        optimizer = paddle.optimizer.Adam(learning_rate=settings.lr)
-        optimizer.minimize(loss)
-        rate = optimizer._global_learning_rate().name
-    paddle.static.Executor(current_place()).run(startup)
-    return slim.Student(
-        train=desc,
-        inference=program,
-        nodes=nodes,
-        loss=loss.name,
-        learning_rate=rate,
-        state=slim.changing(desc),
-        activations={},
-    )
-
-
-def _all(nodes: Sequence[str], ends: Sequence[str]) -> list[str]:
-    return [*nodes, *(end for end in ends if end not in nodes)]
-
-
-def block_ends(program: Program, features: Sequence[str]) -> list[str]:
-    """Where blocks end: what the neck gives to the head, and behind the convolution that reads a concatenation, as
-    each CSP stage of backbone and neck has one (with attention in between or not)."""
-    readers: dict[str, list[Any]] = {}
-    ops = program.ops()
-    order = {name: i for i, op in enumerate(ops) for name in op.output_arg_names}
-    for op in ops:
-        for name in op.input_arg_names:
-            readers.setdefault(name, []).append(op)
-    found = set(features)
-    last = max(order[name] for name in features)
-    for op in ops:
-        if op.type != "concat" or len(program.shape(op.output("Out")[0])) != 4:
-            continue
-        for convolution in _behind(readers, op.output("Out")[0]):
-            end = _activated(program, readers, convolution.output("Output")[0])
-            if order[end] < last:
-                found.add(end)
-    return sorted(found, key=order.__getitem__)
-
-
-def _behind(readers: Mapping[str, Sequence[Any]], name: str) -> Iterator[Any]:
-    """The convolutions that read ``name`` on its whole map, through the product with an attention or not."""
-    for op in readers.get(name, ()):
-        if op.type == "conv2d":
-            yield op
-        elif op.type == "elementwise_mul":
-            yield from (o for o in readers.get(op.output("Out")[0], ()) if o.type == "conv2d")
-
-
-def _activated(program: Program, readers: Mapping[str, Sequence[Any]], name: str) -> str:
-    """What comes of a convolution's output behind its bias and its activation, where each alone reads the other."""
-    for kinds in (("elementwise_add",), ("swish", "silu", "relu")):
-        found = readers.get(name, ())
-        if len(found) != 1 or found[0].type not in kinds:
-            continue
-        if found[0].type == "elementwise_add" and not program.block.var(found[0].input("Y")[0]).persistable:
-            break  # a residual sum, no bias
-        name = found[0].output("Out")[0]
-    return name
 
 
 def parameters(program: Program) -> int:
