@@ -23,8 +23,8 @@ LAYERS = {
         > registry > graph > runs > tracking > execution > store | config > system
     """,
     "stages": """
-        search > mixed_precision | champion | bundle > distillation | accuracy | agreement | latency | build
-        > training | export | backends > paddle > data | report > detection | processes > codec > contract
+        search > mixed_precision | champion | bundle | lightening > distillation | accuracy | agreement | latency
+        | build > training | export | backends > paddle > data | report > detection | processes > codec > contract
         > lowering | programs > artifacts > options > numerics > outside > errors | catalog
     """,
 }

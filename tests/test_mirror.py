@@ -150,6 +150,10 @@ THROUGH = {
     "stages/numerics/test_ranges": "stages.numerics.algorithms",
     "stages/report/test_gates": "stages.report.marks",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
+    "stages/lightening/test_lighten": """
+        stages.options.lighten stages.paddle.lightening.activations stages.paddle.lightening.blocks
+        stages.paddle.lightening.student
+    """,
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
     "stages/paddle/lightening/test_channels": """

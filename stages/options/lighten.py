@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stages.options.compression import CompressionSettings
 from stages.options.export import ExportSettings
 from stages.options.model import ModelOptions
-from stages.options.rules import SHARE, above, from_to_below, like, one_of, option, part
+from stages.options.rules import COUNT, SHARE, above, from_to_below, like, one_of, option, part
 
 KEEP = "keep"
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "hardswish": "hard swish"}
@@ -30,8 +30,10 @@ class LightenSettings:
         from_to_below(0, 0.9),
         "share of the channels that is taken away, the least important first; distilled likewise; null: none",
     )
-    light_steps: int = like(
-        CompressionSettings, "steps", default=2000, doc="steps of the distillation of the lighter model"
+    light_steps: int = option(
+        2000,
+        COUNT,
+        "steps of the distillation of the lighter model; 0: none, to see how fast it would be before it is trained",
     )
     light_lr: float = option(1e-3, above(0), "its learning rate (Adam), which falls to 0 along a cosine")
     light_blocks: float = option(

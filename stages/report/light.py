@@ -38,5 +38,7 @@ def relieved(content: LightContent) -> str:
         parts.append(f"{content['exchanged']} SiLU are {ACTIVATIONS[content['activation']]}{kept}")
     if content["prune"]:
         before, now = content["parameters"]
-        parts.append(f"channels pruned, {now / 1e6:.2f} of {before / 1e6:.2f} million parameters left")
+        work = content["multiply_adds"]
+        share = f" and {100 * work[1] / work[0]:.0f} % of the multiply-adds" if work else ""
+        parts.append(f"channels pruned: {now / 1e6:.2f} of {before / 1e6:.2f} million parameters{share} are left")
     return "; ".join(parts)
