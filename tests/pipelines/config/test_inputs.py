@@ -198,3 +198,18 @@ def test_a_target_is_compared_with_map_on_labels() -> None:
     assert problems(RUNS, "compression.target_map=40", by_map, "compression.method=ptq") == [said]
     (found,) = problems(RUNS, "compression.target_map=0.365", "compression.target_map=101", by_map)
     assert found == "compression.target_map: 101.0 does not fit; it must be between 0 and 100"
+
+
+def test_a_lighter_model_needs_a_compression_and_silu_to_exchange() -> None:
+    assert problems(RUNS, "compression.activation=relu") == []
+    assert problems(RUNS, "compression.activation=keep", "compression.method=none") == []
+    for key, value in (("activation", "relu"), ("prune", "0.3")):
+        (said,) = problems(RUNS, f"compression.{key}={value}", "compression.method=none")
+        assert said.startswith(f"compression.{key}: compression=none makes no INT8 model of the lighter one")
+    relu = ("model.architecture.CSPResNet.act=relu", "model.architecture.CustomCSPPAN.act=relu")
+    (said,) = problems(RUNS, "compression.activation=leaky_relu", *relu)
+    assert said.startswith("compression.activation: backbone and neck of model=") and "have no SiLU to exchange" in said
+    assert problems(RUNS, "compression.prune=0.3", *relu) == []
+    assert problems(RUNS, "compression.activation=leaky_relu", relu[0]) == []  # the neck has some
+    (said,) = problems(RUNS, "compression.activation=gelu")
+    assert "it must be one of keep, relu, leaky_relu, hardswish" in said
