@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stages.options.compression import CompressionSettings
 from stages.options.export import ExportSettings
 from stages.options.model import ModelOptions
-from stages.options.rules import COUNT, SHARE, above, from_to_below, like, one_of, option, part
+from stages.options.rules import COUNT, SHARE, Rule, above, from_to_below, like, one_of, option, part
 
 KEEP = "keep"
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "hardswish": "hard swish"}
@@ -25,6 +25,12 @@ class LightenSettings:
         "the lighter model is distilled from the original on unlabeled images; null or `keep`: SiLU stays",
     )
     activation_head: bool = option(False, doc="exchange the head's activations too")
+    activation_share: float = option(
+        1.0,
+        Rule(lambda v: 0 < v <= 1, "it must be more than 0 and at most 1"),
+        "share of the values that go through SiLU which is to be exchanged: the largest maps, which cost most, come "
+        "first, and the others keep it",
+    )
     prune: float | None = option(
         None,
         from_to_below(0, 0.9),
@@ -55,6 +61,7 @@ class LightenOptions:
 
     activation: str | None = like(LightenSettings, "activation")
     activation_head: bool = like(LightenSettings, "activation_head")
+    activation_share: float = like(LightenSettings, "activation_share")
     prune: float | None = like(LightenSettings, "prune")
     steps: int = like(LightenSettings, "light_steps")
     lr: float = like(LightenSettings, "light_lr")

@@ -5,6 +5,7 @@ Paddle writes it as one operator (``swish`` with a factor of 1, or ``silu``), or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,13 +65,16 @@ def _silus(program: Program) -> Iterator[Silu]:
                     break
 
 
-def exchange(program: Program, activation: str, features: Collection[str], *, head: bool) -> tuple[list[str], int]:
+def exchange(
+    program: Program, activation: str, features: Collection[str], *, head: bool = False, share: float = 1.0
+) -> tuple[list[str], int]:
     """Put ``activation`` in the place of SiLU, in ``program`` itself.
 
     Args:
         activation: one of `ACTIVATIONS`.
         features: what the head reads: outputs of the neck. What is not needed to compute them is the head's.
         head: exchange the head's too.
+        share: of the values that go through them; the largest maps are exchanged until they have so many.
 
     Returns:
         The variables that the exchanged ones write, and how many SiLU stay.
@@ -90,9 +94,26 @@ def exchange(program: Program, activation: str, features: Collection[str], *, he
                 f"could stand for{more}. Set compression.activation=null"
             ]
         )
+    chosen = _largest(program, chosen, share)
     for silu in chosen:
         _replace(program, silu, *_OPERATORS[activation])
     return [silu.out for silu in chosen], len(found) - len(chosen)
+
+
+def _largest(program: Program, silus: list[Silu], share: float) -> list[Silu]:
+    """Those with the largest maps that together have ``share`` of the values, in the order of the program."""
+
+    def values(silu: Silu) -> int:
+        return math.prod(program.shape(silu.out)[1:])
+
+    left = share * sum(values(silu) for silu in silus)
+    taken: list[Silu] = []
+    for silu in sorted(silus, key=values, reverse=True):
+        if left <= 0:
+            break
+        taken.append(silu)
+        left -= values(silu)
+    return [silu for silu in silus if silu in taken]
 
 
 def _needed(program: Program, targets: Collection[str]) -> set[str]:

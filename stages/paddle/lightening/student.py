@@ -202,7 +202,9 @@ def finish(student: LightStudent, folder: Path) -> None:
 def _exchange(program: Program, options: LightenOptions, features: Sequence[str]) -> tuple[int, int]:
     if options.activation is None or options.activation == KEEP:
         return 0, 0
-    exchanged, kept = exchange(program, options.activation, features, head=options.activation_head)
+    exchanged, kept = exchange(
+        program, options.activation, features, head=options.activation_head, share=options.activation_share
+    )
     return len(exchanged), kept
 
 

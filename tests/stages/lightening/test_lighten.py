@@ -191,6 +191,22 @@ def test_what_quantizes_takes_it_and_no_relu_is_left_in_the_engine(
 
 
 @pytest.mark.slow
+def test_the_largest_maps_are_exchanged_first(whole: Worker, fp32: DistillInputs, tmp_path: Path) -> None:
+    settings = options(steps=0, eval_every=None, activation_share=0.3)
+    made: Any = Worker(tmp_path, "lighten", settings, inputs_of(fp32)).done()
+    some, every = relu_maps(made), relu_maps(whole.result)
+    assert sum(some) - min(some) < 0.3 * sum(every) <= sum(some)
+    assert sorted(some) == sorted(every)[-len(some) :] and len(some) < 0.2 * len(every)
+
+
+def relu_maps(made: Any) -> list[int]:
+    """How many values each ReLU has."""
+    graph = Graph(onnx.load(str(made.path("model.onnx"))))
+    shapes = [graph.shape(node.output[0]) for node in graph.of_type("Relu")]
+    return [int(np.prod(shape)) for shape in shapes if shape]
+
+
+@pytest.mark.slow
 def test_fewer_channels_learn_from_the_original_too(fp32: DistillInputs, tmp_path: Path) -> None:
     settings = options(prune=0.4, model=model())
     worker = Worker(tmp_path, "lighten", settings, inputs_of(fp32))
