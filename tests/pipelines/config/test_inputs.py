@@ -206,10 +206,16 @@ def test_a_lighter_model_needs_a_compression_and_silu_to_exchange() -> None:
     for key, value in (("activation", "relu"), ("prune", "0.3")):
         (said,) = problems(RUNS, f"compression.{key}={value}", "compression.method=none")
         assert said.startswith(f"compression.{key}: compression=none makes no INT8 model of the lighter one")
-    relu = ("model.architecture.CSPResNet.act=relu", "model.architecture.CustomCSPPAN.act=relu")
-    (said,) = problems(RUNS, "compression.activation=leaky_relu", *relu)
-    assert said.startswith("compression.activation: backbone and neck of model=") and "have no SiLU to exchange" in said
-    assert problems(RUNS, "compression.prune=0.3", *relu) == []
-    assert problems(RUNS, "compression.activation=leaky_relu", relu[0]) == []  # the neck has some
+    with hydra_for(Command([])):
+        relu = compose("config", ["data=shapes", "model=ppyoloe_plus_t_relu", RUNS])
+
+    def of_relu(*values: str) -> list[str]:
+        merged = cast(DictConfig, OmegaConf.merge(relu, OmegaConf.from_dotlist(list(values))))
+        return [str(problem) for problem in examine(merged)[1]]
+
+    (said,) = of_relu("compression.activation=leaky_relu")
+    assert said.startswith("compression.activation: backbone and neck of model=ppyoloe_plus_t_relu have no SiLU")
+    assert of_relu("compression.prune=0.3") == []
+    assert of_relu("compression.activation=leaky_relu", "model.architecture.CustomCSPPAN.act=swish") == []
     (said,) = problems(RUNS, "compression.activation=gelu")
     assert "it must be one of keep, relu, leaky_relu, hardswish" in said

