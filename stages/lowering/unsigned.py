@@ -12,6 +12,7 @@ import onnx
 
 from stages.lowering.graph import DEQUANTIZE, QUANTIZE, Array, Graph, PassReport
 from stages.lowering.qdq import remove_pair
+from stages.lowering.weights import bias_scale, dequantize
 
 SYMMETRIC = 127
 """Steps above zero that a symmetric quantizer has; it never uses -128."""
@@ -37,6 +38,8 @@ def unsigned_relu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
         how = graph.scale_of(quantizer)
         if quantizer.input[0] in positive and how.scale.size == 1 and _is_symmetric(how.zero_point):
             _move(graph, quantizer, np.float32(how.scale.reshape(()) * SYMMETRIC / 255), report)
+    for conv in graph.of_type("Conv"):
+        _rescale_bias(graph, conv, report)
     for relu in graph.of_type("Relu"):
         readers = graph.readers(relu.output[0])
         unsigned = [r for r in readers if r.op_type == QUANTIZE and _saturates_at_zero(graph, r)]
@@ -118,3 +121,30 @@ def _move(graph: Graph, quantizer: onnx.NodeProto, scale: np.float32, report: Pa
             graph.set_input(node, i, name)
     graph.forget_type({quantizer.output[0]})
     report.count("ranges_unsigned")
+
+
+def _rescale_bias(graph: Graph, conv: onnx.NodeProto, report: PassReport) -> None:
+    """Count an INT32 bias in steps of input times weight again, where the input's step has changed: integer kernels add
+    it to sums of such steps, and ONNX Runtime takes none of them for another bias."""
+    if len(conv.input) < 3:
+        return
+    sources = [graph.producer(name) for name in conv.input[:3]]
+    if any(source is None or source.op_type != DEQUANTIZE for source in sources):
+        return
+    x, weight, bias = (source for source in sources if source is not None)
+    value, how = graph.constant(bias.input[0]), bias_scale(graph, bias)
+    step = np.float32(graph.scale_of(x).scale) * graph.scale_of(weight).scale
+    if value is None or value.dtype != np.int32 or np.allclose(step, how.scale, rtol=1e-5, atol=0):
+        return
+    bounds = np.iinfo(np.int32)
+    steps = np.rint(dequantize(value, how).astype(np.float64) / step)
+    if (np.abs(steps) > bounds.max).any():
+        report.remarks.append(f"{conv.name}: its bias is too large to be counted in smaller steps")
+    names = (
+        graph.add_constant(np.clip(steps, bounds.min, bounds.max).astype(np.int32), f"{bias.input[0]}.rescaled"),
+        graph.add_constant(np.broadcast_to(step, how.scale.shape).astype(np.float32), f"{bias.input[1]}.rescaled"),
+        graph.add_constant(np.zeros(how.scale.shape, np.int32), f"{bias.input[0]}.rescaled_zero_point"),
+    )
+    # Of its own for this convolution: the bias may be shared with one whose input stays as it is.
+    graph.set_input(conv, 2, graph.add_node(DEQUANTIZE, names, f"{conv.input[2]}.rescaled", axis=how.axis))
+    report.count("biases_rescaled")

@@ -14,19 +14,24 @@ from stages.lowering.graph import Graph
 from stages.lowering.passes import lower
 from stages.lowering.placement import free_silu
 from stages.lowering.unsigned import unsigned_relu
+from stages.lowering.weights import bias_scale
 from tests.stages.qdq import Array, Build, count, run, two_convs
 from tests.stages.recipes import RECIPES
 
 STEP = 0.04
 
 
-def convolved(b: Build, x: str, channels: tuple[int, int], rng: np.random.Generator) -> str:
-    """Conv and its Q/DQ pair, as Paddle2ONNX writes them."""
+def convolved(b: Build, x: str, channels: tuple[int, int], rng: np.random.Generator, step: float = STEP) -> str:
+    """Conv with its bias in steps of input times weight, and its Q/DQ pair, as Paddle2ONNX writes them.
+
+    ``step``: of ``x``.
+    """
     c_in, c_out = channels
     weight = rng.standard_normal((c_out, c_in, 3, 3)).astype(np.float32) / np.sqrt(9 * c_in)
     scale = np.abs(weight).max(axis=(1, 2, 3)) / 127
     w = b.qdq(b.const(weight), scale, axis=0)
-    return b.qdq(b.node("Conv", x, w, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]), STEP)
+    bias = b.int32(rng.integers(-300, 300, c_out), scale * np.float32(step))
+    return b.qdq(b.node("Conv", x, w, bias, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]), STEP)
 
 
 def activated(b: Build, x: str, operator: str = "Relu", **attributes: Any) -> str:
@@ -37,7 +42,7 @@ def blocks(attention: str = "HardSigmoid") -> onnx.ModelProto:
     """Two convolutions with ReLU, their sum, a pool, both concatenated, channel attention, and a last convolution."""
     rng = np.random.default_rng(0)
     b = Build(("image", [1, 3, 16, 16]))
-    one = activated(b, convolved(b, b.qdq("image", 0.03), (3, 8), rng))
+    one = activated(b, convolved(b, b.qdq("image", 0.03), (3, 8), rng, 0.03))
     two = activated(b, convolved(b, one, (8, 8), rng))
     total = b.qdq(b.node("Add", one, two), STEP)
     pooled = b.qdq(b.node("MaxPool", total, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1]), STEP)
@@ -66,12 +71,18 @@ def test_relu_becomes_the_range_of_a_quantizer_and_all_that_comes_of_it_has_twic
     onnx.checker.check_model(after, full_check=True)
     assert count(after, "Relu") == 0
     # Two in front of ReLU went; those of ReLU, sum, pool, concatenation, mean and product moved.
-    assert report.counts == {"pairs_removed": 2, "ranges_unsigned": 7, "relus_dropped": 2}
+    assert report.counts == {"pairs_removed": 2, "ranges_unsigned": 7, "biases_rescaled": 2, "relus_dropped": 2}
     graph = Graph(after)
     scales = [graph.scale_of(node) for node in graph.of_type("QuantizeLinear") if graph.constant(node.input[0]) is None]
     moved = [how for how in scales if how.zero_point.dtype == np.uint8]
     assert [float(how.scale) for how in moved] == pytest.approx([STEP * 127 / 255] * 7)
     assert not any(how.zero_point.any() for how in moved)
+    for conv in graph.of_type("Conv"):
+        x, weight, bias = (graph.producer(name) for name in conv.input)
+        assert x is not None and weight is not None and bias is not None
+        np.testing.assert_allclose(
+            bias_scale(graph, bias).scale, graph.scale_of(x).scale * graph.scale_of(weight).scale, rtol=1e-6
+        )
     wanted = exact(model)
     before, now = (np.abs(run(one)[0] - wanted).mean() for one in (model, after))
     assert now < 0.9 * before  # the image and the last convolution are rounded as before
@@ -91,7 +102,7 @@ def test_what_may_be_negative_keeps_its_sign() -> None:
     rng = np.random.default_rng(0)
     b = Build(("image", [1, 3, 8, 8]))
     x = b.qdq("image", 0.03)
-    positive, other = activated(b, convolved(b, x, (3, 4), rng)), convolved(b, x, (3, 4), rng)
+    positive, other = activated(b, convolved(b, x, (3, 4), rng, 0.03)), convolved(b, x, (3, 4), rng, 0.03)
     total = b.qdq(b.node("Add", positive, other), STEP)
     joined = b.qdq(b.node("Concat", positive, total, axis=1), STEP)
     b.node("Identity", joined, out="out")
@@ -104,7 +115,7 @@ def test_what_may_be_negative_keeps_its_sign() -> None:
 def test_a_relu_that_is_read_in_float_stays_and_is_told_of() -> None:
     rng = np.random.default_rng(0)
     b = Build(("image", [1, 3, 8, 8]))
-    relu = b.node("Relu", convolved(b, b.qdq("image", 0.03), (3, 4), rng))
+    relu = b.node("Relu", convolved(b, b.qdq("image", 0.03), (3, 4), rng, 0.03))
     b.node("Add", b.qdq(relu, STEP), b.node("Exp", relu), out="out")
     after, report = unsigned_relu(b.model(out=[1, 4, 8, 8]))
     assert count(after, "Relu") == 1
@@ -126,7 +137,7 @@ def test_nothing_is_rounded_between_a_convolution_and_its_activation(operator: s
     """For runtimes that fuse the three; ``HardSigmoid`` stands for hard swish, as Paddle2ONNX may write it."""
     rng = np.random.default_rng(0)
     b = Build(("image", [1, 3, 8, 8]))
-    x = convolved(b, b.qdq("image", 0.03), (3, 4), rng)
+    x = convolved(b, b.qdq("image", 0.03), (3, 4), rng, 0.03)
     gate = b.node(operator, x, **attributes)
     b.node("Identity", b.qdq(b.node("Mul", x, gate) if operator == "HardSigmoid" else gate, STEP), out="out")
     model = b.model(out=[1, 4, 8, 8])
