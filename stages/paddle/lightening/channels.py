@@ -62,6 +62,14 @@ class Pruned:
     groups: tuple[GroupReport, ...]
     macs: tuple[int, int]
     """Multiply-adds of all convolutions for one image, before and after."""
+    channels: Channels
+    """Those of the whole program."""
+    kept: Kept
+
+    def kept_of(self, output: str) -> Array | None:
+        """Which channels are left of what a convolution writes; ``None`` of other variables."""
+        found = (one for one in self.channels.convolutions if one.output == output)
+        return next((np.flatnonzero(self.kept[one.writes]) for one in found), None)
 
 
 def prune_channels(
@@ -81,7 +89,7 @@ def prune_channels(
 
     Raises:
         ConfigError: the fraction or a choice is none, or nothing can be removed.
-        StageError: images are needed and there are none.
+        StageError: images are needed and there are none; batch normalization is to be folded for ``effect``.
     """
     _check(asked)
     channels = find_channels(program)
@@ -141,7 +149,7 @@ def remove(
     for op in small.ops():
         _adjust(small, op, channels)
     small.set_shapes({})
-    return Pruned(small, tuple(_reports(channels, kept)), _macs(channels, kept))
+    return Pruned(small, tuple(_reports(channels, kept)), _macs(channels, kept), channels, kept)
 
 
 def _adjust(small: Program, op: Any, channels: Channels) -> None:

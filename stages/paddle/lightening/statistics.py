@@ -14,6 +14,7 @@ import numpy.typing as npt
 import paddle
 from paddleslim.common.recover_program import recover_inference_program
 
+from stages.errors import StageError
 from stages.paddle.runtime.execution import Runner
 from stages.paddle.runtime.program import Program, extend
 
@@ -70,7 +71,12 @@ def find_effects(
     random signs. The mean of its square over signs is the squared length of the outputs' derivative (Hutchinson's
     estimator), and effects of channels that go together add up before they are squared. Scores count as they are, boxes
     in steps of 16 pixels and by the anchor's best score.
+
+    Raises:
+        StageError: batch normalization is not folded; gradients would train it.
     """
+    if any(op.type == "batch_norm" for op in program.ops()):
+        raise StageError("fewer channels: fold batch normalization into the convolutions first.")
     clone = program.prune(program.fetches)
     clone.desc = recover_inference_program(clone.desc, paddle.static.Program())
     block = clone.block
