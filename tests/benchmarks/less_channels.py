@@ -1,7 +1,7 @@
 """What fewer channels are worth: INT8 of pruned models against plain INT8. The last line is JSON.
 
-``python -m tests.benchmarks.less_channels --model ppyoloe_s``: drawn weights, 640x640, batch 1, one thread, post-training
-quantization, on ONNX Runtime and OpenVINO. Each engine has a process of its own and they run in turns.
+``python -m tests.benchmarks.less_channels --model ppyoloe_s``: drawn weights, 640x640, batch 1, one thread, quantized
+after training, on ONNX Runtime and OpenVINO. Each engine has a process of its own and they run in turns.
 
 - ``ort``, ``openvino``: per fraction, how many times faster than the plain INT8 engine of the same backend, with bounds
   of 95 %, and by processor time; ``over_fp32``: than the plain FP32 engine.

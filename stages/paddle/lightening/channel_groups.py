@@ -94,6 +94,13 @@ class Channels:
     parameters: dict[str, dict[int, Numbers]]
     """Parameter -> axis -> numbers, of all that depend on channels."""
 
+    def sources(self) -> list[str]:
+        """Activations that convolutions read and that can lose channels."""
+        removable = np.zeros(self.count, bool)
+        for group in self.groups:
+            removable[group.channels] = True
+        return sorted({one.source for one in self.convolutions if not one.depthwise and removable[one.reads].any()})
+
 
 def find_channels(program: Program) -> Channels:
     """The channels of an inference program in the layout NCHW, batch normalization folded or not."""

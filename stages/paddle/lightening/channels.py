@@ -89,7 +89,7 @@ def prune_channels(
 
     Raises:
         ConfigError: the fraction or a choice is none, or nothing can be removed.
-        StageError: images are needed and there are none.
+        StageError: images are needed and there are none; batch normalization is to be folded for ``effect``.
     """
     _check(asked)
     channels = find_channels(program)
@@ -105,8 +105,7 @@ def prune_channels(
         )
     changed: dict[str, Array] = {}
     if asked.refit and not kept.all():
-        sources = sorted({one.source for one in channels.convolutions if not kept[one.reads].all()})
-        moments = find_moments(program, sources, _given(batches)(), threads)
+        moments = find_moments(program, channels.sources(), _given(batches)(), threads)
         changed = refit(channels, kept, _values(scope, channels), moments)
     return remove(program, scope, channels, kept, changed)
 
@@ -168,8 +167,8 @@ def _scores(
     if criterion == MAGNITUDE:
         return importance.by_magnitude(channels, weights)
     if criterion == ACTIVATION:
-        sources = sorted({one.source for one in channels.convolutions if not one.depthwise})
-        return importance.by_activation(channels, weights, find_moments(program, sources, _given(batches)(), threads))
+        moments = find_moments(program, channels.sources(), _given(batches)(), threads)
+        return importance.by_activation(channels, weights, moments)
     outputs = sorted({one.output for one in channels.convolutions if importance.gated(one)})
     return importance.by_effect(channels, find_effects(program, outputs, _given(batches)(), threads))
 

@@ -41,10 +41,13 @@ def by_activation(channels: Channels, weights: Mapping[str, Array], moments: Map
     A removed channel is replaced by what the others say of it (see ``refit``), so what goes wrong is its variance that
     they do not explain, times the squared weights that read it; the share is of the variance of the convolution's
     output. For one channel at a time; several explain each other.
+
+    Args:
+        moments: of what the convolutions read whose input can lose channels (``channel_groups.Channels.sources``).
     """
     total = np.zeros(channels.count)
     for one in channels.convolutions:
-        if one.depthwise:
+        if one.depthwise or one.source not in moments:
             continue
         own = moments[one.source].covariance
         energy = np.square(weights[one.weight].astype(np.float64)).sum(axis=(0, 2, 3))

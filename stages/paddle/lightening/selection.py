@@ -57,8 +57,8 @@ def macs(one: Convolution, read: int, written: int) -> float:
 def timed(channels: Channels, milliseconds: Mapping[str, float], *, block: int = 16, value_ns: float = 0.5) -> Cost:
     """Milliseconds on an engine, from those that its convolutions took.
 
-    A convolution takes time in proportion to its multiply-adds, with channels in whole blocks, since that is what integer
-    kernels compute; and every value that it writes goes through an activation.
+    A convolution takes time in proportion to its multiply-adds, with channels in whole blocks, since that is what
+    integer kernels compute; and every value that it writes goes through an activation.
 
     Args:
         milliseconds: name of the weights -> time of the convolution in the engine of the whole model. One that is not

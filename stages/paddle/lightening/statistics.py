@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import paddle
+from paddleslim.common.recover_program import recover_inference_program
 
+from stages.errors import StageError
 from stages.paddle.runtime.execution import Runner
 from stages.paddle.runtime.program import Program, extend
 
@@ -69,10 +71,20 @@ def find_effects(
     random signs. The mean of its square over signs is the squared length of the outputs' derivative (Hutchinson's
     estimator), and effects of channels that go together add up before they are squared. Scores count as they are, boxes
     in steps of 16 pixels and by the anchor's best score.
+
+    Raises:
+        StageError: batch normalization is not folded; gradients would train it.
     """
-    clone = Program(program.desc.clone(), list(program.feeds), list(program.fetches))
-    clone = clone.prune(program.fetches)
-    boxes, scores = (clone.block.var(name) for name in clone.fetches)
+    if any(op.type == "batch_norm" for op in program.ops()):
+        raise StageError("fewer channels: fold batch normalization into the convolutions first.")
+    clone = program.prune(program.fetches)
+    clone.desc = recover_inference_program(clone.desc, paddle.static.Program())
+    block = clone.block
+    for place in reversed([i for i, op in enumerate(block.ops) if op.type == "feed"]):
+        block._remove_op(place)  # they list the images only; without them the signs may be fed too
+    for variable in block.vars.values():
+        variable.stop_gradient = variable.persistable or variable.name in clone.feeds
+    boxes, scores = (block.var(name) for name in clone.fetches)
     with extend(clone.desc, "effects"):
         signs = [
             paddle.static.data(f"effects_{kind}", [-1, *list(variable.shape)[1:]], "float32")
@@ -82,7 +94,7 @@ def find_effects(
         best.stop_gradient = True
         weight = paddle.unsqueeze(best, 2) / _BOX_PIXELS
         total = paddle.sum(boxes * weight * signs[0]) + paddle.sum(scores * signs[1])
-        gated = [clone.block.var(name) for name in names]
+        gated = [block.var(name) for name in names]
         gradients = paddle.static.gradients([total], gated)
         fetched = [paddle.sum(g * v, axis=[2, 3]) for g, v in zip(gradients, gated, strict=True)]
     runner = Runner(clone.desc, threads)

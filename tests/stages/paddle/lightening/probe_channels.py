@@ -274,7 +274,7 @@ def copies(folder: Path) -> dict[str, float]:
             values = {p: np.array(scope.find_var(p).get_tensor()) for p in channels.parameters}
             kept = np.ones(channels.count, bool)
             kept[deep.writes[8:]] = False
-            moments = find_moments(program, [one.source for one in channels.convolutions], [image], 1)
+            moments = find_moments(program, channels.sources(), [image], 1)
             changed = refit(channels, kept, values, moments, ridge=1e-7) if name == "refit" else {}
             small = pruner.remove(program, scope, channels, kept, changed)
             (got,) = executor.run(small.program.desc, feed=image, fetch_list=small.program.fetches)
