@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.node import Node, Ref
+from pipelines.execution.plan import shorter, survey
 from pipelines.graph.compress import compress_graph, sensitivity_graph
 from pipelines.graph.work import sized
+from pipelines.store.local import Store
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
 from stages.codec import to_json
 
@@ -75,3 +79,10 @@ def test_its_options_come_from_the_compression(config: PipelineConfig) -> None:
     assert node.origins["steps"] == "compression.light_steps" and node.origins["batch"] == "compression.batch"
     (planned,) = sized([node], config.model)
     assert planned.work is not None
+
+
+def test_a_plan_shows_it_and_how_to_try_it_first(config: PipelineConfig, tmp_path: Path) -> None:
+    config.compression.activation = "relu"
+    steps = {step.node.id: step for step in survey(list(graph(config).values()), Store(tmp_path), 0)}
+    assert not steps["lighten"].cached and steps["lighten"].reasons
+    assert shorter(steps["lighten"].node) == "compression.light_steps=50"
