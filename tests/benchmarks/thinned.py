@@ -53,7 +53,7 @@ class Thinned:
 
         o, model = self.options, inputs.model
         images = images_for(model, listed_paths(inputs.images), batch=1, seed=context.seed)
-        asked = Pruning(o.fraction, o.criterion, o.spread, Rule(o.multiple, o.multiple), o.refit)
+        asked = Pruning(o.fraction, o.criterion, o.spread, Rule(o.multiple, o.multiple), refit=o.refit)
         with fresh_scope() as scope:
             loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
             whole = fold_batch_norm(loaded, scope)

@@ -23,6 +23,7 @@ Feeds = Mapping[str, Array]
 
 _BOX_PIXELS = 16.0
 """A box side that is off by so many pixels counts as much as a score that is off by one."""
+_REMEMBERING = ("squeeze2", "unsqueeze2", "reshape2", "transpose2", "flatten_contiguous_range")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def find_effects(
     clone = program.prune(program.fetches)
     clone.desc = recover_inference_program(clone.desc, paddle.static.Program())
     block = clone.block
+    _remember_shapes(block)
     for place in reversed([i for i, op in enumerate(block.ops) if op.type == "feed"]):
         block._remove_op(place)  # they list the images only; without them the signs may be fed too
     for variable in block.vars.values():
@@ -109,3 +111,12 @@ def find_effects(
         for name, value in zip(names, runner.run(own, fetched), strict=True):
             found[name].append(value.astype(np.float64))
     return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _remember_shapes(block: Any) -> None:
+    """Give operators back the output that only their gradient reads, and that saving has dropped."""
+    for op in list(block.ops):
+        if op.type in _REMEMBERING and not (("XShape" in op.output_names) and op.output("XShape")):
+            source = block.var(op.input("X")[0])
+            made = block.create_var(name=f"{op.output('Out')[0]}.xshape", shape=(0, *source.shape), dtype=source.dtype)
+            op.desc.set_output("XShape", [made.name])

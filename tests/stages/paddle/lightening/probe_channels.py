@@ -14,6 +14,12 @@ from typing import Any
 from stages.options.model import ModelOptions
 
 SIZE = 64
+FORMS = {
+    "ppyoloe_tiny": {"folded": True, "apart": False},
+    "ppyoloe_s": {"apart": False},
+    "ppyoloe_plus_t": {"folded": True},
+}
+"""Model -> whether batch normalization is folded."""
 LABELS = ["circle", "square", "triangle"]
 
 
@@ -147,7 +153,7 @@ def nothing(files: Path, folder: Path) -> dict[str, bool]:
 
 
 def refusals(files: Path) -> dict[str, str]:
-    from stages.errors import StageError
+    from stages.errors import ConfigError, StageError
     from stages.paddle.lightening import channels as pruner
     from stages.paddle.lightening.selection import Rule
     from stages.paddle.runtime.program import fresh_scope
@@ -165,7 +171,7 @@ def refusals(files: Path) -> dict[str, str]:
             try:
                 pruner.prune_channels(whole, scope, asked)
                 found[name] = ""
-            except StageError as error:
+            except (ConfigError, StageError) as error:
                 found[name] = str(error)
     return found
 
@@ -180,11 +186,11 @@ def chosen(files: Path, folder: Path) -> dict[str, Any]:
     found = {}
     for criterion in pruner.CRITERIA:
         for spread in pruner.SCOPES:
-            for refit in (False, True):
+            for refit in (False, True) if spread == pruner.UNIFORM else (True,):
                 with fresh_scope() as scope:
                     whole = load(files, scope, True)
                     asked = pruner.Pruning(0.3, criterion, spread, refit=refit)
-                    small = pruner.prune_channels(whole, scope, asked, lambda: feeds(4))
+                    small = pruner.prune_channels(whole, scope, asked, lambda: feeds(2))
                     name = f"{criterion} {spread}{' refit' if refit else ''}"
                     found[name] = {
                         "macs": small.macs,
@@ -291,7 +297,7 @@ def main(models: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
         files.mkdir()
         options = ModelOptions(**{**fields, "input_size": [SIZE, SIZE], "labels": LABELS})
         freeze_checkpoint(options, None, files, batch=1)
-        for form, fold in (("folded", True), ("apart", False)):
+        for form, fold in FORMS[name].items():
             found["exact"][f"{name} {form}"] = exact(files, folder / f"{name}-{form}", fold, 0.4)
     tiny = folder / "ppyoloe_tiny"
     return {
