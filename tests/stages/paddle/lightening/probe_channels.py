@@ -190,7 +190,7 @@ def chosen(files: Path, folder: Path) -> dict[str, Any]:
                 with fresh_scope() as scope:
                     whole = load(files, scope, True)
                     asked = pruner.Pruning(0.3, criterion, spread, refit=refit)
-                    small = pruner.prune_channels(whole, scope, asked, lambda: feeds(2))
+                    small = pruner.prune_channels(whole, scope, asked, lambda: feeds(1))
                     name = f"{criterion} {spread}{' refit' if refit else ''}"
                     found[name] = {
                         "macs": small.macs,
@@ -225,7 +225,7 @@ def toy(paddle: Any) -> tuple[Any, Any]:
     return Program(main, ["image"], [out.name]), executor
 
 
-def small_network(folder: Path) -> dict[str, Any]:
+def small_network() -> dict[str, Any]:
     """The groups of the toy; and what it computes without channels that are at zero."""
     import numpy as np
     import paddle
@@ -252,7 +252,51 @@ def small_network(folder: Path) -> dict[str, Any]:
     }
 
 
-def copies(folder: Path) -> dict[str, float]:
+def costs() -> dict[str, Any]:
+    """The toy brought down to a limit in multiply-adds, in time, and to one that is out of reach."""
+    import numpy as np
+    import paddle
+
+    from stages.errors import ConfigError
+    from stages.paddle.lightening import channels as pruner
+    from stages.paddle.lightening import selection
+    from stages.paddle.lightening.channel_groups import find_channels
+    from stages.paddle.runtime.program import fresh_scope
+
+    def asked(limit: float) -> pruner.Pruning:
+        return pruner.Pruning(criterion=pruner.MAGNITUDE, limit=limit, refit=False)
+
+    found: dict[str, Any] = {}
+    with fresh_scope() as scope:
+        program, _ = toy(paddle)
+        channels = find_channels(program)
+        whole = np.ones(channels.count, bool)
+        limit = 0.8 * selection.total(channels, whole)
+        found["macs"] = [limit, pruner.prune_channels(program, scope, asked(limit)).macs[1]]
+    with fresh_scope() as scope:
+        program, _ = toy(paddle)
+        times = {one.weight: 1.0 for one in channels.convolutions if one.weight != "deep"}
+        cost = selection.timed(channels, times)
+        found["milliseconds"] = [len(times), selection.total(channels, whole, cost)]
+        # A convolution with 8 of 16 channels is no faster where kernels take 16 at a time.
+        first = next(one for one in channels.convolutions if one.weight == "first")
+        found["blocks"] = [selection.timed(channels, times, value_ns=0.0)(first, 3, count) for count in (16, 8)]
+        limit = 0.9 * selection.total(channels, whole, cost)
+        small = pruner.prune_channels(program, scope, asked(limit), cost=cost)
+        found["time"] = [limit, selection.total(channels, small.kept, cost)]
+    with fresh_scope() as scope:
+        program, _ = toy(paddle)
+        for name, limit in (("unreachable", 1.0), ("untimed", 0.0)):
+            try:
+                if name == "untimed":
+                    selection.timed(channels, {"other": 1.0})
+                pruner.prune_channels(program, scope, asked(limit))
+            except ConfigError as error:
+                found[name] = str(error)
+    return found
+
+
+def copies() -> dict[str, float]:
     """Channels that say the same as others are removed: with and without ``refit``."""
     import numpy as np
     import paddle
@@ -291,7 +335,7 @@ def copies(folder: Path) -> dict[str, float]:
 def main(models: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
     from stages.paddle.models.freeze import freeze_checkpoint
 
-    found: dict[str, Any] = {"exact": {}, "toy": small_network(folder), "copies": copies(folder)}
+    found: dict[str, Any] = {"exact": {}, "toy": small_network(), "costs": costs(), "copies": copies()}
     for name, fields in models.items():
         files = folder / name
         files.mkdir()

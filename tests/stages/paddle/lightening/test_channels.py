@@ -20,7 +20,9 @@ ANCHORS = 64 + 16 + 4  # of an image of 64x64
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("channels")
     given = {name: compose(name) for name in MODELS}
-    result: dict[str, Any] = probed("tests.stages.paddle.lightening.probe_channels", str(folder), given=given)
+    result: dict[str, Any] = probed(
+        "tests.stages.paddle.lightening.probe_channels", str(folder), given=given, timeout=900
+    )
     return result
 
 
@@ -83,6 +85,20 @@ def test_branches_of_every_kind_go_together(probe: dict[str, Any]) -> None:
         [["third", "residual"], 32, 16],
     ], "what an unknown operator or a grouped convolution reads is held, and the output"
     assert got["difference"] < 1e-5
+
+
+def test_a_limit_of_the_cost_is_held_or_refused(probe: dict[str, Any]) -> None:
+    got = probe["costs"]
+    for limit, reached in (got["macs"], got["time"]):
+        assert 0.5 * limit < reached <= limit
+    assert "at the least, more than 1; raise the limit, or take a smaller model" in got["unreachable"]
+    assert "none of the convolutions has been timed" in got["untimed"]
+
+
+def test_time_counts_whole_blocks_and_what_was_not_timed_at_the_mean(probe: dict[str, Any]) -> None:
+    layers, milliseconds = probe["costs"]["milliseconds"]
+    assert layers < milliseconds < 2 * layers
+    assert probe["costs"]["blocks"] == [1.0, 1.0]
 
 
 def test_copies_take_over_from_channels_that_go(probe: dict[str, Any]) -> None:
