@@ -15,7 +15,7 @@ from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
 from stages.errors import WeightsError
 from stages.options.compression import AUTO
 from stages.options.data import DataOptions
-from stages.options.lighten import ACTIVATIONS, KEEP, lightens
+from stages.options.lighten import ACTIVATIONS, HARDSWISH_OPSET, KEEP, OPSET_NEEDED, lightens
 from stages.options.model import STRIDE
 from stages.programs.files import find_export
 from stages.training.finetune import check_input_size
@@ -113,6 +113,8 @@ def _light(config: PipelineConfig) -> Iterator[Problem]:
     key = "compression.activation" if own.activation not in (None, KEEP) else "compression.prune"
     if own.method == "none":
         yield Problem(key, "compression=none makes no INT8 model of the lighter one; choose ptq, qat_distill or auto")
+    if own.activation == "hardswish" and config.export.opset < HARDSWISH_OPSET:
+        yield Problem("compression.activation", OPSET_NEEDED)
     acts = {name: architecture.get(name, {}).get("act", "swish") for name in ("CSPResNet", "CustomCSPPAN")}
     if own.activation in ACTIVATIONS and not SILU & {*acts.values()}:
         has = ", ".join(dict.fromkeys(map(str, acts.values())))

@@ -18,7 +18,7 @@ from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
 from stages.options.export import ExportOptions
-from stages.options.lighten import KEEP, LightenOptions, lightens
+from stages.options.lighten import HARDSWISH_OPSET, KEEP, OPSET_NEEDED, LightenOptions, lightens
 from stages.outside import records
 
 if TYPE_CHECKING:
@@ -63,11 +63,13 @@ class Lighten:
         from stages.paddle.models.freeze import freeze_program
         from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
 
-        o, model = self.options, inputs.model
+        o = self.options
         require_valid(o, "compression")
         if not lightens(o):
             raise ConfigError(["compression.activation: nothing is to be made lighter; choose relu"])
-        paths = listed_paths(inputs.images)
+        if o.activation == "hardswish" and o.opset < HARDSWISH_OPSET:
+            raise ConfigError([f"compression.activation: {OPSET_NEEDED}"])
+        model, paths = inputs.model, listed_paths(inputs.images)
         if not paths:
             raise DataError("there are no unlabeled images to learn on; check data.unlabeled_images.")
         paths, apart = self._apart(paths, context)

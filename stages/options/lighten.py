@@ -79,6 +79,11 @@ class LightenOptions:
     model: ModelOptions = part(ModelOptions, "model")
 
 
+HARDSWISH_OPSET = 14
+"""The first ONNX operator set that has hard swish; with an earlier one Paddle2ONNX ends the process."""
+OPSET_NEEDED = f"hardswish is in ONNX from operator set {HARDSWISH_OPSET} on; set export.opset={HARDSWISH_OPSET}"
+
+
 def lightens(settings: LightenSettings | LightenOptions) -> bool:
     """Whether there is anything that the model is relieved of."""
     return settings.activation not in (None, KEEP) or settings.prune is not None

@@ -217,5 +217,8 @@ def test_a_lighter_model_needs_a_compression_and_silu_to_exchange() -> None:
     assert said.startswith("compression.activation: backbone and neck of model=ppyoloe_plus_t_relu have no SiLU")
     assert of_relu("compression.prune=0.3") == []
     assert of_relu("compression.activation=leaky_relu", "model.architecture.CustomCSPPAN.act=swish") == []
+    (said,) = problems(RUNS, "compression.activation=hardswish")
+    assert said.startswith("compression.activation: hardswish is in ONNX from operator set 14 on")
+    assert problems(RUNS, "compression.activation=hardswish", "export.opset=14") == []
     (said,) = problems(RUNS, "compression.activation=gelu")
     assert "it must be one of keep, relu, leaky_relu, hardswish" in said

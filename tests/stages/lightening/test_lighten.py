@@ -117,7 +117,7 @@ def test_an_interrupted_one_goes_on_where_it_was(
 def test_without_steps_it_is_the_original_with_another_activation(
     activation: str, fp32: DistillInputs, tmp_path: Path
 ) -> None:
-    settings = options(activation=activation, activation_head=True, steps=0, eval_every=None)
+    settings = options(activation=activation, activation_head=True, steps=0, eval_every=None, opset=14)
     made: Any = Worker(tmp_path, "lighten", settings, inputs_of(fp32)).done()
     told = json.loads((tmp_path / "out" / "light.json").read_text())
     reference, exchanged = exchanged_onnx(fp32.model, activation)
@@ -231,6 +231,8 @@ def test_a_model_without_silu_is_refused_with_what_to_do(whole: Worker, fp32: Di
 
 def test_what_makes_nothing_lighter_is_refused(tmp_path: Path) -> None:
     unread: Any = None
+    with pytest.raises(ConfigError, match=r"set export\.opset=14"):
+        Lighten(options(activation="hardswish")).run(unread, FakeContext(tmp_path))
     with pytest.raises(ConfigError, match="nothing is to be made lighter"):
         Lighten(LightenOptions()).run(unread, FakeContext(tmp_path))
     with pytest.raises(ConfigError, match=r"compression\.prune"):
