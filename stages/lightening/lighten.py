@@ -57,18 +57,18 @@ class Lighten:
             DataError: no images.
             StageError: the student diverges again and again.
         """
-        from stages.detection.unlabeled import images_for, listed_paths
-        from stages.export.export import Export
-        from stages.paddle.lightening.student import finish, loss_settings, prepare
-        from stages.paddle.models.freeze import freeze_program
-        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
-
         o = self.options
         require_valid(o, "compression")
         if not lightens(o):
             raise ConfigError(["compression.activation: nothing is to be made lighter; choose relu"])
         if o.activation == "hardswish" and o.opset < HARDSWISH_OPSET:
             raise ConfigError([f"compression.activation: {OPSET_NEEDED}"])
+        from stages.detection.unlabeled import images_for, listed_paths
+        from stages.export.export import Export
+        from stages.paddle.lightening.student import finish, loss_settings, prepare
+        from stages.paddle.models.freeze import freeze_program
+        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
+
         model, paths = inputs.model, listed_paths(inputs.images)
         if not paths:
             raise DataError("there are no unlabeled images to learn on; check data.unlabeled_images.")
