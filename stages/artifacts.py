@@ -140,7 +140,7 @@ class QuantizedModel(Artifact):
 
 
 LAYERS_FILE, FLOAT_BLOCKS_FILE, MAGNITUDES_FILE = "layers.json", "float_blocks.json", "magnitudes.json"
-SEARCH_FILE = "search.json"
+SEARCH_FILE, LIGHT_FILE = "search.json", "light.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,8 @@ class ExportedModel(Artifact):
     ``infer_cfg.yml`` (preprocessing, labels, input size, output layout); of FP32 also ``layers.json`` (name of a
     convolution's weights -> what PaddleDetection calls the layer, empty where that is not known), and of INT8 with
     blocks left in float ``float_blocks.json`` (see ``stages/mixed_precision/float_blocks.py``).
-    ``magnitudes.json``: tensors whose numbers are large on real images (``stages/lowering/magnitudes.py``).
+    ``magnitudes.json``: tensors whose numbers are large on real images (``stages/lowering/magnitudes.py``). Of a
+    lighter model also ``light.json``, ``history.json`` and ``scores.json`` (``stages/lightening/lighten.py``).
 
     Inputs of the graph: ``image`` float32 [batch, 3, H, W] and, if ``scale_factor`` is true, ``scale_factor`` float32
     [batch, 2] as (scale_y, scale_x). Outputs, in this order: boxes float32 [batch, N, 4] as (x1, y1, x2, y2), in pixels

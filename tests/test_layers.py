@@ -23,9 +23,9 @@ LAYERS = {
         > search > registry > graph > runs > tracking > execution > store | config > system
     """,
     "stages": """
-        search > mixed_precision | champion | bundle | profiling | thresholds | throughput > distillation | accuracy
-        | agreement | latency | build > training | export | backends > paddle > data | report > detection | processes
-        > codec > contract
+        search > mixed_precision | champion | bundle | profiling | thresholds | throughput | lightening > distillation
+        | accuracy | agreement | latency | build > training | export | backends > paddle > data | report > detection
+        | processes > codec > contract
         > lowering | programs > artifacts > options > numerics > outside > errors | catalog
     """,
 }

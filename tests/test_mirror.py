@@ -156,8 +156,16 @@ THROUGH = {
     "stages/numerics/test_ranges": "stages.numerics.algorithms",
     "stages/report/test_gates": "stages.report.marks",
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
+    "stages/lightening/test_lighten": """
+        stages.options.lighten stages.paddle.lightening.activations stages.paddle.lightening.blocks
+        stages.paddle.lightening.student
+    """,
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
+    "stages/paddle/lightening/test_channels": """
+        stages.paddle.lightening.channel_groups stages.paddle.lightening.importance stages.paddle.lightening.refit
+        stages.paddle.lightening.selection stages.paddle.lightening.statistics
+    """,
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
     "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",

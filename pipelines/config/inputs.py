@@ -15,10 +15,12 @@ from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
 from stages.errors import WeightsError
 from stages.options.compression import AUTO
 from stages.options.data import DataOptions
+from stages.options.lighten import ACTIVATIONS, HARDSWISH_OPSET, KEEP, OPSET_NEEDED, lightens
 from stages.options.model import STRIDE
 from stages.programs.files import find_export
 from stages.training.finetune import check_input_size
 
+SILU = {"swish", "silu"}
 _DRAWN = {
     "train_annotations": "train.json",
     "train_images": "train",
@@ -45,7 +47,7 @@ def check_inputs(config: PipelineConfig, *, finetune_only: bool = False, data: b
         problems += _data(config, finetune_only)
     problems += check_schedule(config.schedule)
     if not finetune_only:
-        problems += [*_calibration(config.data), *_target(config)]
+        problems += [*_calibration(config.data), *_target(config), *_light(config)]
     if not finetune_only and data:
         problems += _blocks(config)
     if not finetune_only and not config.backend:
@@ -101,6 +103,26 @@ def _calibration(data: DataOptions) -> Iterator[Problem]:
 def _target(config: PipelineConfig) -> Iterator[Problem]:
     if config.compression.target_map is not None and not scores_by_labels(config.compression):
         yield Problem("compression.target_map", TARGET_NEEDS)
+
+
+def _light(config: PipelineConfig) -> Iterator[Problem]:
+    """What a lighter model needs: a compression, and SiLU to exchange."""
+    own, architecture = config.compression, config.model.architecture
+    if not lightens(own):
+        return
+    key = "compression.activation" if own.activation not in (None, KEEP) else "compression.prune"
+    if own.method == "none":
+        yield Problem(key, "compression=none makes no INT8 model of the lighter one; choose ptq, qat_distill or auto")
+    if own.activation == "hardswish" and config.export.opset < HARDSWISH_OPSET:
+        yield Problem("compression.activation", OPSET_NEEDED)
+    acts = {name: architecture.get(name, {}).get("act", "swish") for name in ("CSPResNet", "CustomCSPPAN")}
+    if own.activation in ACTIVATIONS and not SILU & {*acts.values()}:
+        has = ", ".join(dict.fromkeys(map(str, acts.values())))
+        yield Problem(
+            "compression.activation",
+            f"backbone and neck of model={config.model.name} have no SiLU to exchange (they have {has}); set it to "
+            "null",
+        )
 
 
 def _blocks(config: PipelineConfig) -> Iterator[Problem]:

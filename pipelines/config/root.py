@@ -17,11 +17,11 @@ from pipelines.config.options.schedule import ScheduleOptions
 from pipelines.config.options.tracking import TrackingOptions
 from stages.options.accuracy import AccuracySettings
 from stages.options.agreement import AgreementSettings
-from stages.options.compression import CompressionSettings
 from stages.options.data import DataOptions
 from stages.options.export import ExportConfig
 from stages.options.gate import GateOptions
 from stages.options.latency import LatencyConfig
+from stages.options.lighten import CompressionConfig
 from stages.options.model import ModelOptions
 from stages.options.profile import ProfileSettings
 from stages.options.rules import COUNT, POSITIVE, option, part
@@ -37,7 +37,7 @@ class PipelineConfig:
     data: DataOptions = part(DataOptions)
     finetune: FinetuneConfig = part(FinetuneConfig)
     export: ExportConfig = part(ExportConfig)
-    compression: CompressionSettings = part(CompressionSettings)
+    compression: CompressionConfig = part(CompressionConfig)
     sensitivity: SensitivitySettings = part(SensitivitySettings)
     backend: dict[str, Any] = option({}, doc="the backends and their options, `backend.NAME.OPTION`")
     latency: LatencyConfig = part(LatencyConfig)

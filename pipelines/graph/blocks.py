@@ -10,6 +10,7 @@ from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
 from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
+from pipelines.graph.light import float_model
 from stages import backends
 from stages.artifacts import Precision
 from stages.backends.variants import build_options
@@ -53,7 +54,7 @@ def _node(
         options=chosen,
         origins=origins,
         inputs={
-            "base": Ref(ids.export(Precision.FP32)),
+            "base": float_model(config),
             "model": Ref(ids.export(Precision.INT8)),
             "images": Ref(ids.IMAGES),
             "labels": Ref(ids.labels(labels)) if labels != NONE else None,

@@ -16,6 +16,7 @@ from pipelines.execution import ids
 from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
+from pipelines.graph.light import float_model, lighten_nodes
 from pipelines.graph.search import search_node
 from pipelines.graph.thresholds import thresholds_by_labels, thresholds_nodes
 from pipelines.graph.user_inputs import threads_of
@@ -72,6 +73,7 @@ def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[
     images = Ref(ids.IMAGES)
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
+        nodes += lighten_nodes(config, threads, _architecture(config))
         if config.compression.method == AUTO:
             judged = has_set(config, TRAIN)
             nodes += _before(config, labeled=judged and not config.finetune.enabled)
@@ -99,7 +101,7 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
         options=options,
         origins=origins,
         inputs={
-            "model": Ref(ids.export(Precision.FP32)),
+            "model": float_model(config),
             "images": images,
             "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
             "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,

@@ -8,8 +8,8 @@ from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
 from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
+from pipelines.graph.light import float_model
 from stages import backends
-from stages.artifacts import Precision
 from stages.backends.variants import build_options
 from stages.numerics.variants import INT8
 from stages.options.search import SearchOptions
@@ -42,7 +42,7 @@ def search_node(config: PipelineConfig, threads: int, *, model: Setting, labeled
         options=options,
         origins=origins,
         inputs={
-            "model": Ref(ids.export(Precision.FP32)),
+            "model": float_model(config),
             "images": Ref(ids.IMAGES),
             "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
             "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,

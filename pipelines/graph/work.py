@@ -21,9 +21,11 @@ PER_IMAGE = 1.2e9
 PP-YOLOE-l, steps of the distillation and runs of the engines then differ about as they were measured to."""
 PER_MODEL = 1e7
 """Parameters that take as long as what an export or a build costs for a model of any size."""
+TRAINING = ("finetune", "lighten", "distill", "search")
+"""Stages that take batches."""
 BY_COMPUTATION = (
-    *("finetune", "distill", "search", "latency", "throughput", "profile", "accuracy", "detect", "thresholds"),
-    *("sensitivity", "float_blocks"),
+    *TRAINING,
+    *("latency", "throughput", "profile", "accuracy", "detect", "thresholds", "sensitivity", "float_blocks"),
 )
 BY_SIZE = ("export", "build", "bundle")
 """Stages whose time grows with the model's multiply-adds, and with its parameters."""
@@ -76,11 +78,11 @@ def _sized(node: Node, model: str, size: ModelSize | None) -> Node:
     if size is None:
         return dataclasses.replace(node, work=Work(model))
     amount = size.parameters + PER_MODEL if node.stage in BY_SIZE else size.multiply_adds + PER_IMAGE
-    if node.stage in ("finetune", "distill", "search"):
+    if node.stage in TRAINING:
         amount *= node.options.batch
     elif node.stage == "detect":
         amount *= node.options.images
-    parameters = float(size.parameters) if node.stage in (*BY_SIZE, "finetune", "distill", "search") else None
+    parameters = float(size.parameters) if node.stage in (*BY_SIZE, *TRAINING) else None
     return dataclasses.replace(node, work=Work(model, amount, parameters))
 
 

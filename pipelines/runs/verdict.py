@@ -19,7 +19,7 @@ from pipelines.system.paths import shorten
 from pipelines.system.times import span
 from pipelines.system.units import size
 from stages.outside.text import plain
-from stages.report import float_blocks, marks, points, search, thresholds, throughput
+from stages.report import float_blocks, light, marks, points, search, thresholds, throughput
 from stages.report.conclusion import certainty, conclude
 from stages.report.gates import FAIL, LEFT_OUT, PASS
 from stages.report.rows import BASE
@@ -48,7 +48,8 @@ def print_verdict(
         console.print()
     if content.get("throughput"):
         _print_throughput(content, console)
-    said = [one for one in (search.headline(content), float_blocks.headline(content)) if one]
+    told = (light.headline(content), search.headline(content), float_blocks.headline(content))
+    said = [one for one in told if one]
     said += thresholds.headlines(content)
     gates = gate_lines(content.get("gates") or ())
     print_lines([*verdict(content, seconds), *said, *gates], console)

@@ -24,6 +24,7 @@ PORTABLE = (
     "quantize_concat",
     "keep_quantized",
     "quantize_sigmoid",
+    "unsigned_relu",
     "softmax_last",
     "pad_image_channels",
 )

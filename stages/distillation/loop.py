@@ -84,7 +84,8 @@ class _Failed(Exception):
 
 
 class Loop:
-    """See the module's docstring. ``batch(step)`` gives what step ``step`` (from 0) is fed with."""
+    """See the module's docstring. ``batch(step)`` gives what step ``step`` (from 0) is fed with; ``rate_key``
+    is the config key of the learning rate."""
 
     def __init__(
         self,
@@ -93,12 +94,15 @@ class Loop:
         evaluator: Evaluator | None,
         options: CompressionSettings,
         context: StageContext,
+        *,
+        rate_key: str = "compression.lr",
     ) -> None:
         self.trainee = trainee
         self.batch = batch
         self.evaluator = evaluator
         self.options = options
         self.context = context
+        self.rate_key = rate_key
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -230,7 +234,7 @@ class Loop:
         if p.retries == RETRIES:
             raise StageError(
                 f"{failure} (learning rate {failure.rate:.2e}), after going back to step {p.best} {RETRIES} times with "
-                "half the rate each. Lower compression.lr, or check the images and the FP32 model."
+                f"half the rate each. Lower {self.rate_key}, or check the images and the FP32 model."
             )
         p.retries += 1
         p.step = p.best

@@ -68,6 +68,14 @@ class Export:
         frozen = self._freeze(inputs.model, context)
         if frozen.remark:
             context.warn(frozen.remark)
+        return self.written(frozen, inputs.images, context)
+
+    def written(self, frozen: Frozen, images: ImageList, context: StageContext) -> ExportedModel:
+        """The other forms of the model that is frozen in ``context.out``, beside it, and the comparison.
+
+        Raises:
+            AgreementError: as of `run`.
+        """
         from stages.detection.sidecar import Sidecar
         from stages.paddle.models.onnx_export import BOXES, SCORES, export_onnx
 
@@ -86,8 +94,8 @@ class Export:
         sidecar.write(context.out / "infer_cfg.yml")
         if self.options.precision == Precision.FP32:
             (context.out / LAYERS_FILE).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
-        agreement = self._agreement(frozen, sidecar, inputs.images, context)
-        self._note_magnitudes(frozen, sidecar, inputs.images, context)
+        agreement = self._agreement(frozen, sidecar, images, context)
+        self._note_magnitudes(frozen, sidecar, images, context)
         return ExportedModel(
             root=context.out,
             files=hash_files(context.out),

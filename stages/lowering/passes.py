@@ -17,6 +17,7 @@ from stages.lowering.half import to_half
 from stages.lowering.layout import fold_image, pad_image_channels, projection_to_sum, softmax_last
 from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
 from stages.lowering.propagation import keep_quantized, quantize_concat, share_quantized
+from stages.lowering.unsigned import unsigned_relu
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
 
 Pass = Callable[[onnx.ModelProto], tuple[onnx.ModelProto, PassReport]]
@@ -38,6 +39,7 @@ PASSES: dict[str, Pass] = {
         quantize_concat,
         keep_quantized,
         quantize_sigmoid,
+        unsigned_relu,
         softmax_last,
         projection_to_sum,
         pad_image_channels,

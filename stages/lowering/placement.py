@@ -88,7 +88,8 @@ def quantize_sigmoid(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassRepor
 
 
 def free_silu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
-    """Take off the Q/DQ pair between a convolution and its SiLU: Conv, SiLU and QuantizeLinear then fuse to one kernel.
+    """Take off the Q/DQ pair between a convolution and its SiLU, ReLU, leaky ReLU or hard swish: Conv, activation and
+    QuantizeLinear then fuse to one kernel.
 
     For runtimes that apply an activation to the sums before they round them (OpenVINO, TensorRT). The training saw no
     rounding there either, so this loses nothing.
@@ -100,13 +101,18 @@ def free_silu(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
         if source is None or source.op_type != "Conv" or len(graph.readers(source.output[0])) != 1 or len(back) != 1:
             continue
         readers = graph.readers(back[0].output[0])
-        sigmoids = [r for r in readers if r.op_type == "Sigmoid"]
-        products = [r for r in readers if r.op_type == "Mul"]
-        if len(readers) == 2 and len(sigmoids) == len(products) == 1 and sigmoids[0].output[0] in products[0].input:
+        if _is_gated(readers) or [r.op_type for r in readers] in (["Relu"], ["LeakyRelu"], ["HardSwish"]):
             remove_pair(graph, quantizer, report)
     if not report.counts:
-        report.remarks.append("no Q/DQ pair stands between a convolution and its SiLU")
+        report.remarks.append("no Q/DQ pair stands between a convolution and its activation")
     return graph.finish(), report
+
+
+def _is_gated(readers: list[onnx.NodeProto]) -> bool:
+    """True if the two readers of a tensor make x * sigmoid(x) of it, or hard swish likewise."""
+    gates = [r for r in readers if r.op_type in ("Sigmoid", "HardSigmoid")]
+    products = [r for r in readers if r.op_type == "Mul"]
+    return len(readers) == 2 and len(gates) == len(products) == 1 and gates[0].output[0] in products[0].input
 
 
 def _is_uint8(graph: Graph, tensor: str) -> bool:

@@ -66,7 +66,7 @@ def fold_bias(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
         value = graph.constant(node.input[0])
         if value is None or value.dtype != np.int32:
             continue
-        folded = graph.add_constant(dequantize(value, _int32(graph, node)), f"{node.input[0]}.float")
+        folded = graph.add_constant(dequantize(value, bias_scale(graph, node)), f"{node.input[0]}.float")
         graph.redirect(node.output[0], folded)
         graph.remove(node)
         report.count("biases_folded")
@@ -134,7 +134,7 @@ def _bias_scale(graph: Graph, node: onnx.NodeProto, how: Scale) -> Array:
     return np.ones(how.scale.shape, np.float32)
 
 
-def _int32(graph: Graph, node: onnx.NodeProto) -> Scale:
+def bias_scale(graph: Graph, node: onnx.NodeProto) -> Scale:
     """The scale of a DequantizeLinear on INT32, where a missing zero point means zero."""
     how = graph.scale_of(node)
     if len(node.input) > 2 and node.input[2]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.report import float_blocks, marks, points, profiles, search, thresholds, throughput
+from stages.report import float_blocks, light, marks, points, profiles, search, thresholds, throughput
 from stages.report.markdown_text import code, escape
 from stages.report.rows import MODES
 from stages.report.schema import ReportContent
@@ -37,7 +37,8 @@ def render(report: ReportContent) -> str:
     if ship := report.get("ship"):
         parts.append(f"**{escape(ship['sentence'])}**")
     parts += [f"**{escape(sentence)}**" for sentence in _headlines(report)]
-    parts += [escape(said) for said in (search.headline(report), float_blocks.headline(report)) if said]
+    told = (light.headline(report), search.headline(report), float_blocks.headline(report))
+    parts += [escape(said) for said in told if said]
     gates = gate_table(report)
     if gates.rows:
         parts += _section(gates, GATES)

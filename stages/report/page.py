@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from stages.numerics.audit import provider_name
 from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
-from stages.report import search, thresholds, throughput
+from stages.report import light, search, thresholds, throughput
 from stages.report.bars import bars
 from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
@@ -160,6 +160,8 @@ def _facts(report: ReportContent) -> list[tuple[str, str]]:
             facts.append(
                 ("GFLOPs", f"{2 * work:.2f} ({work:.2f} thousand million multiply-adds) at {width} × {height}")
             )
+    if lighter := report.get("lightened"):
+        facts.append(("INT8 is of a lighter model", light.relieved(lighter)))
     for one in report.get("images", []):
         boxes = "" if one["boxes"] is None else f" with {one['boxes']} boxes"
         facts.append((f"Images, {SETS.get(one['name'], one['name'])}", f"{one['images']}{boxes}"))

@@ -13,7 +13,8 @@ also ``timed_in``, from a stage to the earlier run that its timings were taken i
 (`training.py`), ``search`` the path of ``compression=auto`` (`search.py`; absent without one), ``profiles`` where the
 time of the engines goes (`profiles.py`, `schema_profile.py`; absent with ``profile.runs=0``), ``thresholds`` those
 that moved with the quantization (`thresholds.py`; absent where the config names none), ``throughput`` the content of
-each backend's ``throughput.json`` (absent without ``latency=server``).
+each backend's ``throughput.json`` (absent without ``latency=server``), ``lightened`` what INT8's model was relieved of
+(`light.py`; absent where it is the original).
 
 The page needs no network and no file beside it; its figures also lie beside it as ``report-*.png``. ``page.json``, the
 figures as ``report-*.svg`` and the pictures of the worst images are what it is rendered from (`page_parts.py`), so that
@@ -45,7 +46,7 @@ from stages.artifacts import (
 )
 from stages.contract import StageContext
 from stages.options.report import ReportOptions
-from stages.report import markdown, page, profiles, search, thresholds, throughput, training
+from stages.report import light, markdown, page, profiles, search, thresholds, throughput, training
 from stages.report.gates import evaluate_gates
 from stages.report.model_size import model_size
 from stages.report.page_parts import read_parts, write_parts
@@ -83,6 +84,7 @@ class ReportStage:
         profiles: list[ProfileResult] = field(default_factory=list)
         thresholds: list[Thresholds] = field(default_factory=list)
         throughputs: list[ThroughputResult] = field(default_factory=list)
+        lightened: list[ExportedModel] = field(default_factory=list)
 
     def __init__(self, options: ReportOptions) -> None:
         self.options = options
@@ -123,8 +125,10 @@ class ReportStage:
             "ship": choose_ship(rows, o.gate.max_map_drop),
             "tables": {},
             "size": model_size(inputs.models, rows),
-            "training": training.read(inputs.compressed, inputs.trained),
+            "training": training.read(inputs.compressed, inputs.trained, inputs.lightened),
         }
+        if (lighter := light.read(inputs.lightened)) is not None:
+            report["lightened"] = lighter
         if (path := search.read(inputs.compressed)) is not None:
             report["search"] = path
         if (where := profiles.read(inputs.profiles, rows)) is not None:

@@ -138,6 +138,22 @@ class Training(TypedDict):
     best: int | None
 
 
+class LightContent(TypedDict):
+    """``light.json``, see `stages/lightening/lighten.py`; ``parameters`` before and now, as ``multiply_adds`` of an
+    image, which are null where no channel was taken away."""
+
+    schema_version: int
+    activation: str
+    exchanged: int
+    kept: int
+    prune: float | None
+    parameters: list[int]
+    multiply_adds: list[int] | None
+    steps: int
+    best: int
+    images: int
+
+
 class StageTime(TypedDict):
     """``seconds`` that its computation took, in an earlier run where ``cached``."""
 
@@ -185,6 +201,8 @@ class ReportContent(TypedDict):
     """Of a run whose config names thresholds only."""
     throughput: NotRequired[list[ThroughputContent]]
     """Of ``latency=server`` only, a backend each."""
+    lightened: NotRequired[LightContent]
+    """Where INT8 is of a lighter model."""
     stages: NotRequired[list[StageTime]]
     """Of the file of a run only, as are its ``images``."""
     images: NotRequired[list[ImageSet]]

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from stages.artifacts import Checkpoint, QuantizedModel
+from stages.artifacts import LIGHT_FILE, Checkpoint, ExportedModel, QuantizedModel
 from stages.outside import records
-from stages.report.schema import CurvePoint, Training
+from stages.report.schema import CurvePoint, LightContent, Training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HISTORY, SCORES = "history.json", "scores.json"
-NAMES = {"distill": "Compression", "finetune": "Fine-tuning"}
+NAMES = {"distill": "Compression", "finetune": "Fine-tuning", "lighten": "Making it lighter"}
 _SCORES = {"eval_loss": "loss on images left out", "eval_map": "mAP on images left out"}
 
 
@@ -23,10 +23,15 @@ class _Scores(TypedDict):
     scores: list[dict[str, Any]]
 
 
-def read(compressed: Sequence[QuantizedModel], trained: Sequence[Checkpoint]) -> list[Training]:
+def read(
+    compressed: Sequence[QuantizedModel], trained: Sequence[Checkpoint], lightened: Sequence[ExportedModel] = ()
+) -> list[Training]:
     """The curves there are; post-training quantization has none."""
-    found = [_training("finetune", "", made.root, made.files, None, None) for made in trained]
-    found += [_training("distill", made.method, made.root, made.files, made.steps, made.images) for made in compressed]
+    found = [_training("finetune", "", one.root, one.files, None, None) for one in trained]
+    for made in lightened:
+        told: LightContent = records.read(made.root / LIGHT_FILE, LightContent)
+        found.append(_training("lighten", "", made.root, made.files, told["steps"], told["images"]))
+    found += [_training("distill", one.method, one.root, one.files, one.steps, one.images) for one in compressed]
     return [training for training in found if training["loss"]]
 
 

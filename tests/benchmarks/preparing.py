@@ -24,7 +24,7 @@ from stages.artifacts import Artifact, Engine, ImageList
 from tests.benchmarks.drawn import DrawnOptions
 from tests.benchmarks.rivals import NncfOptions, StaticOptions
 
-KEPT = ("images.unlabeled", "export.", "distill", "build.")
+KEPT = ("images.unlabeled", "export.", "lighten", "distill", "build.")
 """What of a compression is needed for its engines."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stages.backends.recipes import COMMON
 
-_REST = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "fold_image")
+_REST = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "unsigned_relu", "fold_image")
 INT8_ACTIVATIONS = (*COMMON, "mean_to_pool", *_REST)
 UINT8_ACTIVATIONS = (*COMMON, "mean_to_pool", "activations_to_uint8", *_REST)
 

@@ -77,7 +77,7 @@ class Features:
 
     def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
         heads = len(nodes) // 3 * 2
-        error = _relative_error(_pairs(desc, nodes[heads:]))
+        error = relative_error(_pairs(desc, nodes[heads:]))
         return Detection().total(desc, nodes[:heads], options) + options.feature_weight * error
 
 
@@ -103,7 +103,7 @@ def _pairs(desc: Any, nodes: Sequence[str]) -> list[tuple[Any, Any]]:
     return [(block.var(TEACHER + node), block.var(node)) for node in nodes]
 
 
-def _relative_error(features: list[tuple[Any, Any]]) -> Any:
+def relative_error(features: list[tuple[Any, Any]]) -> Any:
     """Mean over the levels of |student - teacher|^2 / |teacher|^2."""
     parts = [paddle.sum(paddle.square(s - t)) / paddle.clip(paddle.sum(paddle.square(t)), 1e-6) for t, s in features]
     return sum(parts) / len(parts)

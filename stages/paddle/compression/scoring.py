@@ -21,7 +21,7 @@ from stages.detection.results import class_to_category, gather
 from stages.detection.sidecar import Sidecar
 from stages.detection.unlabeled import UnlabeledImages
 from stages.options.accuracy import NmsOptions
-from stages.options.compression import DistillOptions
+from stages.options.compression import CompressionSettings
 from stages.outside import names
 from stages.paddle.compression import slim
 from stages.paddle.compression.teacher import Teacher
@@ -41,7 +41,7 @@ class HeldOutLoss:
         student: slim.Student,
         teacher: Teacher,
         images: UnlabeledImages,
-        options: DistillOptions,
+        options: CompressionSettings,
         scope: Any,
         threads: int,
     ) -> None:

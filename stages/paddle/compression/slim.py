@@ -104,7 +104,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
         nodes=nodes,
         loss=loss.name,
         learning_rate=rate,
-        state=_changing(train),
+        state=changing(train),
         activations=activations,
     )
 
@@ -178,7 +178,7 @@ def _quantize(
         transform.apply(sub_graph)
 
 
-def _changing(train: Any) -> list[str]:
+def changing(train: Any) -> list[str]:
     """Persistable variables that an operator of the training program writes."""
     block = train.global_block()
     written = {name for op in block.ops for name in op.output_arg_names}

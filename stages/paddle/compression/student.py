@@ -60,6 +60,11 @@ class Learner:
         self._student, self._scope = student, scope
         self._runner = Runner(student.train, threads)
 
+    @property
+    def names(self) -> list[str]:
+        """The variables of a state."""
+        return self._student.state
+
     def step(self, step: int, feeds: Mapping[str, Array], rate: float) -> float:
         slim.write(self._scope, self._student.learning_rate, rate)
         (loss,) = self._runner.run(feeds, [self._student.loss])

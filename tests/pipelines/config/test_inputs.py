@@ -198,3 +198,27 @@ def test_a_target_is_compared_with_map_on_labels() -> None:
     assert problems(RUNS, "compression.target_map=40", by_map, "compression.method=ptq") == [said]
     (found,) = problems(RUNS, "compression.target_map=0.365", "compression.target_map=101", by_map)
     assert found == "compression.target_map: 101.0 does not fit; it must be between 0 and 100"
+
+
+def test_a_lighter_model_needs_a_compression_and_silu_to_exchange() -> None:
+    assert problems(RUNS, "compression.activation=relu") == []
+    assert problems(RUNS, "compression.activation=keep", "compression.method=none") == []
+    for key, value in (("activation", "relu"), ("prune", "0.3")):
+        (said,) = problems(RUNS, f"compression.{key}={value}", "compression.method=none")
+        assert said.startswith(f"compression.{key}: compression=none makes no INT8 model of the lighter one")
+    with hydra_for(Command([])):
+        relu = compose("config", ["data=shapes", "model=ppyoloe_plus_t_relu", RUNS])
+
+    def of_relu(*values: str) -> list[str]:
+        merged = cast(DictConfig, OmegaConf.merge(relu, OmegaConf.from_dotlist(list(values))))
+        return [str(problem) for problem in examine(merged)[1]]
+
+    (said,) = of_relu("compression.activation=leaky_relu")
+    assert said.startswith("compression.activation: backbone and neck of model=ppyoloe_plus_t_relu have no SiLU")
+    assert of_relu("compression.prune=0.3") == []
+    assert of_relu("compression.activation=leaky_relu", "model.architecture.CustomCSPPAN.act=swish") == []
+    (said,) = problems(RUNS, "compression.activation=hardswish")
+    assert said.startswith("compression.activation: hardswish is in ONNX from operator set 14 on")
+    assert problems(RUNS, "compression.activation=hardswish", "export.opset=14") == []
+    (said,) = problems(RUNS, "compression.activation=gelu")
+    assert "it must be one of keep, relu, leaky_relu, hardswish" in said

@@ -19,7 +19,8 @@ from pipelines.config.load import examine
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from stages import backends
-from stages.options.compression import CompressionSettings, DistillOptions
+from stages.options.compression import DistillOptions
+from stages.options.lighten import CompressionConfig
 from stages.options.model import ModelOptions
 from tests.conftest import ROOT
 
@@ -109,7 +110,7 @@ def test_a_file_states_only_what_differs_from_the_defaults(file: Path) -> None:
 
 
 def test_stage_options_takes_what_the_user_set_and_what_the_pipeline_adds() -> None:
-    config = PipelineConfig(compression=CompressionSettings(steps=7, lr=0.5))
+    config = PipelineConfig(compression=CompressionConfig(steps=7, lr=0.5))
     config.accuracy.nms.keep_top_k = 9
     model = ModelOptions(name="m")
     given = {"model": Setting("model", model), "nms": Setting("accuracy.nms"), "lr": 0.25}

@@ -62,6 +62,7 @@ def all_nodes(folder: Path) -> list[Node]:
     config.data.kind, config.compression.max_map_drop, config.compression.eval_by = "shapes", 0.5, "map"
     config.thresholds.score = 0.5
     config.latency.server.enabled = True
+    config.compression.activation = "relu"
     config.backend = {"openvino": OpenVinoOptions(), "onnxruntime": backends.get("onnxruntime").Options()}
     info = SimpleNamespace(run_id="r", model="m", data="d", command="c", hardware="h", config={"seed": 1}, commit="x")
     run: Any = SimpleNamespace(info=info, results=SimpleNamespace(artifacts={}, failures={}, skipped={}), versions={})
@@ -146,6 +147,9 @@ def test_a_changed_option_is_told_by_a_key_that_exists(tmp_path: Path) -> None:
     [
         ("distill", ("nms", "score_threshold"), "accuracy.nms.score_threshold"),
         ("distill", ("lr",), "compression.lr"),
+        ("lighten", ("lr",), "compression.light_lr"),
+        ("lighten", ("activation",), "compression.activation"),
+        ("lighten", ("opset",), "export.opset"),
         ("float_blocks", ("opset",), "export.opset"),
         ("float_blocks", ("max_map_drop",), "compression.max_map_drop"),
         ("float_blocks", ("options", "threads"), "backend.onnxruntime.threads"),

@@ -1,0 +1,40 @@
+"""The part of the graph that makes the float model lighter, between its export and the compression."""
+
+from __future__ import annotations
+
+from pipelines.config.schema import PipelineConfig
+from pipelines.config.stage_options import Setting, stage_options
+from pipelines.execution import ids
+from pipelines.execution.runner import Node, Ref
+from stages.artifacts import Precision
+from stages.options.lighten import LightenOptions, lightens
+
+
+def float_model(config: PipelineConfig) -> Ref:
+    """The float model that INT8 is made of: the exported one, or the lighter one that learned from it."""
+    return Ref(ids.LIGHTEN) if lightens(config.compression) else Ref(ids.export(Precision.FP32))
+
+
+def lighten_nodes(config: PipelineConfig, threads: int, model: Setting) -> list[Node]:
+    """The stage, where ``compression.activation`` or ``compression.prune`` asks for it.
+
+    Args:
+        threads: CPU threads of the distillation.
+        model: the architecture, without where its weights came from.
+    """
+    if not lightens(config.compression):
+        return []
+    own = {name: Setting(f"compression.light_{name}") for name in ("steps", "lr", "blocks")}
+    export = {name: Setting(f"export.{name}") for name in ("opset", "agreement_images", "max_difference")}
+    options, origins = stage_options(LightenOptions, config, "compression", model=model, **own, **export)
+    return [
+        Node(
+            id=ids.LIGHTEN,
+            stage="lighten",
+            options=options,
+            origins=origins,
+            inputs={"model": Ref(ids.export(Precision.FP32)), "images": Ref(ids.IMAGES)},
+            threads=threads,
+            seeded=True,
+        )
+    ]

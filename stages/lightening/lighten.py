@@ -1,0 +1,147 @@
+"""Stage ``lighten``: FP32 model and unlabeled images -> a lighter FP32 model in the same forms, for what quantizes it.
+
+The student learned from the original, without labels. Its files are those of stage ``export``, and beside them
+``light.json`` (`content`), ``history.json`` (the curve) and, where it was scored, ``scores.json``, as of ``distill``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stages.artifacts import LAYERS_FILE, LIGHT_FILE, ExportedModel, ImageList, Precision
+from stages.contract import StageContext
+from stages.distillation.loop import Loop, Progress
+from stages.errors import ConfigError, DataError
+from stages.options.check import require_valid
+from stages.options.export import ExportOptions
+from stages.options.lighten import HARDSWISH_OPSET, KEEP, OPSET_NEEDED, LightenOptions, lightens
+from stages.outside import records
+
+if TYPE_CHECKING:
+    from stages.detection.unlabeled import UnlabeledImages
+    from stages.paddle.lightening.student import Lightened
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LightenInputs:
+    """The exported FP32 model, and the images that the lighter one learns on."""
+
+    model: ExportedModel
+    images: ImageList
+
+
+class Lighten:
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "lighten"
+    version: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "onnx")
+    Options: ClassVar[type] = LightenOptions
+    Inputs: ClassVar[type] = LightenInputs
+    Output: ClassVar[type[ExportedModel]] = ExportedModel
+
+    def __init__(self, options: LightenOptions) -> None:
+        self.options = options
+
+    def run(self, inputs: LightenInputs, context: StageContext) -> ExportedModel:
+        """Exchange, distil, export.
+
+        Raises:
+            ConfigError: settings that cannot be used, or a model that has nothing to exchange.
+            DataError: no images.
+            StageError: the student diverges again and again.
+        """
+        o = self.options
+        require_valid(o, "compression")
+        if not lightens(o):
+            raise ConfigError(["compression.activation: nothing is to be made lighter; choose relu"])
+        if o.activation == "hardswish" and o.opset < HARDSWISH_OPSET:
+            raise ConfigError([f"compression.activation: {OPSET_NEEDED}"])
+        from stages.detection.unlabeled import images_for, listed_paths
+        from stages.export.export import Export
+        from stages.paddle.lightening.student import finish, loss_settings, prepare
+        from stages.paddle.models.freeze import freeze_program
+        from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
+
+        model, paths = inputs.model, listed_paths(inputs.images)
+        if not paths:
+            raise DataError("there are no unlabeled images to learn on; check data.unlabeled_images.")
+        paths, apart = self._apart(paths, context)
+
+        def images(chosen: list[Path]) -> UnlabeledImages:
+            return images_for(model, chosen, batch=o.batch, seed=context.seed)
+
+        trained = context.work / "trained"
+        shutil.rmtree(trained, ignore_errors=True)
+        trained.mkdir()
+        with (
+            out_of_memory_explained("compression.batch", o.batch),
+            prepare(model, images(paths), images(apart) if apart else None, o, context) as student,
+        ):
+            settings = loss_settings(o)
+            key = "compression.light_lr"
+            done = Loop(student.trainee, student.batch, student.evaluator, settings, context, rate_key=key).run()
+            finish(student, trained)
+            lightened = student.lightened
+        report_memory(context)
+        program, params = trained / "model.pdmodel", trained / "model.pdiparams"
+        frozen = freeze_program(program, params, context.out, model=o.model, batch=model.batch)
+        layers = records.read(model.path(LAYERS_FILE), dict[str, str])  # the names of weights have stayed
+        _write(content(o, lightened, done, len(paths)), done, context.out)
+        return Export(self._export_options(model)).written(replace(frozen, layers=layers), inputs.images, context)
+
+    def _apart(self, paths: list[Path], context: StageContext) -> tuple[list[Path], list[Path]]:
+        """(images to learn on, images to score the student on)."""
+        from stages.distillation.held_out import held_out
+
+        o = self.options
+        if o.eval_every is None:
+            return paths, []
+        if o.model.random_weights:
+            context.info("the weights are random: students are not scored, the last one is exported")
+            return paths, []
+        paths, apart = held_out(paths, o.eval_images, context.seed)
+        if not apart:
+            context.warn(f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported")
+        return paths, apart
+
+    def _export_options(self, model: ExportedModel) -> ExportOptions:
+        o = self.options
+        return ExportOptions(
+            batch=model.batch,
+            opset=o.opset,
+            agreement_images=o.agreement_images,
+            max_difference=o.max_difference,
+            model=o.model,
+            precision=Precision.FP32.value,
+        )
+
+
+def content(o: LightenOptions, lightened: Lightened, done: Progress, images: int) -> dict[str, Any]:
+    """``light.json``: what was exchanged or taken away, and how long the student learned."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "activation": o.activation or KEEP,
+        "exchanged": lightened.exchanged,
+        "kept": lightened.kept,
+        "prune": o.prune,
+        "parameters": list(lightened.parameters),
+        "multiply_adds": None if lightened.macs is None else list(lightened.macs),
+        "steps": done.step,
+        "best": done.best if done.scores else done.step,
+        "images": images,
+    }
+
+
+def _write(told: dict[str, Any], done: Progress, out: Path) -> None:
+    (out / LIGHT_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    (out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
+    if done.scores:
+        scores = {"best": done.best, "scores": done.scores}
+        (out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
