@@ -52,9 +52,7 @@ STAGES: dict[str, StageEntry] = {
         report_input="trained",
     ),
     "export": StageEntry("stages.export.export:Export", needs=(PADDLE,), exact=True, report_input="models"),
-    "lighten": StageEntry(
-        "stages.lightening.lighten:Lighten", needs=(PADDLE,), trains=True, exact=True, report_input="lightened"
-    ),
+    "lighten": StageEntry("stages.lightening.lighten:Lighten", needs=(PADDLE,), trains=True, report_input="lightened"),
     "distill": StageEntry(
         "stages.distillation.distill:Distill", needs=(PADDLE,), trains=True, exact=True, report_input="compressed"
     ),
