@@ -54,7 +54,7 @@ def test_groups_keep_multiples_and_a_floor(probe: dict[str, Any], form: str) -> 
 def test_what_a_group_saves_is_part_of_what_all_save(probe: dict[str, Any], form: str) -> None:
     got = probe["exact"][form]
     (before, after), (whole, left) = got["group_macs"], got["macs"]
-    assert 0.9 * whole < before <= whole, "few channels belong to no group: classes, boxes, their expectation"
+    assert 0.8 * whole < before < whole, "few channels belong to no group: classes, boxes, their expectation"
     assert 0 < before - after <= whole - left
 
 
