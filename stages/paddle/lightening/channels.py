@@ -137,6 +137,9 @@ def remove(
     program: Program, scope: Any, channels: Channels, kept: Kept, changed: Mapping[str, Array] | None = None
 ) -> Pruned:
     """The program with only the ``kept`` channels; ``changed`` are parameters with new values, in their old shapes."""
+    macs = _macs(channels, kept)
+    if kept.all() and not changed:
+        return Pruned(program, tuple(_reports(channels, kept)), macs, channels, kept)
     small = Program(program.desc.clone(for_test=False), list(program.feeds), list(program.fetches))
     for name in {*channels.parameters, *(changed or {})}:
         before = np.array(scope.find_var(name).get_tensor())
@@ -149,7 +152,7 @@ def remove(
     for op in small.ops():
         _adjust(small, op, channels)
     small.set_shapes({})
-    return Pruned(small, tuple(_reports(channels, kept)), _macs(channels, kept), channels, kept)
+    return Pruned(small, tuple(_reports(channels, kept)), macs, channels, kept)
 
 
 def _adjust(small: Program, op: Any, channels: Channels) -> None:
