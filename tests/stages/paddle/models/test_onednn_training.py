@@ -1,0 +1,66 @@
+"""A step with oneDNN's convolutions is the step that Paddle's own convolutions make."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.stages.paddle.models.test_models import compose, merge
+from tests.stages.workers import probed
+
+SMALL = {"input_size": [96, 96], "architecture": {"width_mult": 0.125}}
+
+
+def case(model: str, changes: dict[str, Any], assigned: str, boxes: int = 3, epoch: int = 0) -> dict[str, Any]:
+    return {"model": merge(compose(model), changes), "assigned": assigned, "boxes": boxes, "epoch": epoch}
+
+
+CASES = {
+    "by geometry": case("ppyoloe_tiny", SMALL, "geometry"),
+    "by alignment": case("ppyoloe_tiny", SMALL, "alignment"),
+    "no boxes": case("ppyoloe_tiny", SMALL, "alignment", boxes=0),
+    "auxiliary neck, attached": case("ppyoloe_plus_t", {"input_size": [96, 96]}, "geometry", epoch=0),
+    "auxiliary neck, detached": case("ppyoloe_plus_t", {"input_size": [96, 96]}, "alignment", epoch=9),
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    return probed("tests.stages.paddle.probe_training", given=CASES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_gradients_are_those_of_paddles_kernels(name: str, found: Any) -> None:
+    assert found[name]["why_not"] == ""
+    expected, ours = found[name]["losses"]
+    assert expected["loss"] > 0
+    for loss, value in expected.items():
+        assert ours[loss] == pytest.approx(value, rel=1e-4, abs=1e-6), loss
+    theirs, own = found[name]["parameters"]
+    assert own == theirs and len(own) > 50
+    assert {n: d for n, d in found[name]["gradients"].items() if d > 2e-3} == {}
+    assert {n: d for n, d in found[name]["statistics"].items() if d > 1e-4} == {}
+
+
+@pytest.mark.slow
+def test_the_curves_are_the_same(found: Any) -> None:
+    plain, ours = found["curves"]["plain"], found["curves"]["onednn"]
+    assert all(math.isfinite(v) for v in plain) and len(plain) == 8
+    np.testing.assert_allclose(ours[:2], plain[:2], rtol=1e-4)
+    np.testing.assert_allclose(ours, plain, rtol=2e-2)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_taken_up_again_is_the_same_to_the_last_bit(found: Any) -> None:
+    whole, resumed = found["resumed"]["losses"]
+    assert resumed == whole and len(whole) == 4
+    assert found["resumed"]["same"] == {"model": True, "averaged": True, "optimizer": True}
+
+
+@pytest.mark.slow
+def test_what_runs_afterwards_is_dynamic(found: Any) -> None:
+    assert found["dynamic"] is True

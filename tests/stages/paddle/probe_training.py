@@ -1,0 +1,148 @@
+"""Runs inside a process that may load Paddle: steps of a training on Paddle's own convolutions and on oneDNN's.
+
+python -m tests.stages.paddle.probe_training < {"NAME": {"model": {...}, "assigned": "geometry" | "alignment",
+"boxes": N, "epoch": N}, ...} > JSON
+
+For each case: losses, gradients and running statistics of one batch on both roads, with the same weights. Besides,
+under ``"curves"``, a few steps of a whole training, and under ``"resumed"`` one that was put down and taken up again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+SIZE, CLASSES, BATCH = 96, 5, 2
+STEPS, HALF = 8, 4
+
+
+def batch(np: Any, seed: int, boxes: int) -> Any:
+    """Noise, with ``boxes`` boxes on each image; without any, one that is padded."""
+    from stages.detection.loader import Batch
+
+    rng = np.random.default_rng(seed)
+    n = max(1, boxes)
+    corner, extent = rng.uniform(0, SIZE * 0.6, (BATCH, n, 2)), rng.uniform(SIZE * 0.1, SIZE * 0.4, (BATCH, n, 2))
+    there = np.full((BATCH, n, 1), float(boxes > 0), np.float32)
+    return Batch(
+        image=rng.normal(size=(BATCH, 3, SIZE, SIZE)).astype(np.float32),
+        gt_class=rng.integers(0, CLASSES, (BATCH, n, 1)).astype(np.int32),
+        gt_bbox=(np.concatenate([corner, corner + extent], -1) * there).astype(np.float32),
+        pad_gt_mask=there,
+    )
+
+
+class Still:
+    """An optimizer that leaves the weights as they are."""
+
+    def step(self) -> None:
+        """Nothing."""
+
+
+def one_step(layer: Any, arithmetic: Any, given: Any, case: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+    import paddle
+
+    from stages.paddle.models.training import LOSSES
+
+    layer.yolo_head.static_assigner_epoch = 1000 if case["assigned"] == "geometry" else 0
+    inputs = {
+        "image": paddle.to_tensor(given.image),
+        "gt_class": paddle.to_tensor(given.gt_class.astype(np.int64)),
+        "gt_bbox": paddle.to_tensor(given.gt_bbox),
+        "pad_gt_mask": paddle.to_tensor(given.pad_gt_mask),
+        "epoch_id": case.get("epoch", 0),
+    }
+    losses = arithmetic.losses(layer, inputs)
+    arithmetic.descend(losses["loss"], Still())
+    gradients = {n: p.grad.numpy() for n, p in layer.named_parameters() if not p.stop_gradient and p.grad is not None}
+    parameters = dict(layer.named_parameters())
+    statistics = {n: v.numpy() for n, v in layer.state_dict().items() if n not in parameters}
+    return {"losses": {n: float(losses[n]) for n in LOSSES}, "gradients": gradients, "statistics": statistics}
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, float]:
+    """By name, of the largest value."""
+    import numpy as np
+
+    return {n: float(np.abs(found[n] - v).max() / max(np.abs(v).max(), 1e-6)) for n, v in expected.items()}
+
+
+def compared(case: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
+    from stages.paddle.models.onednn_training import OneDnnConvolutions, why_not
+    from stages.paddle.models.training import FullPrecision
+
+    plain, other = layer_of(case["model"]), layer_of(case["model"])
+    other.set_state_dict(plain.state_dict())
+    given = batch(np, 1, case["boxes"])
+    expected = one_step(plain, FullPrecision(), given, case)
+    arithmetic = OneDnnConvolutions(other, given.image.shape, 2)
+    found = one_step(other, arithmetic, given, case)
+    return {
+        "why_not": why_not(other),
+        "losses": [expected["losses"], found["losses"]],
+        "parameters": [sorted(expected["gradients"]), sorted(found["gradients"])],
+        "gradients": differences(found["gradients"], expected["gradients"]),
+        "statistics": differences(found["statistics"], expected["statistics"]),
+    }
+
+
+def layer_of(model: dict[str, Any]) -> Any:
+    from stages.options.model import ModelOptions
+    from stages.paddle.models.models import build_detector
+    from stages.paddle.models.training import fresh_start
+
+    with fresh_start(3):
+        return build_detector(ModelOptions(**model), CLASSES)
+
+
+def trainer_of(model: dict[str, Any], road: str) -> Any:
+    from stages.options.finetune import FinetuneSettings
+    from stages.paddle.models.onednn_training import OneDnnConvolutions
+    from stages.paddle.models.training import FullPrecision, Trainer, fresh_start
+
+    layer = layer_of(model)
+    with fresh_start(3):
+        arithmetic = FullPrecision() if road == "plain" else OneDnnConvolutions(layer, (BATCH, 3, SIZE, SIZE), 1)
+        # By geometry at first, then by alignment; an auxiliary neck, if there is one, is attached in the first step.
+        return Trainer(layer, FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2), 3, arithmetic)
+
+
+def steps(trainer: Any, first: int, last: int) -> list[float]:
+    import numpy as np
+
+    return [trainer.train(batch(np, step, 3))["loss"] for step in range(first, last)]
+
+
+def main(cases: dict[str, Any]) -> dict[str, Any]:
+    import stages.paddle  # noqa: F401, I001  (the door comes before paddle itself)
+    import numpy as np
+    import paddle
+
+    from stages.paddle.runtime.place import settle
+
+    settle()
+    found: dict[str, Any] = {name: compared(case) for name, case in cases.items()}
+    model = next(iter(cases.values()))["model"]
+    found["curves"] = {road: steps(trainer_of(model, road), 0, STEPS) for road in ("plain", "onednn")}
+    whole, first = trainer_of(model, "onednn"), trainer_of(model, "onednn")
+    losses = steps(whole, 0, STEPS)
+    steps(first, 0, HALF)
+    second = trainer_of(model, "onednn")
+    second.restore(first.state())
+    again = steps(second, HALF, STEPS)
+    ends = [t.state() for t in (whole, second)]
+    same = {
+        part: all(np.array_equal(ends[0][part][n], ends[1][part][n]) for n in ends[0][part])
+        for part in ("model", "averaged", "optimizer")
+    }
+    found["resumed"] = {"losses": [losses[HALF:], again], "same": same}
+    found["dynamic"] = paddle.in_dynamic_mode()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.load(sys.stdin))))
