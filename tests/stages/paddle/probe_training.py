@@ -1,10 +1,11 @@
 """Runs inside a process that may load Paddle: steps of a training on Paddle's own convolutions and on oneDNN's.
 
-python -m tests.stages.paddle.probe_training < {"NAME": {"model": {...}, "assigned": "geometry" | "alignment",
-"boxes": N, "epoch": N}, ...} > JSON
+python -m tests.stages.paddle.probe_training < {"MODEL": {"options": {...}, "cases": {"NAME": {"assigned": "geometry" |
+"alignment", "boxes": N, "epoch": N}, ...}}, ...} > JSON
 
-For each case: losses, gradients and running statistics of one batch on both roads, with the same weights. Besides,
-under ``"curves"``, a few steps of a whole training, and under ``"resumed"`` one that was put down and taken up again.
+For each case: losses, gradients and running statistics of one batch on both roads, with the same weights. Besides, of
+the first model, ``"curves"``: a few steps of a training, and ``"resumed"``: the rest of one that was put down and taken
+up again by another trainer.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ SIZE, CLASSES, BATCH = 96, 5, 2
 STEPS, HALF = 8, 4
 
 
-def batch(np: Any, seed: int, boxes: int) -> Any:
+def batch(seed: int, boxes: int) -> Any:
     """Noise, with ``boxes`` boxes on each image; without any, one that is padded."""
+    import numpy as np
+
     from stages.detection.loader import Batch
 
     rng = np.random.default_rng(seed)
@@ -52,12 +55,14 @@ def one_step(layer: Any, arithmetic: Any, given: Any, case: dict[str, Any]) -> d
         "gt_class": paddle.to_tensor(given.gt_class.astype(np.int64)),
         "gt_bbox": paddle.to_tensor(given.gt_bbox),
         "pad_gt_mask": paddle.to_tensor(given.pad_gt_mask),
-        "epoch_id": case.get("epoch", 0),
+        "epoch_id": case["epoch"],
     }
     losses = arithmetic.losses(layer, inputs)
     arithmetic.descend(losses["loss"], Still())
-    gradients = {n: p.grad.numpy() for n, p in layer.named_parameters() if not p.stop_gradient and p.grad is not None}
     parameters = dict(layer.named_parameters())
+    gradients = {n: p.grad.numpy() for n, p in parameters.items() if not p.stop_gradient and p.grad is not None}
+    for parameter in parameters.values():
+        parameter.clear_gradient(False)
     statistics = {n: v.numpy() for n, v in layer.state_dict().items() if n not in parameters}
     return {"losses": {n: float(losses[n]) for n in LOSSES}, "gradients": gradients, "statistics": statistics}
 
@@ -69,55 +74,61 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, fl
     return {n: float(np.abs(found[n] - v).max() / max(np.abs(v).max(), 1e-6)) for n, v in expected.items()}
 
 
-def compared(case: dict[str, Any]) -> dict[str, Any]:
+def compared(options: dict[str, Any], cases: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
+    import paddle
 
     from stages.paddle.models.onednn_training import OneDnnConvolutions, why_not
     from stages.paddle.models.training import FullPrecision
 
-    plain, other = layer_of(case["model"]), layer_of(case["model"])
+    plain, other = layer_of(options), layer_of(options)
+    rng = np.random.default_rng(0)
+    for name, parameter in plain.named_parameters():
+        if ".pred_" in name and name.endswith("weight"):  # zero at first: nothing would reach the layers before
+            parameter.set_value(paddle.to_tensor(rng.normal(0, 0.02, parameter.shape).astype(np.float32)))
     other.set_state_dict(plain.state_dict())
-    given = batch(np, 1, case["boxes"])
-    expected = one_step(plain, FullPrecision(), given, case)
-    arithmetic = OneDnnConvolutions(other, given.image.shape, 2)
-    found = one_step(other, arithmetic, given, case)
-    return {
-        "why_not": why_not(other),
-        "losses": [expected["losses"], found["losses"]],
-        "parameters": [sorted(expected["gradients"]), sorted(found["gradients"])],
-        "gradients": differences(found["gradients"], expected["gradients"]),
-        "statistics": differences(found["statistics"], expected["statistics"]),
-    }
+    arithmetic = OneDnnConvolutions(other, (BATCH, 3, SIZE, SIZE), 2)
+    result = {}
+    for name, case in cases.items():
+        given = batch(1, case["boxes"])
+        expected = one_step(plain, FullPrecision(), given, case)
+        found = one_step(other, arithmetic, given, case)
+        result[name] = {
+            "why_not": why_not(other),
+            "losses": [expected["losses"], found["losses"]],
+            "parameters": [sorted(expected["gradients"]), sorted(found["gradients"])],
+            "gradients": differences(found["gradients"], expected["gradients"]),
+            "statistics": differences(found["statistics"], expected["statistics"]),
+        }
+    return result
 
 
-def layer_of(model: dict[str, Any]) -> Any:
+def layer_of(options: dict[str, Any]) -> Any:
     from stages.options.model import ModelOptions
     from stages.paddle.models.models import build_detector
     from stages.paddle.models.training import fresh_start
 
     with fresh_start(3):
-        return build_detector(ModelOptions(**model), CLASSES)
+        return build_detector(ModelOptions(**options), CLASSES)
 
 
-def trainer_of(model: dict[str, Any], road: str) -> Any:
+def trainer_of(options: dict[str, Any], road: str) -> Any:
     from stages.options.finetune import FinetuneSettings
     from stages.paddle.models.onednn_training import OneDnnConvolutions
     from stages.paddle.models.training import FullPrecision, Trainer, fresh_start
 
-    layer = layer_of(model)
+    layer = layer_of(options)
     with fresh_start(3):
         arithmetic = FullPrecision() if road == "plain" else OneDnnConvolutions(layer, (BATCH, 3, SIZE, SIZE), 1)
-        # By geometry at first, then by alignment; an auxiliary neck, if there is one, is attached in the first step.
+        # By geometry at first, then by alignment.
         return Trainer(layer, FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2), 3, arithmetic)
 
 
 def steps(trainer: Any, first: int, last: int) -> list[float]:
-    import numpy as np
-
-    return [trainer.train(batch(np, step, 3))["loss"] for step in range(first, last)]
+    return [trainer.train(batch(step, 3))["loss"] for step in range(first, last)]
 
 
-def main(cases: dict[str, Any]) -> dict[str, Any]:
+def main(models: dict[str, Any]) -> dict[str, Any]:
     import stages.paddle  # noqa: F401, I001  (the door comes before paddle itself)
     import numpy as np
     import paddle
@@ -125,16 +136,18 @@ def main(cases: dict[str, Any]) -> dict[str, Any]:
     from stages.paddle.runtime.place import settle
 
     settle()
-    found: dict[str, Any] = {name: compared(case) for name, case in cases.items()}
-    model = next(iter(cases.values()))["model"]
-    found["curves"] = {road: steps(trainer_of(model, road), 0, STEPS) for road in ("plain", "onednn")}
-    whole, first = trainer_of(model, "onednn"), trainer_of(model, "onednn")
-    losses = steps(whole, 0, STEPS)
-    steps(first, 0, HALF)
-    second = trainer_of(model, "onednn")
-    second.restore(first.state())
+    found: dict[str, Any] = {}
+    for model in models.values():
+        found |= compared(model["options"], model["cases"])
+    options = next(iter(models.values()))["options"]
+    plain = steps(trainer_of(options, "plain"), 0, STEPS)
+    whole, second = trainer_of(options, "onednn"), trainer_of(options, "onednn")
+    losses = steps(whole, 0, HALF)
+    second.restore(whole.state())
+    losses += steps(whole, HALF, STEPS)
     again = steps(second, HALF, STEPS)
-    ends = [t.state() for t in (whole, second)]
+    found["curves"] = {"plain": plain, "onednn": losses}
+    ends = [trainer.state() for trainer in (whole, second)]
     same = {
         part: all(np.array_equal(ends[0][part][n], ends[1][part][n]) for n in ends[0][part])
         for part in ("model", "averaged", "optimizer")

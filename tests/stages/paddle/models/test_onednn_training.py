@@ -11,25 +11,37 @@ import pytest
 from tests.stages.paddle.models.test_models import compose, merge
 from tests.stages.workers import probed
 
-SMALL = {"input_size": [96, 96], "architecture": {"width_mult": 0.125}}
+TINY = merge(compose("ppyoloe_tiny"), {"input_size": [96, 96], "architecture": {"width_mult": 0.125}})
+AUXILIARY = merge(compose("ppyoloe_plus_t"), {"input_size": [96, 96]})
 
 
-def case(model: str, changes: dict[str, Any], assigned: str, boxes: int = 3, epoch: int = 0) -> dict[str, Any]:
-    return {"model": merge(compose(model), changes), "assigned": assigned, "boxes": boxes, "epoch": epoch}
+def case(assigned: str, boxes: int = 3, epoch: int = 0) -> dict[str, Any]:
+    return {"assigned": assigned, "boxes": boxes, "epoch": epoch}
 
 
-CASES = {
-    "by geometry": case("ppyoloe_tiny", SMALL, "geometry"),
-    "by alignment": case("ppyoloe_tiny", SMALL, "alignment"),
-    "no boxes": case("ppyoloe_tiny", SMALL, "alignment", boxes=0),
-    "auxiliary neck, attached": case("ppyoloe_plus_t", {"input_size": [96, 96]}, "geometry", epoch=0),
-    "auxiliary neck, detached": case("ppyoloe_plus_t", {"input_size": [96, 96]}, "alignment", epoch=9),
+MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "options": TINY,
+        "cases": {
+            "by geometry": case("geometry"),
+            "by alignment": case("alignment"),
+            "no boxes": case("alignment", boxes=0),
+        },
+    },
+    "auxiliary": {
+        "options": AUXILIARY,
+        "cases": {
+            "auxiliary neck, attached": case("geometry", epoch=0),
+            "auxiliary neck, detached": case("alignment", epoch=9),
+        },
+    },
 }
+CASES = [name for model in MODELS.values() for name in model["cases"]]
 
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    return probed("tests.stages.paddle.probe_training", given=CASES)
+    return probed("tests.stages.paddle.probe_training", given=MODELS, timeout=900)
 
 
 @pytest.mark.slow
