@@ -37,7 +37,7 @@ class Finetune:
     """Trains for ``options.steps`` steps and gives the averaged weights."""
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = (
         "paddlepaddle", "paddlepaddle-gpu", "paddledet", "numpy", "opencv-python-headless",
     )  # fmt: skip

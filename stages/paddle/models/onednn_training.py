@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import paddle
-from paddle.base import core
+from paddle.base import core, framework
 from ppdet.modeling.heads import ppyoloe_head
 
 from stages.paddle.runtime.execution import Runner
@@ -231,9 +231,6 @@ def _anchors(head: Any, shape: Sequence[int]) -> list[Any]:
 
 @contextmanager
 def _static(scope: Any) -> Iterator[None]:
-    paddle.enable_static()
-    try:
-        with paddle.static.scope_guard(scope):
-            yield
-    finally:
-        paddle.disable_static()
+    """Programs are built and run, in this scope; the names that Paddle gives to tensors go on afterwards."""
+    with framework._dygraph_guard(None), paddle.static.scope_guard(scope):
+        yield
