@@ -10,6 +10,7 @@ up again by another trainer.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from typing import Any
@@ -79,9 +80,12 @@ def compared(options: dict[str, Any], cases: dict[str, Any]) -> dict[str, Any]:
     import paddle
 
     from stages.paddle.models.onednn_training import OneDnnConvolutions, why_not
-    from stages.paddle.models.training import FullPrecision
+    from stages.paddle.models.training import FullPrecision, fresh_start
 
-    plain, other = layer_of(options), layer_of(options)
+    with fresh_start(3):
+        plain = layer_of(options)
+    with fresh_start(3):
+        other = layer_of(options)
     rng = np.random.default_rng(0)
     for name, parameter in plain.named_parameters():
         if ".pred_" in name and name.endswith("weight"):  # zero at first: nothing would reach the layers before
@@ -106,26 +110,31 @@ def compared(options: dict[str, Any], cases: dict[str, Any]) -> dict[str, Any]:
 def layer_of(options: dict[str, Any]) -> Any:
     from stages.options.model import ModelOptions
     from stages.paddle.models.models import build_detector
-    from stages.paddle.models.training import fresh_start
 
-    with fresh_start(3):
-        return build_detector(ModelOptions(**options), CLASSES)
+    return build_detector(ModelOptions(**options), CLASSES)
 
 
-def trainer_of(options: dict[str, Any], road: str) -> Any:
+def trained(options: dict[str, Any], road: str, static: int, state: Any = None) -> tuple[list[float], Any, Any]:
+    """Losses from the step of ``state`` on, the state in the middle and at the end.
+
+    Labels are assigned by geometry for ``static`` steps, then by alignment.
+    """
     from stages.options.finetune import FinetuneSettings
     from stages.paddle.models.onednn_training import OneDnnConvolutions
     from stages.paddle.models.training import FullPrecision, Trainer, fresh_start
 
-    layer = layer_of(options)
     with fresh_start(3):
+        layer = layer_of(options)
         arithmetic = FullPrecision() if road == "plain" else OneDnnConvolutions(layer, (BATCH, 3, SIZE, SIZE), 1)
-        # By geometry at first, then by alignment.
-        return Trainer(layer, FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2), 3, arithmetic)
-
-
-def steps(trainer: Any, first: int, last: int) -> list[float]:
-    return [trainer.train(batch(step, 3))["loss"] for step in range(first, last)]
+        trainer = Trainer(layer, FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2), static, arithmetic)
+        if state is not None:
+            trainer.restore(state)
+        losses, middle = [], None
+        while trainer.step < STEPS:
+            if trainer.step == HALF:
+                middle = copy.deepcopy(trainer.state())
+            losses.append(trainer.train(batch(trainer.step, 3))["loss"])
+        return losses, middle, trainer.state()
 
 
 def main(models: dict[str, Any]) -> dict[str, Any]:
@@ -140,14 +149,11 @@ def main(models: dict[str, Any]) -> dict[str, Any]:
     for model in models.values():
         found |= compared(model["options"], model["cases"])
     options = next(iter(models.values()))["options"]
-    plain = steps(trainer_of(options, "plain"), 0, STEPS)
-    whole, second = trainer_of(options, "onednn"), trainer_of(options, "onednn")
-    losses = steps(whole, 0, HALF)
-    second.restore(whole.state())
-    losses += steps(whole, HALF, STEPS)
-    again = steps(second, HALF, STEPS)
-    found["curves"] = {"plain": plain, "onednn": losses}
-    ends = [trainer.state() for trainer in (whole, second)]
+    # By geometry: alignment takes the best few cells, which the last bit of a prediction may exchange for others.
+    found["curves"] = {road: trained(options, road, STEPS)[0] for road in ("plain", "onednn")}
+    losses, middle, end = trained(options, "onednn", 3)
+    again, _, other = trained(options, "onednn", 3, middle)
+    ends = (end, other)
     same = {
         part: all(np.array_equal(ends[0][part][n], ends[1][part][n]) for n in ends[0][part])
         for part in ("model", "averaged", "optimizer")

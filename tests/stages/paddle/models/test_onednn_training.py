@@ -62,8 +62,8 @@ def test_losses_and_gradients_are_those_of_paddles_kernels(name: str, found: Any
 def test_the_curves_are_the_same(found: Any) -> None:
     plain, ours = found["curves"]["plain"], found["curves"]["onednn"]
     assert all(math.isfinite(v) for v in plain) and len(plain) == 8
-    np.testing.assert_allclose(ours[:2], plain[:2], rtol=1e-4)
-    np.testing.assert_allclose(ours, plain, rtol=2e-2)
+    assert min(plain) < 0.95 * plain[0]
+    np.testing.assert_allclose(ours, plain, rtol=1e-3)
 
 
 @pytest.mark.slow
