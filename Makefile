@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,9 @@ gpu-pack: $(READY) ## Write folders with graphs and a check to carry to a machin
 
 bench-distill: $(READY) ## Our distillation beside PaddleSlim's own on PP-YOLOE-l (20 minutes; ARGS="model=ppyoloe_tiny": fewer)
 	@$(RUN)/python -m tests.benchmarks.distill $(ARGS)
+
+bench-finetune: $(READY) ## Training on a CPU: Paddle's convolutions and oneDNN's in turns (ten minutes; ARGS="--models ppyoloe_tiny": fewer)
+	@$(RUN)/python -m tests.benchmarks.finetune $(ARGS)
 
 bench-scale: $(READY) ## 50,000 unlabelled and 5,000 labelled images on one core and on all (five minutes; ARGS="--labelled 500": fewer)
 	@$(RUN)/python -m tests.benchmarks.scale $(ARGS)

@@ -27,7 +27,7 @@ from stages.training.stopping import stop_requests
 
 if TYPE_CHECKING:
     from stages.detection.loader import TrainingImages
-    from stages.paddle.models.training import Trainer
+    from stages.paddle.models.training import Arithmetic, Trainer
 
 CHECKPOINT = "training.ckpt"
 MIN_CELLS = 9  # the static label assignment looks for the 9 nearest cells on each level
@@ -37,7 +37,7 @@ class Finetune:
     """Trains for ``options.steps`` steps and gives the averaged weights."""
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = (
         "paddlepaddle", "paddlepaddle-gpu", "paddledet", "numpy", "opencv-python-headless",
     )  # fmt: skip
@@ -62,23 +62,19 @@ class Finetune:
         import stages.paddle  # noqa: F401, I001  (the door, before anything else that is native)
         import cv2
 
-        from stages.paddle.models.training import FullPrecision, MixedPrecision, Trainer, fresh_start
+        from stages.paddle.models.training import Trainer, fresh_start
         from stages.paddle.runtime.memory import out_of_memory_explained, report_memory
-        from stages.paddle.runtime.place import on_gpu
         from stages.data.weights import write_pdparams
 
         cv2.setNumThreads(1)  # images are made beside the training, not against it
         source, labels = self._images(inputs.train, context)
         with fresh_start(context.seed):
             layer, fresh = self._layer(inputs.start, labels, context)
-            mixed = self.options.amp and on_gpu()
-            if self.options.amp and not mixed:
-                context.warn("finetune.amp=true does nothing here: this training runs on the CPU, in FP32")
             trainer = Trainer(
                 layer,
                 self.options,
                 self._static_steps(layer, fresh, len(source), context),
-                MixedPrecision() if mixed else FullPrecision(),
+                self._arithmetic(layer, context),
             )
             curve = _restore(trainer, context)
             with out_of_memory_explained("finetune.batch", self.options.batch):
@@ -134,6 +130,29 @@ class Finetune:
             context.warn(remark)
         return layer, bool(report.reinitialized)
 
+    def _arithmetic(self, layer: Any, context: StageContext) -> Arithmetic:
+        """How steps are computed here: what the user did not expect is said, the rest is in the log."""
+        from stages.paddle.models.onednn_training import OneDnnConvolutions, why_not
+        from stages.paddle.models.training import FullPrecision, MixedPrecision
+        from stages.paddle.runtime.place import on_gpu
+
+        o = self.options
+        if on_gpu():
+            return MixedPrecision() if o.amp else FullPrecision()
+        if o.amp:
+            context.warn("finetune.amp=true does nothing here: this training runs on the CPU, in FP32")
+        reason = why_not(layer)
+        if not reason:
+            try:
+                arithmetic = OneDnnConvolutions(layer, (o.batch, 3, *o.model.input_size), context.threads)
+            except Exception as error:  # whatever a module of the user's choice has that programs cannot hold
+                reason = f"no program can be made of this architecture ({type(error).__name__}: {_first_line(error)})"
+            else:
+                context.detail("convolutions run in oneDNN, forwards and backwards")
+                return arithmetic
+        context.info(f"convolutions run in Paddle's own kernels, which take about twice the time: {reason}")
+        return FullPrecision()
+
     def _static_steps(self, layer: Any, fresh: bool, images: int, context: StageContext) -> int:
         """Number of steps with static label assignment."""
         o = self.options
@@ -150,6 +169,10 @@ def check_input_size(size: list[int]) -> list[str]:
     if size[0] * size[1] < MIN_CELLS * STRIDE**2:
         return [f"model.input_size={size} is too small to train: [96, 96] is the smallest square"]
     return []
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 @dataclass

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,21 @@ class Schedule:
         return self.peak * (FINAL_LR + (1 - FINAL_LR) * (1 + math.cos(math.pi * done)) / 2)
 
 
+class Arithmetic(Protocol):
+    """How a step is computed."""
+
+    def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
+        """The losses of a batch by name, scalars that can be differentiated."""
+
+    def descend(self, loss: Any, optimizer: Any) -> None:
+        """Gradients of ``loss``, one of the last `losses`, and one step of the optimizer."""
+
+    def state(self) -> dict[str, Any]:
+        """What it has to remember, arrays by name."""
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
 class MixedPrecision:
     """FP16 where Paddle's lists call it safe, FP32 elsewhere, with a loss scale against gradients that become zero.
 
@@ -67,9 +82,9 @@ class MixedPrecision:
     def __init__(self) -> None:
         self._scaler = paddle.amp.GradScaler(init_loss_scaling=1024)
 
-    def cast(self) -> AbstractContextManager[None]:
-        """Where the loss is computed."""
-        return paddle.amp.auto_cast(level="O1")  # type: ignore[no-any-return]
+    def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
+        with paddle.amp.auto_cast(level="O1"):
+            return layer(inputs)
 
     def descend(self, loss: Any, optimizer: Any) -> None:
         """Gradients of ``loss`` and one step; it is left out, and the scale halved, where gradients overflow."""
@@ -85,10 +100,10 @@ class MixedPrecision:
 
 
 class FullPrecision:
-    """FP32 throughout."""
+    """FP32 throughout, in Paddle's own kernels."""
 
-    def cast(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
+        return layer(inputs)
 
     def descend(self, loss: Any, optimizer: Any) -> None:
         loss.backward()
@@ -117,13 +132,13 @@ class Trainer:
         layer: Any,
         options: FinetuneSettings,
         static_steps: int,
-        arithmetic: MixedPrecision | FullPrecision | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         self.layer = layer
         self.step = 0
         self._schedule = Schedule(options.lr, options.steps, min(options.warmup_steps, options.steps))
         self._ema_decay = options.ema_decay
-        self._arithmetic = arithmetic or FullPrecision()
+        self._arithmetic: Arithmetic = arithmetic or FullPrecision()
         layer.train()
         layer.yolo_head.static_assigner_epoch = static_steps
         if hasattr(layer, "detach_epoch"):
@@ -163,8 +178,7 @@ class Trainer:
             "epoch_id": self.step,
         }
         try:
-            with self._arithmetic.cast():
-                outputs = self.layer(inputs)
+            outputs = self._arithmetic.losses(self.layer, inputs)
         except ValueError as error:
             # The loss refuses predictions that are no numbers before it could become one itself.
             if all(bool(paddle.isfinite(p).all()) for p in self.layer.parameters()):

@@ -1,4 +1,4 @@
-"""Running the static programs of a compression: which kernels, in which order, on how many threads.
+"""Running the static programs of a compression or a training: which kernels, in which order, on how many threads.
 
 Paddle's own convolution writes every patch of the image out and multiplies matrices, forwards and backwards, on one
 thread. oneDNN's needs no patches and takes all threads. What stands between two convolutions while training

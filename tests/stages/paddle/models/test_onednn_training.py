@@ -1,0 +1,78 @@
+"""A step with oneDNN's convolutions is the step that Paddle's own convolutions make."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.stages.paddle.models.test_models import compose, merge
+from tests.stages.workers import probed
+
+TINY = merge(compose("ppyoloe_tiny"), {"input_size": [96, 96], "architecture": {"width_mult": 0.125}})
+AUXILIARY = merge(compose("ppyoloe_plus_t"), {"input_size": [96, 96]})
+
+
+def case(assigned: str, boxes: int = 3, epoch: int = 0) -> dict[str, Any]:
+    return {"assigned": assigned, "boxes": boxes, "epoch": epoch}
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "options": TINY,
+        "cases": {
+            "by geometry": case("geometry"),
+            "by alignment": case("alignment"),
+            "no boxes": case("alignment", boxes=0),
+        },
+    },
+    "auxiliary": {
+        "options": AUXILIARY,
+        "cases": {
+            "auxiliary neck, attached": case("geometry", epoch=0),
+            "auxiliary neck, detached": case("alignment", epoch=9),
+        },
+    },
+}
+CASES = [name for model in MODELS.values() for name in model["cases"]]
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    return probed("tests.stages.paddle.probe_training", given=MODELS, timeout=900)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_gradients_are_those_of_paddles_kernels(name: str, found: Any) -> None:
+    assert found[name]["why_not"] == ""
+    expected, ours = found[name]["losses"]
+    assert expected["loss"] > 0
+    for loss, value in expected.items():
+        assert ours[loss] == pytest.approx(value, rel=1e-4, abs=1e-6), loss
+    theirs, own = found[name]["parameters"]
+    assert own == theirs and len(own) > 50
+    assert {n: d for n, d in found[name]["gradients"].items() if d > 2e-3} == {}
+    assert {n: d for n, d in found[name]["statistics"].items() if d > 1e-4} == {}
+
+
+@pytest.mark.slow
+def test_the_curves_are_the_same(found: Any) -> None:
+    plain, ours = found["curves"]["plain"], found["curves"]["onednn"]
+    assert all(math.isfinite(v) for v in plain) and len(plain) == 8
+    assert min(plain) < 0.95 * plain[0]
+    np.testing.assert_allclose(ours, plain, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_taken_up_again_is_the_same_to_the_last_bit(found: Any) -> None:
+    whole, resumed = found["resumed"]["losses"]
+    assert resumed == whole and len(whole) == 4
+    assert found["resumed"]["same"] == {"model": True, "averaged": True, "optimizer": True}
+
+
+@pytest.mark.slow
+def test_what_runs_afterwards_is_dynamic(found: Any) -> None:
+    assert found["dynamic"] is True
