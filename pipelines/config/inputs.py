@@ -11,7 +11,7 @@ from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
 from stages import backends
 from stages.detection.images import list_images
-from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
+from stages.distillation.distill import TARGET_NEEDS, not_for, scores_by_labels
 from stages.errors import WeightsError
 from stages.options.compression import AUTO
 from stages.options.data import DataOptions
@@ -99,6 +99,8 @@ def _calibration(data: DataOptions) -> Iterator[Problem]:
 
 
 def _target(config: PipelineConfig) -> Iterator[Problem]:
+    for name, text in not_for(config.compression):
+        yield Problem(f"compression.{name}", text)
     if config.compression.target_map is not None and not scores_by_labels(config.compression):
         yield Problem("compression.target_map", TARGET_NEEDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +13,7 @@ from stages.contract import StageContext
 from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
-from stages.options.compression import PTQ, QAT_DISTILL, SEARCHED, CompressionSettings, DistillOptions
+from stages.options.compression import AUTO, PTQ, PTQ_ONLY, QAT_DISTILL, SEARCHED, CompressionSettings, DistillOptions
 from stages.outside import names
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Distill:
         *("max_map_drop", "min_speedup"),  # those of the stage behind it
         *SEARCHED,  # those of the stage in its place
     )
+    later: ClassVar[tuple[str, ...]] = PTQ_ONLY
     Options = DistillOptions
     Inputs = DistillInputs
     Output = QuantizedModel
@@ -69,6 +71,8 @@ class Distill:
         work = {QAT_DISTILL: self._distill, PTQ: self._quantize}.get(o.method)
         if work is None:
             raise ConfigError([f"compression.method: {o.method} quantizes nothing; choose {QAT_DISTILL} or {PTQ}"])
+        if wrong := [f"compression.{name}: {text}" for name, text in not_for(o)]:
+            raise ConfigError(wrong)
         if o.target_map is not None and not scores_by_labels(o):
             raise ConfigError([f"compression.target_map: {TARGET_NEEDS}"])
         from stages.detection.unlabeled import listed_paths
@@ -164,6 +168,16 @@ class Distill:
         from stages.detection.unlabeled import images_for
 
         return images_for(inputs.model, paths, batch=self.options.batch, seed=context.seed)
+
+
+def not_for(o: CompressionSettings) -> Iterator[tuple[str, str]]:
+    """Options that the method has no use for, each with what to do."""
+    for name in PTQ_ONLY if o.method != PTQ else ():
+        if getattr(o, name):
+            instead = (
+                "leave it out: compression=auto tries it by itself" if o.method == AUTO else "choose compression=ptq"
+            )
+            yield name, f"is part of post-training quantization; {instead}"
 
 
 def scores_by_labels(o: CompressionSettings) -> bool:

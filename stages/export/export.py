@@ -6,6 +6,7 @@ Paddle inference model, ONNX, and the sidecar; and the proof that ONNX and Paddl
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.artifacts import (
+    EQUALIZED_FILE,
     LAYERS_FILE,
     MAGNITUDES_FILE,
     Artifact,
@@ -86,6 +88,8 @@ class Export:
         sidecar.write(context.out / "infer_cfg.yml")
         if self.options.precision == Precision.FP32:
             (context.out / LAYERS_FILE).write_text(json.dumps(frozen.layers, indent=1), encoding="utf-8")
+        if inputs.model is not None and EQUALIZED_FILE in inputs.model.files:
+            shutil.copyfile(inputs.model.path(EQUALIZED_FILE), context.out / EQUALIZED_FILE)
         agreement = self._agreement(frozen, sidecar, inputs.images, context)
         self._note_magnitudes(frozen, sidecar, inputs.images, context)
         return ExportedModel(

@@ -30,6 +30,9 @@ METHODS = {
 }
 """Method -> what reports call it. `stages.distillation.distill` dispatches on the first two."""
 
+PTQ_ONLY = ("equalize", "bias_correction")
+"""Options of `PTQ` alone; `AUTO` tries both by itself."""
+
 SEARCHED = ("max_drop", "time_budget", "judge_images", "round_steps")
 """Options of `AUTO` alone."""
 
@@ -118,6 +121,16 @@ class CompressionSettings:
         "tensors (weights or activations) by their names in the graph: operators that read one of them stay in float",
     )
     ptq_algo: str = option("hist", one_of(*ALGORITHMS), "how `ptq` finds activation ranges")
+    equalize: bool = option(
+        False,
+        doc="with `ptq`: scale channels between two convolutions so that they share a range (cross-layer equalisation) "
+        "where that changes nothing in FP32, which is across ReLU and not across SiLU",
+    )
+    bias_correction: bool = option(
+        False,
+        doc="with `ptq`: correct the bias of each quantized convolution by the mean difference of its outputs from "
+        "FP32's over the observed images",
+    )
     calibration_images: int = option(
         32,
         POSITIVE,
