@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config.auto import NONE, TRAIN, VAL, block_backend, block_labels, converted, has_set
-from pipelines.config.keys import Problem
+from pipelines.config.keys import Problem, close_to, suggestion
+from pipelines.config.models import model_names
 from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
 from stages import backends
@@ -101,8 +102,19 @@ def _calibration(data: DataOptions) -> Iterator[Problem]:
 def _target(config: PipelineConfig) -> Iterator[Problem]:
     for name, text in not_for(config.compression):
         yield Problem(f"compression.{name}", text)
+    if config.compression.teacher is not None:
+        yield from _teacher(config.compression.teacher, config.compression.teacher_weights)
     if config.compression.target_map is not None and not scores_by_labels(config.compression):
         yield Problem("compression.target_map", TARGET_NEEDS)
+
+
+def _teacher(name: str, weights: str | None) -> Iterator[Problem]:
+    if name not in (known := model_names()):
+        yield Problem("compression.teacher", f"there is no model {name}{suggestion(close_to(name, known))}")
+    if weights is not None and "://" in weights:
+        yield Problem("compression.teacher_weights", "a URL is not fetched here; fetch the file and give its path")
+    elif weights is not None and not Path(weights).is_file():
+        yield Problem("compression.teacher_weights", f"there is no file {weights}; check the path")
 
 
 def _blocks(config: PipelineConfig) -> Iterator[Problem]:

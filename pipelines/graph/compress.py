@@ -17,6 +17,7 @@ from pipelines.execution.runner import Input, Node, Ref
 from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
 from pipelines.graph.search import search_node
+from pipelines.graph.teacher import teacher_node
 from pipelines.graph.user_inputs import threads_of
 from pipelines.graph.work import sized
 from stages.artifacts import Precision
@@ -97,11 +98,14 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
             "images": images,
             "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
             "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,
+            "teacher": None if config.compression.teacher is None else Ref(ids.TEACHER),
         },
         threads=threads,
         seeded=True,
     )
-    return [*_before(config, labeled=labeled and not listed), node]
+    if config.compression.teacher is None:
+        return [*_before(config, labeled=labeled and not listed), node]
+    return [*_before(config, labeled=labeled and not listed), teacher_node(config, images, threads), node]
 
 
 def _before(config: PipelineConfig, *, labeled: bool) -> list[Node]:
