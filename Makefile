@@ -23,7 +23,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-runs bench-auto clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-runs bench-auto bench-teacher clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,8 +126,11 @@ bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; 
 
 bench-runs: $(READY) ## What `runs` and `trend` take with 2000 runs in the folder, with and without their index (two minutes; the last line is JSON)
 	@$(RUN)/python -m tests.benchmarks.runs $(ARGS)
-bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full": an hour)
+bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full --seeds 0": minutes)
 	@$(RUN)/python -m tests.benchmarks.auto $(ARGS)
+
+bench-teacher: $(READY) ## A larger teacher beside the model's own FP32, three seeds (hours; ARGS="--bccd FOLDER" is needed)
+	@$(RUN)/python -m tests.benchmarks.teacher $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

@@ -152,6 +152,7 @@ THROUGH = {
     "stages/options/test_rules": "stages.options.suggest stages.options.types",
     "stages/outside/test_pickled_arrays": "stages.outside.pickle_stack",
     "stages/paddle/inference/test_lowering": "stages.paddle.runtime.program",
+    "stages/paddle/compression/test_larger_teacher": "stages.paddle.compression.projection",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
     "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",
