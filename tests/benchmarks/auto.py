@@ -11,7 +11,7 @@ FP32 does not see it, a range for the whole tensor has to hold it. It prints a l
 - ``time_over_ptq``: largest ratio to ``ptq``'s time, where ``ptq`` holds by the bound on the validation set.
 - ``escalated_holds``: whether the planted checkpoint took more than ranges, and holds.
 
-Of shapes 1600 are drawn for training and 800 for validation, so that intervals are narrower than the limit: judged on
+Of shapes 1000 are drawn for training and 400 for validation, so that intervals are narrower than the limit: judged on
 40 images, a drop of 0.5 points takes some 750 to be told.
 
 ``ARGS="--bccd FOLDER"`` adds the blood cells; ``--no-full --seeds 0`` takes minutes and says all but the ratio to the
@@ -39,8 +39,8 @@ OUTLIER = 300.0
 PLANTED, READER = "backbone.stem.conv1", "backbone.stem.conv2"
 FULL = ("compression=qat_distill", "compression.steps=5000", "compression.eval_every=500")
 AUTO = ("compression=auto", "compression.steps=5000", "compression.eval_every=250")
-SHAPES = ("data.shapes.train=1600", "data.shapes.val=800")
-JUDGED = "compression.judge_images=800"
+SHAPES = ("data.shapes.train=1000", "data.shapes.val=400")
+JUDGED = "compression.judge_images=500"
 SMALLEST = ("data.shapes.train=40", "data.shapes.val=16", "compression.images=20", "compression.calibration_images=4")
 
 

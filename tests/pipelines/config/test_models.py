@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra import compose
 
+from pipelines.config import schema
 from pipelines.config.compose import Command, hydra_for
 from pipelines.config.load import plain
 from pipelines.config.models import model_names, named_model
@@ -14,6 +15,7 @@ from stages.errors import ConfigError
 
 @pytest.mark.parametrize("name", ["ppyoloe_s", "ppyoloe_plus_t_relu_320"])
 def test_a_model_is_what_hydra_composes(name: str) -> None:
+    schema.register()
     with hydra_for(Command([])):
         tree, _ = plain(compose("config", [f"model={name}"]))
     assert to_json(named_model(name)) == tree["model"]

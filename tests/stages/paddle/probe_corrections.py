@@ -107,7 +107,7 @@ def correct(model: Any, images: Any) -> dict[str, Any]:
 
         before = shifts()
         done = bias_correction.correct_biases(program, inference, lambda: iter([feeds]), scope, 1)
-        convolutions = [op for op in inference.ops() if op.type == "conv2d"]
+        convolutions = [op for op in program.ops() if op.type == "conv2d"]
         left = [op for op in convolutions if anatomy.is_projection(program, op)]
         return {
             "layers": done.layers,
