@@ -294,6 +294,7 @@ class Escalation:
 
 
 def _read(one: dict[str, Any]) -> Tried:
-    step = Step(**{name: tuple(value) if isinstance(value, list) else value for name, value in one["step"].items()})
+    lists = {name: tuple(one["step"][name]) for name in ("blocks", "corrections")}
+    step = Step(**{**one["step"], **lists})
     judgement = Judgement(**one["judgement"]) if one["judgement"] else None
     return Tried(step, float(one["seconds"]), judgement, tuple(one["found"]), one["failed"])

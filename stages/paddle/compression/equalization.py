@@ -225,4 +225,4 @@ def _speaks(scope: Any, link: Link) -> Array:
     """Which channels of the first convolution are not zero yet, [C]."""
     weight = np.abs(slim.read(scope, link.weight))
     own = weight.reshape(weight.shape[0], -1).max(axis=1) > 0
-    return own | (slim.read(scope, link.bias).reshape(-1) != 0) if link.bias else own
+    return np.asarray(own | (slim.read(scope, link.bias).reshape(-1) != 0) if link.bias else own)
