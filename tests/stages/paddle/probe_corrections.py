@@ -97,12 +97,18 @@ def correct(model: Any, images: Any) -> dict[str, Any]:
         for name in names:
             slim.write(scope, name + slim.SCALE, max(ranges[name], slim.SMALLEST_RANGE) / 2)
         slim.set_weight_scales(inference, scope)
-        layers = list(bias_correction._correctable(inference))
+        layers = bias_correction._correctable(inference)
         (feeds,) = calibration(images, 6, model, 8)
-        expected = bias_correction._Means(program, layers, 1).run(feeds)
+
+        def means(of: Any) -> dict[str, Any]:
+            """By layer, with its bias."""
+            found = bias_correction._Means(of, list(layers), 1).run(feeds)
+            return {name: value.reshape(-1) + slim.read(scope, layers[name]) for name, value in found.items()}
+
+        expected = means(program)
 
         def shifts() -> list[float]:
-            seen = bias_correction._Means(inference, layers, 1).run(feeds)
+            seen = means(inference)
             return [float(np.abs(seen[n] - expected[n]).mean() / np.abs(expected[n]).mean()) for n in layers]
 
         before = shifts()
