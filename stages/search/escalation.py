@@ -34,6 +34,8 @@ GAIN = 0.05
 """Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
 PATIENCE = 3
 """Blocks in float that bring nothing, one after another, before it is given up."""
+NEW_RANGES = ("equalize",)
+"""Corrections behind which other ranges may be the best: where they gain, all algorithms are tried with them."""
 PATH = "path.json"
 
 
@@ -189,7 +191,10 @@ class Escalation:
             best = self._best(self._path)
             assert best is not None
             base = best.step
-            self._try(Step(CORRECT, base.algorithm, corrections=(*base.corrections, name)))
+            for algorithm in dict.fromkeys([base.algorithm, *self.limits.algorithms]):
+                tried = self._try(Step(CORRECT, algorithm, corrections=(*base.corrections, name)))
+                if name not in NEW_RANGES or not self._gains(tried, best):
+                    break
 
     def _distillations(self) -> None:
         start = self._best(self._path)

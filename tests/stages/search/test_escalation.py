@@ -90,7 +90,7 @@ def test_a_drop_within_the_limit_whose_bound_is_not_goes_on(context: FakeContext
 
 
 def test_corrections_are_tried_before_a_distillation_on_what_was_best(context: FakeContext) -> None:
-    drops = {"ranges avg": 1.5, "ranges KL": 1.2, "ranges KL + equalize": 1.0}
+    drops = {"ranges avg": 1.5, "ranges KL": 1.2, "ranges KL + equalize": 1.0, "ranges avg + equalize": 1.1}
     drops["ranges KL + equalize + bias_correction"] = 0.2
     workshop = Numbers(dict(drops))
     workshop.correctable = ("equalize", "bias_correction")
@@ -108,6 +108,17 @@ def test_a_correction_that_gains_nothing_is_left_out_of_the_next(context: FakeCo
     base = "ranges avg + bias_correction"
     assert workshop.made[5] == f"float a in {base}"
     assert outcome.best.step.name == base
+
+
+def test_all_ranges_are_tried_again_on_equalised_channels_that_gained(context: FakeContext) -> None:
+    """An outlier makes all ranges equally bad, so the best of them then is chance."""
+    drops: dict[str, float | str] = {"ranges avg": 29.1, "ranges KL": 29.0, "ranges KL + equalize": 1.1}
+    drops["ranges avg + equalize"] = 0.1
+    workshop = Numbers(dict(drops))
+    workshop.correctable = ("equalize", "bias_correction")
+    outcome = search(workshop, context)
+    assert workshop.made == list(drops)
+    assert (outcome.why, outcome.best.step.name) == (HOLDS, "ranges avg + equalize")
 
 
 def test_corrections_are_restored_with_an_interrupted_search(context: FakeContext) -> None:
