@@ -1,13 +1,12 @@
 """The order in which compressions are tried, and when that ends. It knows no model: a `Workshop` makes and judges.
 
 (a) *ranges*: post-training ranges, one algorithm after another, all from one observation;
-(b) *corrections* of the best of these, as far as the model has something to correct: channels equalised, biases
-    corrected, the second with the first where that gained;
+(b) *corrections* of the best of these, where there is something to correct: channels equalised, then biases corrected;
 (c) *distillation* from the best ranges, twice as long as long as that gains;
 (d) *float blocks* of the best of all, worst first, one more at a time.
 
-It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or the
-next step would not end within it; when nothing gains. It keeps the step with the lowest upper bound.
+It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or would
+be with the next step; when nothing gains. It keeps the step with the lowest upper bound.
 
 Each finished step is written to ``path.json`` in the stage's work folder. A search that was interrupted takes it from
 there with the time that it took, so that it goes the same way.
@@ -34,8 +33,7 @@ GAIN = 0.05
 """Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
 PATIENCE = 3
 """Blocks in float that bring nothing, one after another, before it is given up."""
-NEW_RANGES = ("equalize",)
-"""Corrections behind which other ranges may be the best: where they gain, all algorithms are tried with them."""
+NEW_RANGES = ("equalize",)  # where these gain, all algorithms are tried with them: others may be the best then
 PATH = "path.json"
 
 
@@ -51,7 +49,7 @@ class Step:
     """The step that a ranking is of and blocks are put to float in."""
     blocks: tuple[str, ...] = ()
     corrections: tuple[str, ...] = ()
-    """Names of the options of ``ptq`` that are set, ``equalize`` and ``bias_correction``."""
+    """The options of ``ptq`` that are set."""
 
     @property
     def name(self) -> str:
@@ -185,14 +183,12 @@ class Escalation:
             self._try(Step(RANGES, algorithm))
 
     def _corrections(self) -> None:
-        if self._best(self._path) is None:
-            return
-        for name in self.workshop.corrections():
+        for name in self.workshop.corrections() if self._best(self._path) else ():
             best = self._best(self._path)
             assert best is not None
-            base = best.step
-            for algorithm in dict.fromkeys([base.algorithm, *self.limits.algorithms]):
-                tried = self._try(Step(CORRECT, algorithm, corrections=(*base.corrections, name)))
+            names = (*best.step.corrections, name)
+            for algorithm in dict.fromkeys([best.step.algorithm, *self.limits.algorithms]):
+                tried = self._try(Step(CORRECT, algorithm, corrections=names))
                 if name not in NEW_RANGES or not self._gains(tried, best):
                     break
 

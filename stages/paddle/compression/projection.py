@@ -21,8 +21,9 @@ from stages.paddle.runtime.program import Program
 
 Array = npt.NDArray[Any]
 
-RIDGE = 1e-3
-"""Added to the diagonal of the features' second moments, as a share of its mean: some channels are almost the same."""
+RIDGE = 0.1
+"""Added to the diagonal of the features' second moments, as a share of its mean: the coarsest level has few values an
+image, so that some directions are hardly seen; weights of hundreds for these make a training fall apart."""
 
 
 def weight_of(node: str) -> str:

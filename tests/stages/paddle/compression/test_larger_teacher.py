@@ -22,7 +22,7 @@ from tests.stages.workers import Worker
 
 
 def options(**changes: Any) -> DistillOptions:
-    settings: dict[str, Any] = {"steps": 12, "batch": 2, "checkpoint_every": 3, "log_every": 4, "lr": 1e-5}
+    settings: dict[str, Any] = {"steps": 12, "batch": 2, "checkpoint_every": 3, "log_every": 4, "lr": 1e-6}
     settings |= {"eval_every": 6, "calibration_images": 3, "use_pact": False, "loss": "features"}
     return DistillOptions(**{**settings, "teacher": "ppyoloe_s", "teacher_weights": "s.pdparams", **changes})
 
