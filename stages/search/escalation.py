@@ -31,8 +31,7 @@ HOLDS, BUDGET, NOTHING_GAINS, TOO_SLOW = "holds", "budget", "nothing gains", "to
 """Why a search ends."""
 GAIN = 0.05
 """Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
-PATIENCE = 3
-"""Blocks in float that bring nothing, one after another, before it is given up."""
+PATIENCE = 3  # blocks in float that bring nothing, one after another, before it is given up
 NEW_RANGES = ("equalize",)  # where these gain, all algorithms are tried with them: others may be the best then
 PATH = "path.json"
 
@@ -45,8 +44,7 @@ class Step:
     algorithm: str
     """Of the activation ranges that it starts from."""
     steps: int = 0
-    base: str = ""
-    """The step that a ranking is of and blocks are put to float in."""
+    base: str = ""  # the step that a ranking is of and blocks are put to float in
     blocks: tuple[str, ...] = ()
     corrections: tuple[str, ...] = ()
     """The options of ``ptq`` that are set."""
