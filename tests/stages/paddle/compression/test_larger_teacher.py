@@ -91,4 +91,4 @@ def test_a_teacher_of_other_box_distributions_is_refused(
     worker = Worker(tmp_path / "run", "distill", options(), dataclasses.replace(fp32, teacher=teacher))
     message = worker.failed()["message"]
     assert "compression.teacher: its levels are" in message and "reg_max" in message
-    assert "\n" not in message
+    assert len(message.splitlines()) <= 2  # what is wrong with a config, and the one thing
