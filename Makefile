@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune bench-teacher clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,11 +137,13 @@ bench-runs: $(READY) ## What `runs` and `trend` take with 2000 runs in the folde
 bench-search: $(READY) ## A search over configs beside the grid that it searches (an hour; the last line is JSON; needs the extra `search`)
 	@$(RUN)/python -m tests.benchmarks.search $(ARGS)
 
-bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full": an hour)
-	@$(RUN)/python -m tests.benchmarks.auto $(ARGS)
-
 bench-less-work: $(READY) ## INT8 of a lighter model (ReLU, fewer channels) against plain INT8, three seeds (hours; ARGS="--smallest": minutes)
 	@$(RUN)/python -m tests.benchmarks.less_work $(ARGS)
+bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full --seeds 0": minutes)
+	@$(RUN)/python -m tests.benchmarks.auto $(ARGS)
+
+bench-teacher: $(READY) ## A larger teacher beside the model's own FP32, three seeds (hours; ARGS="--bccd FOLDER" is needed)
+	@$(RUN)/python -m tests.benchmarks.teacher $(ARGS)
 
 demo-checkpoint: $(READY) ## Train the demo's FP32 checkpoint again (about 20 minutes)
 	@$(RUN)/detpress finetune experiment=demo_checkpoint out=artifacts/demo/ppyoloe_tiny_shapes.pdparams $(ARGS)

@@ -131,7 +131,8 @@ class QuantizedModel(Artifact):
 
     File ``history.json`` holds the curve: ``[{"step", "loss", "lr"}, ...]``, empty for post-training quantization;
     ``scores.json``, if it was scored: ``{"best": step, "scores": [{"step", "eval_loss" or "eval_map"}, ...]}``;
-    ``search.json``, if it was looked for (``stages/search/content.py``).
+    ``search.json``, if it was looked for (``stages/search/content.py``); ``equalized.json``, if channels were scaled
+    (``stages/paddle/compression/equalization.py``): the factors, which the exported model gets too.
     """
 
     method: str
@@ -140,7 +141,7 @@ class QuantizedModel(Artifact):
 
 
 LAYERS_FILE, FLOAT_BLOCKS_FILE, MAGNITUDES_FILE = "layers.json", "float_blocks.json", "magnitudes.json"
-SEARCH_FILE, LIGHT_FILE = "search.json", "light.json"
+SEARCH_FILE, LIGHT_FILE, EQUALIZED_FILE = "search.json", "light.json", "equalized.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,6 +166,7 @@ THROUGH = {
         stages.paddle.lightening.channel_groups stages.paddle.lightening.importance stages.paddle.lightening.refit
         stages.paddle.lightening.selection stages.paddle.lightening.statistics
     """,
+    "stages/paddle/compression/test_larger_teacher": "stages.paddle.compression.projection",
     "stages/paddle/pir/test_program": "stages.paddle.pir.operators",
     "stages/paddle/runtime/test_execution": "stages.paddle.compression.calibrate stages.paddle.compression.pact",
     "stages/processes/test_children": "stages.processes.reaper stages.processes.with_parent",

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config.auto import NONE, TRAIN, VAL, block_backend, block_labels, converted, has_set
-from pipelines.config.keys import Problem
+from pipelines.config.keys import Problem, close_to, suggestion
+from pipelines.config.models import model_names
 from pipelines.config.schedule_check import check_schedule
 from pipelines.config.schema import PipelineConfig
 from stages import backends
 from stages.detection.images import list_images
-from stages.distillation.distill import TARGET_NEEDS, scores_by_labels
+from stages.distillation.distill import TARGET_NEEDS, not_for, scores_by_labels
 from stages.errors import WeightsError
 from stages.options.compression import AUTO
 from stages.options.data import DataOptions
@@ -101,6 +102,10 @@ def _calibration(data: DataOptions) -> Iterator[Problem]:
 
 
 def _target(config: PipelineConfig) -> Iterator[Problem]:
+    for name, text in not_for(config.compression):
+        yield Problem(f"compression.{name}", text)
+    if config.compression.teacher is not None:
+        yield from _teacher(config.compression.teacher, config.compression.teacher_weights)
     if config.compression.target_map is not None and not scores_by_labels(config.compression):
         yield Problem("compression.target_map", TARGET_NEEDS)
 
@@ -123,6 +128,15 @@ def _light(config: PipelineConfig) -> Iterator[Problem]:
             f"backbone and neck of model={config.model.name} have no SiLU to exchange (they have {has}); set it to "
             "null",
         )
+
+
+def _teacher(name: str, weights: str | None) -> Iterator[Problem]:
+    if name not in (known := model_names()):
+        yield Problem("compression.teacher", f"there is no model {name}{suggestion(close_to(name, known))}")
+    if weights is not None and "://" in weights:
+        yield Problem("compression.teacher_weights", "a URL is not fetched here; fetch the file and give its path")
+    elif weights is not None and not Path(weights).is_file():
+        yield Problem("compression.teacher_weights", f"there is no file {weights}; check the path")
 
 
 def _blocks(config: PipelineConfig) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ _PATHS = {
         *("unlabeled_images", "calibration_images"),
     ),
     "run": ("artifacts",),
+    "compression": ("teacher_weights",),
 }
 """Keys in which a leading ``~`` is the home folder (a shell does not expand it behind ``key=``)."""
 

@@ -108,9 +108,12 @@ class Node:
         cls = stage_class(self.stage)
         unkeyed = getattr(cls, "unkeyed", ())
         later = getattr(cls, "later", ())
-        """Options that came later: while they are ``None`` they count for nothing, so that older results are found."""
+        """Options that came later: while they are ``None`` or off they count for nothing, so that older results are
+        found."""
         options = {
-            k: v for k, v in to_json(self.options).items() if k not in unkeyed and (v is not None or k not in later)
+            k: v
+            for k, v in to_json(self.options).items()
+            if k not in unkeyed and not (k in later and (v is None or v is False))
         }
         parts: dict[str, Any] = {
             "stage": self.stage,

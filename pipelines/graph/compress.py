@@ -18,6 +18,7 @@ from pipelines.graph.blocks import float_blocks_node, sensitivity_node
 from pipelines.graph.engines import agreement_nodes, backend_nodes
 from pipelines.graph.light import float_model, lighten_nodes
 from pipelines.graph.search import search_node
+from pipelines.graph.teacher import teacher_node
 from pipelines.graph.thresholds import thresholds_by_labels, thresholds_nodes
 from pipelines.graph.user_inputs import threads_of
 from pipelines.graph.work import sized
@@ -105,11 +106,14 @@ def _distill(config: PipelineConfig, images: Ref, threads: int, *, listed: bool)
             "images": images,
             "labeled": Ref(ids.LABELS_TRAIN) if labeled else None,
             "calibration": Ref(ids.CALIBRATION) if config.data.calibration_images else None,
+            "teacher": None if config.compression.teacher is None else Ref(ids.TEACHER),
         },
         threads=threads,
         seeded=True,
     )
-    return [*_before(config, labeled=labeled and not listed), node]
+    if config.compression.teacher is None:
+        return [*_before(config, labeled=labeled and not listed), node]
+    return [*_before(config, labeled=labeled and not listed), teacher_node(config, images, threads), node]
 
 
 def _before(config: PipelineConfig, *, labeled: bool) -> list[Node]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.execution import ids
 from pipelines.execution.node import Node, Work
 from stages.options.model import ModelOptions
 
@@ -52,7 +53,12 @@ class _Convolution:
 def sized(nodes: Sequence[Node], model: ModelOptions) -> list[Node]:
     """The nodes, each that works on the model with how much work that is."""
     found = size_of(model)
-    return [_sized(node, model.name, found) for node in nodes]
+    return [
+        _sized(node, node.options.model.name, size_of(node.options.model))
+        if node.id == ids.TEACHER
+        else _sized(node, model.name, found)
+        for node in nodes
+    ]
 
 
 def size_of(model: ModelOptions) -> ModelSize | None:

@@ -142,7 +142,10 @@ def _report_node(run: Run, config: PipelineConfig, nodes: Sequence[Node], result
         stage="report",
         options=options,
         origins=origins,
-        inputs={name: [Ref(n.id) for n in nodes if n.stage in stages] for name, stages in fields.items()},
+        inputs={
+            name: [Ref(n.id) for n in nodes if n.stage in stages and n.id != ids.TEACHER]
+            for name, stages in fields.items()
+        },
         partial=True,
         empty=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,13 +13,25 @@ from stages.contract import StageContext
 from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
-from stages.options.compression import PTQ, QAT_DISTILL, SEARCHED, CompressionSettings, DistillOptions
+from stages.options.compression import (
+    AUTO,
+    PTQ,
+    PTQ_ONLY,
+    QAT_DISTILL,
+    SEARCHED,
+    TEACHERS,
+    CompressionSettings,
+    DistillOptions,
+)
 from stages.outside import names
 
 if TYPE_CHECKING:
     from stages.detection.unlabeled import UnlabeledImages
     from stages.paddle.compression.qat import EvaluationSet
 
+
+TEACHABLE = ("detection", "features")
+"""Losses that compare a student with another model than its own."""
 
 TARGET_NEEDS = (
     "is compared with mAP on training labels while a student is trained; choose compression.eval_by=map and a number "
@@ -30,13 +43,15 @@ TARGET_NEEDS = (
 class DistillInputs:
     """The exported FP32 model, the images it is compressed with, and labelled ones to score on (``eval_by: map``).
 
-    ``calibration``: images that ranges are observed on; ``None``: some of ``images``.
+    ``calibration``: images that ranges are observed on; ``None``: some of ``images``. ``teacher``: a larger exported
+    model to learn from; ``None``: ``model`` itself.
     """
 
     model: ExportedModel
     images: ImageList
     labeled: LabeledSet | None = None
     calibration: ImageList | None = None
+    teacher: ExportedModel | None = None
 
 
 class Distill:
@@ -48,7 +63,9 @@ class Distill:
     unkeyed: ClassVar[tuple[str, ...]] = (
         *("max_map_drop", "min_speedup"),  # those of the stage behind it
         *SEARCHED,  # those of the stage in its place
+        *TEACHERS,  # the input says which
     )
+    later: ClassVar[tuple[str, ...]] = PTQ_ONLY
     Options = DistillOptions
     Inputs = DistillInputs
     Output = QuantizedModel
@@ -69,6 +86,8 @@ class Distill:
         work = {QAT_DISTILL: self._distill, PTQ: self._quantize}.get(o.method)
         if work is None:
             raise ConfigError([f"compression.method: {o.method} quantizes nothing; choose {QAT_DISTILL} or {PTQ}"])
+        if wrong := [f"compression.{name}: {text}" for name, text in not_for(o)]:
+            raise ConfigError(wrong)
         if o.target_map is not None and not scores_by_labels(o):
             raise ConfigError([f"compression.target_map: {TARGET_NEEDS}"])
         from stages.detection.unlabeled import listed_paths
@@ -108,7 +127,7 @@ class Distill:
         calibration = self._calibration(inputs, context)
         with (
             out_of_memory_explained("compression.batch", self.options.batch),
-            prepare(inputs.model, images, scored_on, self.options, context, calibration) as training,
+            prepare(inputs.model, images, scored_on, self.options, context, calibration, inputs.teacher) as training,
         ):
             done = Loop(training.trainee, training.batch, training.evaluator, self.options, context).run()
             finish(training)
@@ -164,6 +183,26 @@ class Distill:
         from stages.detection.unlabeled import images_for
 
         return images_for(inputs.model, paths, batch=self.options.batch, seed=context.seed)
+
+
+def not_for(o: CompressionSettings) -> Iterator[tuple[str, str]]:
+    """Options that the method has no use for, each with what to do."""
+    for name in PTQ_ONLY if o.method != PTQ else ():
+        if getattr(o, name):
+            instead = (
+                "leave it out: compression=auto tries it by itself" if o.method == AUTO else "choose compression=ptq"
+            )
+            yield name, f"is part of post-training quantization; {instead}"
+    if o.teacher is None:
+        for name in TEACHERS[1:]:
+            if getattr(o, name) is not None:
+                yield name, "says something of a larger teacher; name its model (compression.teacher=ppyoloe_l)"
+    elif o.method != QAT_DISTILL:
+        yield "teacher", "teaches a student that is trained; choose compression=qat_distill"
+    elif o.loss not in TEACHABLE:
+        yield "teacher", f"is compared by what the head says; choose compression.loss={' or '.join(TEACHABLE)}"
+    elif o.teacher_weights is None:
+        yield "teacher_weights", f"is not given; name the .pdparams file of {o.teacher}"
 
 
 def scores_by_labels(o: CompressionSettings) -> bool:

@@ -6,6 +6,7 @@ Paddle inference model, ONNX, and the sidecar; and the proof that ONNX and Paddl
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.artifacts import (
+    EQUALIZED_FILE,
     LAYERS_FILE,
     MAGNITUDES_FILE,
     Artifact,
@@ -68,6 +70,8 @@ class Export:
         frozen = self._freeze(inputs.model, context)
         if frozen.remark:
             context.warn(frozen.remark)
+        if inputs.model is not None and EQUALIZED_FILE in inputs.model.files:
+            shutil.copyfile(inputs.model.path(EQUALIZED_FILE), context.out / EQUALIZED_FILE)
         return self.written(frozen, inputs.images, context)
 
     def written(self, frozen: Frozen, images: ImageList, context: StageContext) -> ExportedModel:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages import backends
-from stages.artifacts import LAYERS_FILE, Engine, ExportedModel, ImageList, LabeledSet, hash_files
+from stages.artifacts import EQUALIZED_FILE, LAYERS_FILE, Engine, ExportedModel, ImageList, LabeledSet, hash_files
 from stages.backends.base import Unavailable
 from stages.backends.detector import open_detector
 from stages.build.build import Build, BuildInputs
@@ -33,7 +33,7 @@ from stages.latency.timing import Plan, choose_cpus, measure, speedup
 from stages.mixed_precision.blocks import group
 from stages.options.backend import BuildOptions
 from stages.options.sensitivity import SensitivityOptions
-from stages.outside import names
+from stages.outside import names, records
 
 Floats = npt.NDArray[np.float32]
 TIMED = Plan(warmup=10, runs=60, rounds=6, max_seconds=20.0)
@@ -91,7 +91,7 @@ class MixedPrecisionBench:
     def __init__(
         self, base: ExportedModel, model: ExportedModel, options: SensitivityOptions, context: StageContext
     ) -> None:
-        from stages.paddle.compression import mixing
+        from stages.paddle.compression import equalization, mixing
 
         state = backends.get(options.backend).availability()
         if isinstance(state, Unavailable):
@@ -100,6 +100,9 @@ class MixedPrecisionBench:
         self._scratch = tempfile.TemporaryDirectory(prefix="detpress-")
         self._made = 0
         self.layers = mixing.float_layers(base)
+        if EQUALIZED_FILE in model.files:  # layers in float have to fit those around them
+            factors = records.read(model.path(EQUALIZED_FILE), dict[str, dict[str, list[float]]])
+            self.layers = equalization.applied(self.layers, factors)
         self.work = mixing.quantized_layers(model)
         names = json.loads(base.path(LAYERS_FILE).read_text(encoding="utf-8"))
         self.blocks = group(names, self.work)
@@ -122,7 +125,9 @@ class MixedPrecisionBench:
         mixing.mix(self.model, self.layers, [w for b in floats for w in self.blocks[b]], out)
         program, params = out / mixing.PROGRAM, out / mixing.PARAMS
         export_onnx(program, params, out / "model.onnx", opset=self.options.opset)
-        shutil.copyfile(self.model.path(FILE_NAME), out / FILE_NAME)
+        for name in (FILE_NAME, EQUALIZED_FILE):
+            if name in self.model.files:
+                shutil.copyfile(self.model.path(name), out / name)
         return replace(self.model, root=out, files=hash_files(out), key="", agreement={})
 
     def build(self, model: ExportedModel, *, tune: bool) -> Engine:

@@ -8,7 +8,10 @@ from stages.numerics.algorithms import ALGORITHMS
 from stages.options.accuracy import NmsOptions
 from stages.options.model import ModelOptions
 from stages.options.rules import (
+    ALL_DIFFERENT,
     COUNT,
+    NAME,
+    NOT_EMPTY,
     POSITIVE,
     Rule,
     above,
@@ -29,6 +32,12 @@ METHODS = {
     NONE: "none",
 }
 """Method -> what reports call it. `stages.distillation.distill` dispatches on the first two."""
+
+PTQ_ONLY = ("equalize", "bias_correction")
+"""Options of `PTQ` alone; `AUTO` tries both by itself."""
+
+TEACHERS = ("teacher", "teacher_weights", "teacher_labels")
+"""Options that name a larger teacher, whose export is an input of stage ``distill``."""
 
 SEARCHED = ("max_drop", "time_budget", "judge_images", "round_steps")
 """Options of `AUTO` alone."""
@@ -88,6 +97,16 @@ class CompressionSettings:
         "`soft_label` and `l2`: PaddleSlim's; `detection`: class probabilities and box distributions; `features`: "
         "those and the neck's features",
     )
+    teacher: str | None = option(
+        None,
+        NAME,
+        "with `qat_distill` and the loss `detection` or `features`: a larger model of `conf/model` to learn from, e.g. "
+        "`ppyoloe_l`, with the same classes and strides, at the model's input size; null: the model's own FP32 form",
+    )
+    teacher_weights: str | None = option(None, NOT_EMPTY, "the teacher's `.pdparams` file")
+    teacher_labels: list[str] | None = option(
+        None, ALL_DIFFERENT, "names of the teacher's classes in its order; null: those of the model"
+    )
     temperature: float = option(1.0, above(0), "what logits are divided by in the losses `detection` and `features`")
     feature_weight: float = option(1.0, COUNT, "weight of the neck-feature term in the loss `features`")
     alpha: float = option(1.0, above(0), "factor of the loss")
@@ -118,6 +137,16 @@ class CompressionSettings:
         "tensors (weights or activations) by their names in the graph: operators that read one of them stay in float",
     )
     ptq_algo: str = option("hist", one_of(*ALGORITHMS), "how `ptq` finds activation ranges")
+    equalize: bool = option(
+        False,
+        doc="with `ptq`: scale channels between two convolutions so that they share a range (cross-layer equalisation) "
+        "where that changes nothing in FP32, which is across ReLU and not across SiLU",
+    )
+    bias_correction: bool = option(
+        False,
+        doc="with `ptq`: correct the bias of each quantized convolution by the mean difference of its outputs from "
+        "FP32's over the observed images",
+    )
     calibration_images: int = option(
         32,
         POSITIVE,

@@ -1,11 +1,12 @@
 """The order in which compressions are tried, and when that ends. It knows no model: a `Workshop` makes and judges.
 
 (a) *ranges*: post-training ranges, one algorithm after another, all from one observation;
-(b) *distillation* from the best of these, twice as long as long as that gains;
-(c) *float blocks* of the best of all, worst first, one more at a time.
+(b) *corrections* of the best of these, where there is something to correct: channels equalised, then biases corrected;
+(c) *distillation* from the best ranges, twice as long as long as that gains;
+(d) *float blocks* of the best of all, worst first, one more at a time.
 
-It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or the
-next step would not end within it; when nothing gains. It keeps the step with the lowest upper bound.
+It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or would
+be with the next step; when nothing gains. It keeps the step with the lowest upper bound.
 
 Each finished step is written to ``path.json`` in the stage's work folder. A search that was interrupted takes it from
 there with the time that it took, so that it goes the same way.
@@ -25,13 +26,13 @@ from stages.errors import StageError
 from stages.outside.files import put_text
 from stages.search.judgement import Judgement
 
-RANGES, DISTILL, RANK, FLOAT = "ranges", "distill", "rank", "float"
+RANGES, CORRECT, DISTILL, RANK, FLOAT = "ranges", "correct", "distill", "rank", "float"
 HOLDS, BUDGET, NOTHING_GAINS, TOO_SLOW = "holds", "budget", "nothing gains", "too slow"
 """Why a search ends."""
 GAIN = 0.05
 """Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
-PATIENCE = 3
-"""Blocks in float that bring nothing, one after another, before it is given up."""
+PATIENCE = 3  # blocks in float that bring nothing, one after another, before it is given up
+NEW_RANGES = ("equalize",)  # where these gain, all algorithms are tried with them: others may be the best then
 PATH = "path.json"
 
 
@@ -43,14 +44,15 @@ class Step:
     algorithm: str
     """Of the activation ranges that it starts from."""
     steps: int = 0
-    base: str = ""
-    """The step that a ranking is of and blocks are put to float in."""
+    base: str = ""  # the step that a ranking is of and blocks are put to float in
     blocks: tuple[str, ...] = ()
+    corrections: tuple[str, ...] = ()
+    """The options of ``ptq`` that are set."""
 
     @property
     def name(self) -> str:
-        if self.kind == RANGES:
-            return f"ranges {self.algorithm}"
+        if self.kind in (RANGES, CORRECT):
+            return " + ".join([f"ranges {self.algorithm}", *self.corrections])
         if self.kind == DISTILL:
             return f"distillation {self.steps} from {self.algorithm}"
         return f"rank {self.base}" if self.kind == RANK else f"float {','.join(self.blocks)} in {self.base}"
@@ -95,6 +97,9 @@ class Workshop(Protocol):
 
     def make(self, step: Step) -> Judgement:
         """StageError if it cannot be made."""
+
+    def corrections(self) -> Sequence[str]:
+        """The corrections that would change something, in the order in which they are tried."""
 
     def rank(self, step: Step) -> Sequence[str]:
         """The blocks of the step called ``step.base``, the one that loses most in INT8 first."""
@@ -161,6 +166,7 @@ class Escalation:
         why = NOTHING_GAINS
         try:
             self._ranges()
+            self._corrections()
             self._distillations()
             self._float_blocks()
         except _Stop as stop:
@@ -173,6 +179,16 @@ class Escalation:
     def _ranges(self) -> None:
         for algorithm in self.limits.algorithms:
             self._try(Step(RANGES, algorithm))
+
+    def _corrections(self) -> None:
+        for name in self.workshop.corrections() if self._best(self._path) else ():
+            best = self._best(self._path)
+            assert best is not None
+            names = (*best.step.corrections, name)
+            for algorithm in dict.fromkeys([best.step.algorithm, *self.limits.algorithms]):
+                tried = self._try(Step(CORRECT, algorithm, corrections=names))
+                if name not in NEW_RANGES or not self._gains(tried, best):
+                    break
 
     def _distillations(self) -> None:
         start = self._best(self._path)
@@ -250,7 +266,8 @@ class Escalation:
 
     def _expected(self, step: Step) -> float:
         """Seconds: what the last of its kind took, for as many steps as a longer distillation has more."""
-        alike = [one for one in self.ledger.tried if one.step.kind == step.kind]
+        kinds = (RANGES, CORRECT) if step.kind == CORRECT else (step.kind,)
+        alike = [one for one in self.ledger.tried if one.step.kind in kinds]
         if not alike:
             return 0.0
         last = alike[-1]
@@ -276,6 +293,7 @@ class Escalation:
 
 
 def _read(one: dict[str, Any]) -> Tried:
-    step = Step(**{**one["step"], "blocks": tuple(one["step"]["blocks"])})
+    lists = {name: tuple(one["step"][name]) for name in ("blocks", "corrections")}
+    step = Step(**{**one["step"], **lists})
     judgement = Judgement(**one["judgement"]) if one["judgement"] else None
     return Tried(step, float(one["seconds"]), judgement, tuple(one["found"]), one["failed"])

@@ -20,7 +20,7 @@ from stages.distillation.held_out import chosen_images, held_out
 from stages.errors import DataError
 from stages.mixed_precision.workbench import ImageSet
 from stages.options.check import require_valid
-from stages.options.compression import AUTO
+from stages.options.compression import AUTO, PTQ_ONLY, TEACHERS
 from stages.options.search import SearchOptions, budget_seconds
 from stages.outside import names
 from stages.search.content import content
@@ -46,12 +46,13 @@ class Search:
     """See the module's docstring."""
 
     name: ClassVar[str] = "search"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: corrections
     packages: ClassVar[tuple[str, ...]] = (
         *("paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx"),
         *("onnx", "numpy", "opencv-python-headless"),
     )
-    unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop",)  # of the stage behind it
+    later: ClassVar[tuple[str, ...]] = PTQ_ONLY
+    unkeyed: ClassVar[tuple[str, ...]] = ("max_map_drop", *TEACHERS)  # of the stages behind it and in its place
     Options: ClassVar[type] = SearchOptions
     Inputs: ClassVar[type] = SearchInputs
     Output: ClassVar[type[QuantizedModel]] = QuantizedModel

@@ -16,9 +16,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts import ExportedModel, ImageList, Precision, QuantizedModel, hash_files, sha256_of
+from stages.artifacts import EQUALIZED_FILE, ExportedModel, ImageList, Precision, QuantizedModel, hash_files, sha256_of
 from stages.contract import StageContext
-from stages.detection.unlabeled import images_for, listed_paths
+from stages.detection.unlabeled import UnlabeledImages, images_for, listed_paths
 from stages.distillation.distill import Distill, DistillInputs
 from stages.errors import DataError
 from stages.export.export import Export, ExportInputs
@@ -26,13 +26,13 @@ from stages.mixed_precision.distance import output_distance
 from stages.mixed_precision.ranking import rank
 from stages.mixed_precision.workbench import EngineOutputs, ImageSet, MixedPrecisionBench
 from stages.numerics.algorithms import ALGORITHMS
-from stages.options.compression import MOVING_AVERAGE, PTQ, QAT_DISTILL, DistillOptions
+from stages.options.compression import MOVING_AVERAGE, PTQ, PTQ_ONLY, QAT_DISTILL, DistillOptions
 from stages.options.export import ExportOptions
 from stages.options.search import SearchOptions
 from stages.options.sensitivity import SensitivityOptions
 from stages.outside import records
 from stages.outside.files import put_text
-from stages.search.escalation import DISTILL, FLOAT, RANGES, Step
+from stages.search.escalation import CORRECT, DISTILL, FLOAT, RANGES, Step
 from stages.search.judgement import Judgement, judge_distance, judge_map
 
 MODEL_FILES = ("model.pdmodel", "model.pdiparams")
@@ -68,7 +68,7 @@ class ModelWorkshop:
         if step.kind == FLOAT:
             return self._mixed(step, folder)
         out = _emptied(folder / "quantized")
-        if step.kind == RANGES:
+        if step.kind in (RANGES, CORRECT):
             made = self._quantized(step, out)
         else:
             assert step.kind == DISTILL
@@ -76,6 +76,15 @@ class ModelWorkshop:
         exported = self._exported(made, _emptied(folder / "exported"))
         with closing(self._bench(exported)) as bench:
             return self._judged(bench, exported)
+
+    def corrections(self) -> Sequence[str]:
+        """See ``escalation.Workshop``; biases can be corrected in every model."""
+        from stages.paddle.compression.equalization import Equalized, can_equalize
+
+        if can_equalize(self.base):
+            return PTQ_ONLY
+        self.context.info(Equalized().told())
+        return PTQ_ONLY[1:]
 
     def rank(self, step: Step) -> Sequence[str]:
         """See ``escalation.Workshop``; blocks that are known are kept should it be interrupted."""
@@ -89,8 +98,10 @@ class ModelWorkshop:
 
     def result(self, step: Step, out: Path) -> None:
         """Copy the model of a step, with the curves of its distillation, to ``out``."""
-        for name in MODEL_FILES:
-            shutil.copyfile(self._kept(step.name).root / name, out / name)
+        kept = self._kept(step.name)
+        for name in (*MODEL_FILES, EQUALIZED_FILE):
+            if name in kept.files:
+                shutil.copyfile(kept.path(name), out / name)
         curves = self.context.work / _slug(step.base or step.name) / "quantized"
         for name in CURVES:
             if (curves / name).is_file():
@@ -104,12 +115,12 @@ class ModelWorkshop:
     def _quantized(self, step: Step, out: Path) -> QuantizedModel:
         from stages.paddle.compression.ptq import quantize
 
-        options = self._compression(method=PTQ, ptq_algo=step.algorithm)
-        known = self._ranges()[step.algorithm]
-        images = images_for(self.base, listed_paths(self.images), batch=options.batch, seed=self.context.seed)
+        options = self._compression(method=PTQ, ptq_algo=step.algorithm, **dict.fromkeys(step.corrections, True))
+        known = None if options.equalize else self._ranges()[step.algorithm]
+        images = self._observed(options.batch)
         quantize(self.base, images, options, _within(self.context, out, self.context.work), known)
         (out / CURVES[0]).write_text("[]", encoding="utf-8")
-        return QuantizedModel(root=out, files=hash_files(out), method=PTQ, steps=0, images=len(images))
+        return QuantizedModel(root=out, files=hash_files(out), method=PTQ, steps=0, images=self.images.count)
 
     def _ranges(self) -> dict[str, dict[str, float]]:
         """By every algorithm; observed once."""
@@ -117,12 +128,16 @@ class ModelWorkshop:
 
         file = self.context.work / RANGES_FILE
         if not file.is_file():
-            paths = listed_paths(self.calibration or self.images)
-            images = images_for(self.base, paths, batch=self.options.batch, seed=self.context.seed)
+            images = self._observed(self.options.batch)
             found = observe_all(self.base, images, self._compression(method=PTQ), self.context, ALGORITHMS)
             put_text(file, json.dumps(found))
         known: dict[str, dict[str, float]] = records.read(file, dict[str, dict[str, float]])
         return known
+
+    def _observed(self, batch: int) -> UnlabeledImages:
+        """What ranges are observed on."""
+        paths = listed_paths(self.calibration or self.images)
+        return images_for(self.base, paths, batch=batch, seed=self.context.seed)
 
     def _distilled(self, step: Step, out: Path) -> QuantizedModel:
         """At a constant rate, so that a longer distillation goes on from the checkpoint of the shorter one."""

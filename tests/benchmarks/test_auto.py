@@ -38,6 +38,12 @@ def test_one_that_does_not_hold_and_what_did_not_escalate_are_said() -> None:
     assert (said["time_over_full"], said["time_over_ptq"]) == (None, None)
 
 
+def test_shapes_are_enough_for_the_limit_and_what_the_user_sets_wins() -> None:
+    own = auto.sized("shapes", ["experiment=demo", "data.shapes.train=40"])
+    assert own == ["experiment=demo", *auto.SHAPES, "data.shapes.train=40"]
+    assert auto.sized("bccd", ["experiment=bccd"]) == ["experiment=bccd"]
+
+
 def test_the_planted_channel_is_constant_large_and_read_by_nobody(tmp_path: Path) -> None:
     channel = auto.plant(auto.DEMO, tmp_path / "planted.pdparams")
     before, after = loads(auto.DEMO.read_bytes()), loads((tmp_path / "planted.pdparams").read_bytes())

@@ -88,6 +88,11 @@ def skip_readers(program: Program, tensors: Sequence[str], quantized: Sequence[s
             op._set_attr("op_namescope", _SKIP)
 
 
+def skip(op: Any) -> None:
+    """Mark ``op`` as not to be quantized."""
+    op._set_attr("op_namescope", _SKIP)
+
+
 def is_skipped(op: Any) -> bool:
     """Whether one of the functions above has marked ``op``."""
     return bool(op.has_attr("op_namescope") and op.attr("op_namescope") == _SKIP)

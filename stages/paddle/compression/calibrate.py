@@ -61,6 +61,12 @@ def observe(program: Program, names: Sequence[str], batches: Iterable[Feeds], th
     return {name: np.concatenate([np.atleast_1d(v) for v in values]) for name, values in seen.items()}
 
 
+def channel_maxima(program: Program, names: Sequence[str], batches: Iterable[Feeds], threads: int) -> dict[str, Array]:
+    """Name -> largest absolute value of each channel over all images, float32 [channels], of tensors [B, C, h, w]."""
+    seen = _run(program, names, lambda name, magnitude: paddle.max(magnitude, axis=[0, 2, 3]), batches, threads)
+    return {name: np.max(values, axis=0).reshape(-1) for name, values in seen.items()}
+
+
 def _histograms(
     program: Program, largest: Mapping[str, float], batches: Iterable[Feeds], threads: int
 ) -> dict[str, Array]:

@@ -125,7 +125,12 @@ class DataParallelLearner:
 
 
 def start_group(
-    model: ExportedModel, images: UnlabeledImages, gpus: list[str], options: DistillOptions, context: StageContext
+    model: ExportedModel,
+    teacher: ExportedModel | None,
+    images: UnlabeledImages,
+    gpus: list[str],
+    options: DistillOptions,
+    context: StageContext,
 ) -> ProcessGroup:
     """Start the processes of rank 1, 2, ..., which make their student while this one makes its own.
 
@@ -138,6 +143,7 @@ def start_group(
     request = {
         "processes": options.processes,
         "model": to_json(model),
+        "teacher": None if teacher is None else to_json(teacher),
         "paths": [str(path) for path in images.paths],
         "options": to_json(options),
         "seed": context.seed,
@@ -171,6 +177,8 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
     """Be a process of the rank that ``request`` names until the commands end (``stages.distillation.group_member``)."""
     model = artifact_from_json(request["model"])
     assert isinstance(model, ExportedModel)
+    teacher = None if request["teacher"] is None else artifact_from_json(request["teacher"])
+    assert teacher is None or isinstance(teacher, ExportedModel)
     options: DistillOptions = dataclass_from_json(DistillOptions, request["options"])
     rank, threads = int(request["rank"]), int(request["threads"])
     paths = [Path(path) for path in request["paths"]]
@@ -178,9 +186,7 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
     place.use_gpu(request["gpu"])
     paddle.seed(request["seed"])
     with fresh_scope() as scope, silent_bars():
-        made = prepare_student(
-            model, options, scope, Path(request["folder"]), threads, lambda text: print(text, file=sys.stderr)
-        )
+        made = prepare_student(model, options, scope, Path(request["folder"]), threads, _said, teacher)
         learner, shared = Learner(made.student, scope, threads), SharedVariables(made.student, scope)
         say({"ready": shared.digest})
 
@@ -202,6 +208,10 @@ def follow(request: Mapping[str, Any], commands: Iterable[Mapping[str, Any]], sa
                     batches = prefetch(batch, step, options.steps)
                 shared.all_reduce_mean(learner.step(step, next(batches), command["rate"]))
                 ahead = step + 1
+
+
+def _said(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _free_endpoints(count: int) -> list[str]:

@@ -17,6 +17,7 @@ from paddleslim.dist import l2, soft_label
 
 from stages.errors import ConfigError
 from stages.options.compression import LOSSES, CompressionSettings
+from stages.paddle.compression.projection import project
 from stages.paddle.runtime.program import Program
 
 TEACHER = "teacher_"
@@ -77,7 +78,13 @@ class Features:
 
     def total(self, desc: Any, nodes: Sequence[str], options: CompressionSettings) -> Any:
         heads = len(nodes) // 3 * 2
-        error = relative_error(_pairs(desc, nodes[heads:]))
+        features = _pairs(desc, nodes[heads:])
+        if options.teacher is not None:  # a larger model, whose features have other channels
+            features = [
+                (theirs, project(node, ours, int(theirs.shape[1])))
+                for node, (theirs, ours) in zip(nodes[heads:], features, strict=True)
+            ]
+        error = relative_error(features)
         return Detection().total(desc, nodes[:heads], options) + options.feature_weight * error
 
 

@@ -41,11 +41,11 @@ def float_layers(base: ExportedModel) -> dict[str, FloatLayer]:
     """Name of the weights -> the layer, of the FP32 model."""
     with fresh_scope() as scope:
         program = anatomy.fold_batch_norm(load_program(base.path(PROGRAM), base.path(PARAMS)), scope)
-        biases = _biases(program)
+        added = biases(program)
         found = {}
         for op in program.ops():
-            if op.type in WEIGHT_OPS and (name := op.input(WEIGHT_OPS[op.type])[0]) and _is_parameter(program, name):
-                bias = biases.get(_result(op))
+            if op.type in WEIGHT_OPS and (name := op.input(WEIGHT_OPS[op.type])[0]) and is_parameter(program, name):
+                bias = added.get(_result(op))
                 found[name] = FloatLayer(_value(scope, name), None if bias is None else _value(scope, bias))
         return found
 
@@ -77,12 +77,12 @@ def mix(model: ExportedModel, layers: Mapping[str, FloatLayer], chosen: Collecti
                 f"the layer with the weights {sorted(missing)[0]} cannot be left in float: the FP32 model and the INT8 "
                 "one do not both have it; compress the model again"
             )
-        biases = _biases(program)
+        added = biases(program)
         floats = [op for op, name in quantized if name in chosen]
         _bypass(program, floats, [op for op, name in quantized if name not in chosen])
         for op, name in quantized:
             if name in chosen:
-                _restore(program, scope, op, name, layers[name], biases.get(_result(op)))
+                _restore(program, scope, op, name, layers[name], added.get(_result(op)))
         _drop_unread(program)
         out.mkdir(parents=True, exist_ok=True)
         program.save(out / "model")
@@ -104,7 +104,7 @@ def _quantized(program: Program) -> list[tuple[Any, str]]:
     makers = {op.output("Y")[0]: op for op in program.ops() if op.type == DEQUANTIZE}
     for op in program.ops():
         source = makers.get(op.input(WEIGHT_OPS[op.type])[0]) if op.type in WEIGHT_OPS else None
-        if source is not None and _is_parameter(program, source.input("X")[0]):
+        if source is not None and is_parameter(program, source.input("X")[0]):
             found.append((op, source.input("X")[0]))
     return found
 
@@ -153,7 +153,7 @@ def _restore(program: Program, scope: Any, op: Any, name: str, layer: FloatLayer
         tensor.set(layer.bias.reshape(np.asarray(tensor).shape), paddle.CPUPlace())
 
 
-def _biases(program: Program) -> dict[str, str]:
+def biases(program: Program) -> dict[str, str]:
     """A layer's result -> the parameter that is added to it; through a Q/DQ pair, and through a reshape of the
     parameter."""
     source = _sources(program)
@@ -162,7 +162,7 @@ def _biases(program: Program) -> dict[str, str]:
     for op in program.ops():
         if op.type == "elementwise_add":
             added = reshaped.get(op.input("Y")[0], op.input("Y")[0])
-            if _is_parameter(program, added):
+            if is_parameter(program, added):
                 found[source.get(op.input("X")[0], op.input("X")[0])] = added
     return found
 
@@ -184,7 +184,7 @@ def _result(op: Any) -> str:
     return str(op.output("Output" if "conv" in op.type else "Out")[0])
 
 
-def _is_parameter(program: Program, name: str) -> bool:
+def is_parameter(program: Program, name: str) -> bool:
     return bool(program.block.var(name).persistable)
 
 

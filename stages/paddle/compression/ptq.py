@@ -1,21 +1,28 @@
-"""Post-training quantization: ranges from a pass over some images, and the same graph as ``qat`` writes."""
+"""Post-training quantization: ranges from a pass over some images, and the same graph as ``qat`` writes.
+
+With ``equalize`` channels are scaled before ranges are observed, with ``bias_correction`` biases corrected after it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from stages.artifacts import ExportedModel
+from stages.artifacts import EQUALIZED_FILE, ExportedModel
 from stages.contract import StageContext
 from stages.detection.inference import feeds_for
 from stages.detection.unlabeled import UnlabeledImages
 from stages.errors import StageError
 from stages.options.compression import DistillOptions
+from stages.outside.files import put_text
 from stages.paddle.compression import anatomy, slim
+from stages.paddle.compression.bias_correction import AT_ONCE, correct_biases
 from stages.paddle.compression.calibrate import find_all_ranges
+from stages.paddle.compression.equalization import equalize
 from stages.paddle.compression.graph_patches import fast_graph_passes
 from stages.paddle.runtime.place import move_here
 from stages.paddle.runtime.program import Program, fresh_scope, load_program
@@ -35,12 +42,23 @@ def quantize(
     """Write the INT8 form of ``model`` to ``context.out``/model.pd*.
 
     Args:
-        known: ranges by ``options.ptq_algo`` that `observe_all` has found; ``None``: they are observed now.
+        known: ranges by ``options.ptq_algo`` that `observe_all` has found, of the model as it is: not for one whose
+            channels are to be equalised; ``None``: they are observed now.
 
     Raises:
         StageError: a range is not a finite number, or nothing can be quantized.
     """
+    assert known is None or not options.equalize
     with _prepared(model, options, context) as (program, inference, scope):
+
+        def batches(at_once: int) -> Callable[[], Iterator[dict[str, Any]]]:
+            return lambda: calibration(images, options.calibration_images, model, at_once)
+
+        if options.equalize:
+            done = equalize(program, batches(1), scope, context.threads)
+            (context.info if done.changes else context.warn)(done.told())
+            if done.changes:
+                put_text(context.out / EQUALIZED_FILE, json.dumps(done.changes))
         outputs = anatomy.observed_outputs(program, options.quantize_op_types)
         inputs = slim.quantized_activations(inference)
         names = sorted({*inputs, *outputs})
@@ -52,6 +70,12 @@ def quantize(
             raise StageError(f"the range of {bad[0]} is not a finite number; check the FP32 model and the images.")
         for name in inputs:
             slim.write(scope, name + slim.SCALE, max(ranges[name], slim.SMALLEST_RANGE))
+        if options.bias_correction:
+            corrected = correct_biases(program, inference, batches(AT_ONCE), scope, context.threads)
+            context.detail(
+                f"bias correction: {corrected.layers} convolutions, by at most {corrected.largest:.2f} of a layer's "
+                "mean magnitude"
+            )
         with fast_graph_passes(context.warn):
             slim.finish(inference, {name: ranges[name] for name in outputs}, options, scope, context.out)
 
@@ -102,8 +126,11 @@ def _observed(
     return ranges
 
 
-def calibration(images: UnlabeledImages, count: int, model: ExportedModel) -> Iterator[dict[str, Any]]:
-    """Feeds with ``count`` images of the set, one at a time."""
-    for index in images.some(count):
-        image, scale = images.load([index])
+def calibration(
+    images: UnlabeledImages, count: int, model: ExportedModel, at_once: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Feeds with ``count`` images of the set, ``at_once`` at a time (the last ones may be fewer)."""
+    chosen = images.some(count)
+    for start in range(0, len(chosen), at_once):
+        image, scale = images.load(chosen[start : start + at_once])
         yield feeds_for(model, image, scale)

@@ -25,7 +25,7 @@ from stages.paddle.compression.calibrate import find_ranges
 from stages.paddle.compression.graph_patches import fast_graph_passes
 from stages.paddle.compression.ptq import calibration
 from stages.paddle.compression.scoring import HeldOutLoss, LabeledMap
-from stages.paddle.compression.student import Learner, Prepared, prepare_student
+from stages.paddle.compression.student import Learner, Prepared, prepare_student, start_projections
 from stages.paddle.runtime import place
 from stages.paddle.runtime.program import fresh_scope
 from stages.paddle.runtime.quiet import silent_bars
@@ -84,11 +84,13 @@ def prepare(
     options: DistillOptions,
     context: StageContext,
     calibration: UnlabeledImages | None = None,
+    teacher: ExportedModel | None = None,
 ) -> Iterator[Training]:
-    """The INT8 student of ``model``, calibrated on ``calibration`` (``None``: on some of ``images``). It lives, with
-    its processes, until the block ends.
+    """The INT8 student of ``model``, calibrated on ``calibration`` (``None``: on some of ``images``). It learns from
+    ``teacher`` (``None``: from ``model``). It lives, with its processes, until the block ends.
 
     Raises:
+        ConfigError: the teacher does not fit the model.
         StageError: nothing can be quantized, or a process of the group is gone.
     """
     paddle.seed(context.seed)
@@ -101,14 +103,17 @@ def prepare(
         if options.processes > 1:
             gpus = place.gpus_for(options.processes)
             place.use_gpu(bool(gpus))
-            peers = stack.enter_context(closing(data_parallel.start_group(model, images, gpus, options, context)))
+            peers = stack.enter_context(
+                closing(data_parallel.start_group(model, teacher, images, gpus, options, context))
+            )
             threads = data_parallel.share_of_threads(context.threads, options.processes)
-        made = prepare_student(model, options, scope, context.work / "teacher", threads, context.warn)
+        made = prepare_student(model, options, scope, context.work / "teacher", threads, context.warn, teacher)
         context.detail(f"distilled nodes: {', '.join(made.nodes)}")
         context.metric("prepare_s", time.perf_counter() - started)
         started = time.perf_counter()
         _initial_ranges(made.student, _ranges(source, made, sorted(made.student.activations)), scope)
         context.metric("calibration_s", time.perf_counter() - started)
+        start_projections(made, images, options.calibration_images, scope, context.threads)
         evaluator = _evaluator(source, made, scored_on)
         yield Training(_trainee(source, made, peers, threads), evaluator, source, made, peers)
 

@@ -47,7 +47,7 @@ class HeldOutLoss:
     ) -> None:
         self._inference, self._scope = student.inference, scope
         pruned = student.inference.prune(student.nodes)
-        self._loss = slim.attach_loss(pruned.desc, student.nodes, options)
+        self._loss = slim.attach_loss(pruned.desc, student, options)
         self._runner = Runner(pruned.desc, threads)
         groups = [range(len(images))[i : i + options.batch] for i in range(0, len(images), options.batch)]
         self._groups = [(len(group), teacher.feeds(images, group)) for group in groups]

@@ -16,6 +16,7 @@ The student's graph, its PACT thresholds and its optimizer are PaddleSlim's and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,22 @@ class Student:
     learning_rate: str
     state: list[str]  # variables that change in training: a checkpoint is their values
     activations: dict[str, tuple[str, str, str]]  # quantized activation -> scale, accumulator, state
+    given: Mapping[str, Sequence[int]]  # node -> shape of what a larger teacher gives for it; else the node's own
 
 
-def build_student(program: Program, nodes: list[str], options: CompressionSettings, scope: Any) -> Student:
+def build_student(
+    program: Program,
+    nodes: list[str],
+    options: CompressionSettings,
+    scope: Any,
+    given: Mapping[str, Sequence[int]] | None = None,
+) -> Student:
     """Quantize ``program`` for training and for inference.
 
-    ``program`` has an open batch; teacher outputs are fed as ``teacher_`` + node.
+    ``program`` has an open batch; teacher outputs are fed as ``teacher_`` + node, in the shapes ``given`` of a larger
+    teacher's.
     """
+    given = given or {}
     place = current_place()
     executor = paddle.static.Executor(place)
     frozen = skip_projections(program)
@@ -80,7 +90,7 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
             parameter.stop_gradient = True
     startup = paddle.static.Program()
     with extend(desc, "distill", startup):
-        loss = _loss(desc, nodes, options)
+        loss = _loss(desc, nodes, options, given)
         optimizer = paddle.optimizer.SGD(learning_rate=options.lr, weight_decay=options.weight_decay)
         optimizer.minimize(loss)
         rate = optimizer._global_learning_rate().name
@@ -106,22 +116,24 @@ def build_student(program: Program, nodes: list[str], options: CompressionSettin
         learning_rate=rate,
         state=changing(train),
         activations=activations,
+        given=given,
     )
 
 
-def attach_loss(desc: Any, nodes: list[str], options: CompressionSettings) -> str:
-    """Add the distillation loss to an inference program; returns its name. Teacher outputs are fed as above."""
+def attach_loss(desc: Any, student: Student, options: CompressionSettings) -> str:
+    """Add the student's distillation loss to an inference program; returns its name. Teacher outputs are fed as above,
+    projections have the values that they were trained to."""
     block = desc.global_block()
     for place in reversed([i for i, op in enumerate(block.ops) if op.type == "feed"]):
         block._remove_op(place)  # they list the images only; without them everything may be fed
     with extend(desc, "judge", paddle.static.Program()):
-        return str(_loss(desc, nodes, options).name)
+        return str(_loss(desc, student.nodes, options, student.given).name)
 
 
-def _loss(desc: Any, nodes: list[str], options: CompressionSettings) -> Any:
+def _loss(desc: Any, nodes: list[str], options: CompressionSettings, given: Mapping[str, Sequence[int]]) -> Any:
     block = desc.global_block()
     for name in nodes:
-        paddle.static.data(TEACHER + name, list(block.var(name).shape), "float32")
+        paddle.static.data(TEACHER + name, list(given.get(name, block.var(name).shape)), "float32")
     return distill_loss(desc, nodes, options)
 
 

@@ -10,10 +10,13 @@ from typing import Any
 import numpy.typing as npt
 
 from stages.artifacts import ExportedModel
+from stages.detection.unlabeled import UnlabeledImages
 from stages.options.compression import CompressionSettings
 from stages.paddle.compression import anatomy, slim
 from stages.paddle.compression.graph_patches import fast_graph_passes
-from stages.paddle.compression.losses import distilled_nodes
+from stages.paddle.compression.larger_teacher import larger_teacher
+from stages.paddle.compression.losses import TEACHER, distilled_nodes
+from stages.paddle.compression.projection import best_projections
 from stages.paddle.compression.teacher import Teacher
 from stages.paddle.runtime.execution import Runner
 from stages.paddle.runtime.place import move_here
@@ -40,17 +43,36 @@ def prepare_student(
     folder: Path,
     threads: int,
     warn: Callable[[str], None],
+    larger: ExportedModel | None = None,
 ) -> Prepared:
-    """Load ``model`` into ``scope`` and quantize it; the teacher's files go to ``folder``."""
+    """Load ``model`` into ``scope`` and quantize it; the teacher's files go to ``folder``. The teacher is ``model``
+    itself or a ``larger`` one.
+
+    Raises:
+        ConfigError: the larger model does not fit.
+    """
     loaded = load_program(model.path("model.pdmodel"), model.path("model.pdiparams"))
     program = anatomy.fold_batch_norm(loaded, scope)
     program.set_shapes(anatomy.open_batch(model))
     nodes = distilled_nodes(program, options.loss)
-    teacher = Teacher(program, nodes, model, folder, threads)
+    if larger is None:
+        teacher = Teacher(program, nodes, model, folder, threads)
+    else:
+        teacher = larger_teacher(larger, model, program, nodes, options.loss, folder, threads)
     move_here(program.desc, scope)
     with fast_graph_passes(warn):
-        student = slim.build_student(program, nodes, options, scope)
+        student = slim.build_student(program, nodes, options, scope, teacher.fit.shapes if teacher.fit else None)
     return Prepared(program, nodes, teacher, student)
+
+
+def start_projections(made: Prepared, images: UnlabeledImages, count: int, scope: Any, threads: int) -> None:
+    """Give the projections onto a larger teacher's features their first weights, from ``count`` of the images."""
+    fit = made.teacher.fit
+    targets = {node: TEACHER + node for node in (made.nodes[fit.heads :] if fit else [])}
+    if targets:
+        feeds = (made.teacher.feeds(images, [index]) for index in images.some(count))
+        for name, value in best_projections(made.program, targets, feeds, threads).items():
+            slim.write(scope, name, value)
 
 
 class Learner:

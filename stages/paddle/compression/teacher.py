@@ -1,8 +1,10 @@
-"""The FP32 model as the teacher: it runs in Paddle Inference, apart from the student, and its outputs are fed."""
+"""The FP32 model as the teacher, or a larger one: it runs in Paddle Inference, apart from the student, and its outputs
+are fed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,46 @@ Feeds = dict[str, Array]
 CACHE_BYTES = 1 << 29  # of outputs kept in memory: later passes over a small set need no teacher
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How the outputs of a larger teacher stand for the student's."""
+
+    nodes: list[str]
+    """The student's, in the order of the teacher's."""
+    shapes: dict[str, list[int]]
+    """The student's node -> the shape of what the teacher gives for it, -1 for the open batch."""
+    heads: int
+    """How many nodes are logits, classes and boxes in turns; those behind them are features."""
+    classes: list[int]
+    """The teacher's number of each of the student's classes."""
+    image_input: str
+    """What the student's input is called."""
+
+
 class Teacher:
-    """Batches of images with the FP32 model's outputs at the distilled nodes. One thread at a time may ask it."""
+    """Batches of images with the teacher's outputs at the distilled nodes. One thread at a time may ask it.
+
+    Args:
+        nodes: where ``program``, the teacher, is compared.
+        fit: of a larger teacher; ``None``: ``model`` is the student's own FP32.
+    """
 
     def __init__(
-        self, program: Program, nodes: Sequence[str], model: ExportedModel, folder: Path, threads: int
+        self,
+        program: Program,
+        nodes: Sequence[str],
+        model: ExportedModel,
+        folder: Path,
+        threads: int,
+        fit: Fit | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         program.prune(nodes).save(folder / "model")
         self._predictor = Predictor(folder / "model.pdmodel", folder / "model.pdiparams", threads=threads, onednn=True)
-        self._nodes = list(nodes)
-        self._input = model.image_input
+        self.fit = fit
+        self._nodes = list(nodes) if fit is None else fit.nodes
+        self._own_input = model.image_input
+        self._input = model.image_input if fit is None else fit.image_input
         self._kept: dict[tuple[int, int], list[Array]] = {}
         self._room = CACHE_BYTES
 
@@ -41,7 +72,7 @@ class Teacher:
         rows = {i: self._kept[id(images), i] for i in indices if (id(images), i) in self._kept}
         missing = [k for k, i in enumerate(indices) if i not in rows]
         if missing:
-            outputs = self._predictor.run({self._input: image[missing]})
+            outputs = self._outputs(image[missing])
             for place, k in enumerate(missing):
                 row = [output[place] for output in outputs]
                 rows[indices[k]] = row
@@ -53,3 +84,11 @@ class Teacher:
         for j, node in enumerate(self._nodes):
             feeds[TEACHER + node] = np.stack([rows[i][j] for i in indices])
         return feeds
+
+    def _outputs(self, image: Array) -> list[Array]:
+        """At each node, its classes in the student's order."""
+        outputs = self._predictor.run({self._own_input: image})
+        if self.fit is not None:
+            for j in range(0, self.fit.heads, 2):
+                outputs[j] = outputs[j][:, self.fit.classes]
+        return outputs

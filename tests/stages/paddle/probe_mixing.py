@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, Any]:
+def main(base_file: Path, model_file: Path, out: Path, block: str, engines: bool = True) -> dict[str, Any]:
     from stages import backends
     from stages.artifacts import ExportedModel
     from stages.codec import artifact_from_json
@@ -47,6 +47,8 @@ def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, 
     for name, floats in (("none", []), ("one", [block]), ("all", list(bench.blocks))):
         made = bench.export(floats)
         arrays |= {f"{name}.onnx.{i}": value for i, value in enumerate(by_onnx(made, feeds))}
+        if not engines:
+            continue
         engine = bench.build(made, tune=False)
         audits[name] = engine.notes["audit"]
         with backends.get(engine.backend).open(engine) as session:
@@ -57,4 +59,8 @@ def main(base_file: Path, model_file: Path, out: Path, block: str) -> dict[str, 
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])))
+    print(
+        json.dumps(
+            main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], "onnx" not in sys.argv[5:])
+        )
+    )

@@ -12,6 +12,7 @@ from stages.search import escalation
 from stages.search.content import content, undecided
 from stages.search.escalation import (
     BUDGET,
+    CORRECT,
     DISTILL,
     FLOAT,
     HOLDS,
@@ -27,7 +28,7 @@ from stages.search.escalation import (
 from stages.search.judgement import DISTANCE, MAP, Judgement
 from tests.fakes import FakeContext
 
-SECONDS = {RANGES: 10.0, DISTILL: 100.0, FLOAT: 20.0}
+SECONDS = {RANGES: 10.0, CORRECT: 20.0, DISTILL: 100.0, FLOAT: 20.0}
 
 
 class Numbers:
@@ -38,6 +39,7 @@ class Numbers:
         self.unit = MAP
         self.made: list[str] = []
         self.ranked: list[str] = []
+        self.correctable: Sequence[str] = ()
         self.blocks: Sequence[str] = ("a", "b", "c", "d", "e")
         self.speedups: Callable[[Step], float | None] = lambda step: None
         self.now = 0.0
@@ -53,6 +55,9 @@ class Numbers:
             raise StageError(drop)
         low, high = drop - self.width, drop + self.width
         return Judgement(drop, low, high, self.images, self.unit, self.speedups(step))
+
+    def corrections(self) -> Sequence[str]:
+        return self.correctable
 
     def rank(self, step: Step) -> Sequence[str]:
         self.ranked.append(step.base)
@@ -82,6 +87,51 @@ def test_a_drop_within_the_limit_whose_bound_is_not_goes_on(context: FakeContext
     outcome = search(workshop, context)
     assert outcome.best.step.name == "ranges KL"
     assert workshop.made == ["ranges avg", "ranges KL"]
+
+
+def test_corrections_are_tried_before_a_distillation_on_what_was_best(context: FakeContext) -> None:
+    drops = {"ranges avg": 1.5, "ranges KL": 1.2, "ranges KL + equalize": 1.0, "ranges avg + equalize": 1.1}
+    drops["ranges KL + equalize + bias_correction"] = 0.2
+    workshop = Numbers(dict(drops))
+    workshop.correctable = ("equalize", "bias_correction")
+    outcome = search(workshop, context)
+    assert workshop.made == list(drops)
+    assert (outcome.why, outcome.best.step.kind) == (HOLDS, CORRECT)
+    assert outcome.best.step.corrections == ("equalize", "bias_correction")
+
+
+def test_a_correction_that_gains_nothing_is_left_out_of_the_next(context: FakeContext) -> None:
+    workshop = Numbers({"ranges avg": 1.0, "ranges KL": 1.2, "ranges avg + bias_correction": 0.8})
+    workshop.correctable = ("equalize", "bias_correction")
+    outcome = search(workshop, context)
+    assert workshop.made[2:5] == ["ranges avg + equalize", "ranges avg + bias_correction", "distillation 250 from avg"]
+    base = "ranges avg + bias_correction"
+    assert workshop.made[5] == f"float a in {base}"
+    assert outcome.best.step.name == base
+
+
+def test_all_ranges_are_tried_again_on_equalised_channels_that_gained(context: FakeContext) -> None:
+    """An outlier makes all ranges equally bad, so the best of them then is chance."""
+    drops: dict[str, float | str] = {"ranges avg": 29.1, "ranges KL": 29.0, "ranges KL + equalize": 1.1}
+    drops["ranges avg + equalize"] = 0.1
+    workshop = Numbers(dict(drops))
+    workshop.correctable = ("equalize", "bias_correction")
+    outcome = search(workshop, context)
+    assert workshop.made == list(drops)
+    assert (outcome.why, outcome.best.step.name) == (HOLDS, "ranges avg + equalize")
+
+
+def test_corrections_are_restored_with_an_interrupted_search(context: FakeContext) -> None:
+    first = Numbers({"ranges avg": 1.0})
+    first.correctable = ("bias_correction",)
+    first.killed_at = "distillation 250 from avg"
+    with pytest.raises(SystemExit):
+        search(first, context)
+    second = Numbers({"distillation 250 from avg": 0.1})
+    second.correctable = ("bias_correction",)
+    outcome = search(second, context)
+    assert second.made == ["distillation 250 from avg"]
+    assert outcome.path[2].step == Step(CORRECT, "avg", corrections=("bias_correction",))
 
 
 def test_distillation_starts_from_the_best_ranges_and_is_extended_while_it_gains(context: FakeContext) -> None:
