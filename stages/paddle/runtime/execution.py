@@ -38,11 +38,12 @@ class Runner:
     Args:
         program: ``paddle.static.Program``; its convolutions are marked for oneDNN, where they run on the CPU and Paddle
             was built with it.
+        also: types of other operators that run in oneDNN then.
     """
 
-    def __init__(self, program: Any, threads: int) -> None:
+    def __init__(self, program: Any, threads: int, also: Sequence[str] = ()) -> None:
         if core.is_compiled_with_mkldnn() and not on_gpu():
-            _convolve_with_onednn(program)
+            _mark_for_onednn(program, (*_CONVOLUTIONS, *also))
         strategy = paddle.static.BuildStrategy()
         strategy.memory_optimize = False
         # Quantizers read what an in-place operator would overwrite. So do convolutions in oneDNN: they share memory
@@ -70,8 +71,9 @@ class Runner:
         return [np.asarray(value) for value in values]
 
 
-def _convolve_with_onednn(program: Any) -> None:
+def _mark_for_onednn(program: Any, types: Sequence[str]) -> None:
     for op in program.global_block().ops:
-        if op.type in _CONVOLUTIONS:
+        if op.type in types:
             op._set_attr("use_mkldnn", True)
+        if op.type in _CONVOLUTIONS:
             op._set_attr("is_test", False)  # else the weights of the first run are kept, and training changes them

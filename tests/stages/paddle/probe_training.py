@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 SIZE, CLASSES, BATCH = 96, 5, 2
@@ -64,7 +65,7 @@ def one_step(layer: Any, arithmetic: Any, given: Any, case: dict[str, Any]) -> d
     gradients = {n: p.grad.numpy() for n, p in parameters.items() if not p.stop_gradient and p.grad is not None}
     for parameter in parameters.values():
         parameter.clear_gradient(False)
-    statistics = {n: v.numpy() for n, v in layer.state_dict().items() if n not in parameters}
+    statistics = {n: v.numpy() for n, v in layer.state_dict().items() if v.stop_gradient}
     return {"losses": {n: float(losses[n]) for n in LOSSES}, "gradients": gradients, "statistics": statistics}
 
 
@@ -86,22 +87,29 @@ def compared(options: dict[str, Any], cases: dict[str, Any]) -> dict[str, Any]:
         plain = layer_of(options)
     with fresh_start(3):
         other = layer_of(options)
+    with fresh_start(3):
+        third = layer_of(options)
     rng = np.random.default_rng(0)
     for name, parameter in plain.named_parameters():
         if ".pred_" in name and name.endswith("weight"):  # zero at first: nothing would reach the layers before
             parameter.set_value(paddle.to_tensor(rng.normal(0, 0.02, parameter.shape).astype(np.float32)))
-    other.set_state_dict(plain.state_dict())
+    for layer in (other, third):
+        layer.set_state_dict({n: v.clone() for n, v in plain.state_dict().items()})
     arithmetic = OneDnnConvolutions(other, (BATCH, 3, SIZE, SIZE), 2)
     result = {}
     for name, case in cases.items():
         given = batch(1, case["boxes"])
         expected = one_step(plain, FullPrecision(), given, case)
+        # What the last bits of the images make of it on the same road.
+        near = replace(given, image=given.image * np.float32(1 + 1e-6))
+        disturbed = one_step(third, FullPrecision(), near, case)
         found = one_step(other, arithmetic, given, case)
         result[name] = {
             "why_not": why_not(other),
             "losses": [expected["losses"], found["losses"]],
             "parameters": [sorted(expected["gradients"]), sorted(found["gradients"])],
             "gradients": differences(found["gradients"], expected["gradients"]),
+            "noise": differences(disturbed["gradients"], expected["gradients"]),
             "statistics": differences(found["statistics"], expected["statistics"]),
         }
     return result
@@ -126,7 +134,8 @@ def trained(options: dict[str, Any], road: str, static: int, state: Any = None) 
     with fresh_start(3):
         layer = layer_of(options)
         arithmetic = FullPrecision() if road == "plain" else OneDnnConvolutions(layer, (BATCH, 3, SIZE, SIZE), 1)
-        trainer = Trainer(layer, FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2), static, arithmetic)
+        settings = FinetuneSettings(steps=STEPS, batch=BATCH, warmup_steps=2, lr=2e-4)
+        trainer = Trainer(layer, settings, static, arithmetic)
         if state is not None:
             trainer.restore(state)
         losses, middle = [], None

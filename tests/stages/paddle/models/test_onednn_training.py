@@ -54,16 +54,20 @@ def test_losses_and_gradients_are_those_of_paddles_kernels(name: str, found: Any
         assert ours[loss] == pytest.approx(value, rel=1e-4, abs=1e-6), loss
     theirs, own = found[name]["parameters"]
     assert own == theirs and len(own) > 50
-    assert {n: d for n, d in found[name]["gradients"].items() if d > 2e-3} == {}
-    assert {n: d for n, d in found[name]["statistics"].items() if d > 1e-4} == {}
+    # Where 1e-6 of the images' values moves gradients by more, so may another order of sums.
+    limit = max(1e-3, 3 * max(found[name]["noise"].values()))
+    assert limit < 1e-2
+    assert {n: d for n, d in found[name]["gradients"].items() if d > limit} == {}
+    statistics = found[name]["statistics"]
+    assert any(n.endswith("._mean") for n in statistics) and max(statistics.values()) < 1e-4
 
 
 @pytest.mark.slow
 def test_the_curves_are_the_same(found: Any) -> None:
     plain, ours = found["curves"]["plain"], found["curves"]["onednn"]
     assert all(math.isfinite(v) for v in plain) and len(plain) == 8
-    assert min(plain) < 0.95 * plain[0]
-    np.testing.assert_allclose(ours, plain, rtol=1e-3)
+    assert min(plain) < 0.99 * plain[0]
+    np.testing.assert_allclose(ours, plain, rtol=1e-4)
 
 
 @pytest.mark.slow
