@@ -17,7 +17,7 @@ The student's graph, its PACT thresholds and its optimizer are PaddleSlim's and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ class Student:
     learning_rate: str
     state: list[str]  # variables that change in training: a checkpoint is their values
     activations: dict[str, tuple[str, str, str]]  # quantized activation -> scale, accumulator, state
-    given: Mapping[str, Sequence[int]]  # node -> shape of what a larger teacher gives for it; else the node's own
+    # node -> shape of what a larger teacher gives for it; else the node's own
+    given: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def build_student(
