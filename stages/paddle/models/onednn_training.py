@@ -42,7 +42,7 @@ def why_not(layer: Any) -> str:
         return "this build of Paddle has no oneDNN"
     head = getattr(layer, "yolo_head", None)
     # The one head whose loss takes its outputs and nothing else of the network.
-    if type(head) is not ppyoloe_head.PPYOLOEHead or head.for_distill:
+    if head is None or type(head) is not ppyoloe_head.PPYOLOEHead or head.for_distill:
         return f"the head is a {type(head).__name__}, not PaddleDetection's plain PPYOLOEHead"
     return ""
 
@@ -136,9 +136,10 @@ class _HeadOutputs(paddle.nn.Layer):
         self._step = step
 
     def forward(self, image: Any) -> list[Any]:
-        return self._traced(image)
+        found: list[Any] = self._traced(image)
+        return found
 
-    @paddle.jit.not_to_static
+    @paddle.jit.not_to_static  # type: ignore[untyped-decorator]
     def _traced(self, image: Any) -> list[Any]:
         """Run as it stands, so that the layers keep their own ``forward``."""
         with _before_loss(self.detector.yolo_head):
