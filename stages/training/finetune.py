@@ -150,7 +150,7 @@ class Finetune:
             else:
                 context.detail("convolutions run in oneDNN, forwards and backwards")
                 return arithmetic
-        context.info(f"convolutions run in Paddle's own kernels, which take about twice the time: {reason}")
+        context.info(f"convolutions run in Paddle's own kernels, which take 1.4 times as long: {reason}")
         return FullPrecision()
 
     def _static_steps(self, layer: Any, fresh: bool, images: int, context: StageContext) -> int:

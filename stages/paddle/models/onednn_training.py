@@ -1,8 +1,8 @@
 """Training with oneDNN's convolutions: what a detector computes up to its loss runs as static programs.
 
 The loss and the optimizer stay PaddleDetection's and Paddle's, tensor by tensor: label assignment branches on what it
-finds, which programs do badly, and takes a few hundredths of a step. All else is the network, and nine tenths of that
-are convolutions, for which Paddle's own kernels need twice the time (docs/decisions/0016-training-on-a-cpu.md).
+finds, which programs do badly, and takes a few hundredths of a step. Most of the rest are convolutions, for which
+Paddle's own kernels need longer (docs/decisions/0016-training-on-a-cpu.md has the figures).
 
 A step has three parts: the program *forward* gives the head's outputs and leaves in the scope what *backward* will
 read; the loss is computed of those outputs and differentiated as far as them; *backward* takes these gradients and
@@ -136,7 +136,8 @@ class _HeadOutputs(paddle.nn.Layer):
         self._step = step
 
     def forward(self, image: Any) -> list[Any]:
-        return list(self._traced(image))
+        found: list[Any] = self._traced(image)
+        return found
 
     @paddle.jit.not_to_static  # type: ignore[untyped-decorator]
     def _traced(self, image: Any) -> list[Any]:

@@ -319,6 +319,6 @@ def test_a_run_ends_with_it_and_says_little_before(
             ["detpress", "report"],
         ]
         told = err.splitlines()
-        assert told[1].startswith("  10 stages") and len(told) < 16
+        assert told[1].startswith("  11 stages") and len(told) < 16
         assert ("stages cached" in err) == (number == 2)
         assert (outcome.path.parent / "logs" / "all.log").read_text().endswith("FINISHED\n")

@@ -178,6 +178,7 @@ def test_what_is_no_store_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_a_server_that_cannot_be_reached_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pareto", "--uri", "http://user:hunter2@127.0.0.1:9"]) == 4
+    secret = "hunter" + "2"  # which a traceback that shows this line would not spell
+    assert main(["pareto", "--uri", f"http://user:{secret}@127.0.0.1:9"]) == 4
     told = " ".join(capsys.readouterr().err.split())
-    assert "cannot be read" in told and "check --uri" in told and "hunter2" not in told
+    assert "cannot be read" in told and "check --uri" in told and secret not in told

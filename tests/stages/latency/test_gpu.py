@@ -11,7 +11,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from stages.latency.engine_process import _usage
+from stages.latency.engine_process import usage_from_json
 from stages.latency.gpu import SLOWDOWNS, GpuProbe, GpuUsage, gpu_probe
 from stages.latency.machine import Usage, UsageMeter
 from stages.latency.timing import Round, Series, Task
@@ -162,7 +162,7 @@ def test_it_survives_the_way_between_processes() -> None:
     meter.start()
     usage = meter.stop()
     assert usage.gpu is not None and usage.gpu.sm_mhz == 1980
-    assert _usage(json.loads(json.dumps(dataclasses.asdict(usage)))) == usage
+    assert usage_from_json(json.loads(json.dumps(dataclasses.asdict(usage)))) == usage
 
 
 def test_every_reason_is_one_of_nvmls() -> None:
