@@ -213,7 +213,7 @@ def test_the_demo_is_few_lines_in_a_log_on_a_slow_machine_too(slow: float, monke
                 made.stage_event(stage(name), {"event": "warning", "message": f"invalid {i}"})
         made.stage_finished(stage(name), MADE, False, 100 * slow)
     lines = stream.getvalue().splitlines()
-    assert len(names) == 16 and len(names) <= len(lines) <= 40 - 12
+    assert len(names) == 17 and len(names) <= len(lines) <= 40 - 12
     assert not any("stays in fp32" in line for line in lines)
 
 
