@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pipelines.config.auto import has_labels
 from pipelines.config.schema import PipelineConfig
@@ -156,19 +157,11 @@ def _build(backend: _Backend, variant: Variant, model: Ref, inside: Inside | Non
     )
 
 
-def _latency(config: PipelineConfig, backend: _Backend) -> Node:
-    variants = Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants])
-    options, origins = stage_options(
-        LatencyOptions,
-        config,
-        "latency",
-        nms=Setting("accuracy.nms"),
-        variants=variants,
-        limits=speed_limits(config),
-    )
+def _measuring(backend: _Backend, node_id: str, stage: str, options: Any, origins: Mapping[str, str]) -> Node:
+    """A stage that measures all engines of a backend on this machine, one node a backend."""
     return Node(
-        id=ids.latency(backend.name),
-        stage="latency",
+        id=node_id,
+        stage=stage,
         options=options,
         origins=origins,
         inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
@@ -179,6 +172,19 @@ def _latency(config: PipelineConfig, backend: _Backend) -> Node:
         partial=True,
         backend=backend.name,
     )
+
+
+def _latency(config: PipelineConfig, backend: _Backend) -> Node:
+    variants = Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants])
+    options, origins = stage_options(
+        LatencyOptions,
+        config,
+        "latency",
+        nms=Setting("accuracy.nms"),
+        variants=variants,
+        limits=speed_limits(config),
+    )
+    return _measuring(backend, ids.latency(backend.name), "latency", options, origins)
 
 
 def _profile(config: PipelineConfig, backend: _Backend) -> Node:
@@ -190,20 +196,7 @@ def _profile(config: PipelineConfig, backend: _Backend) -> Node:
         max_foreign=Setting("latency.max_foreign"),
         max_drift=Setting("latency.max_drift"),
     )
-    return Node(
-        id=ids.profile(backend.name),
-        stage="profile",
-        options=options,
-        origins=origins,
-        inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
-        threads=backend.threads,
-        fingerprint=backend.fingerprint,
-        timed=True,
-        table="profile",
-        device=device_of(to_json(backend.options), backend.fingerprint),
-        partial=True,
-        backend=backend.name,
-    )
+    return replace(_measuring(backend, ids.profile(backend.name), "profile", options, origins), table="profile")
 
 
 def _throughput(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
@@ -219,20 +212,7 @@ def _throughput(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
         nms=Setting("accuracy.nms"),
         variants=Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants]),
     )
-    return Node(
-        id=ids.throughput(backend.name),
-        stage="throughput",
-        options=options,
-        origins=origins,
-        inputs={"engines": _engines(backend), "images": Ref(ids.IMAGES)},
-        threads=backend.threads,
-        cores=cores,
-        fingerprint=backend.fingerprint,
-        timed=True,
-        device=device_of(to_json(backend.options), backend.fingerprint),
-        partial=True,
-        backend=backend.name,
-    )
+    return replace(_measuring(backend, ids.throughput(backend.name), "throughput", options, origins), cores=cores)
 
 
 def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant, cores: int) -> Node:

@@ -25,8 +25,16 @@ def lighten_nodes(config: PipelineConfig, threads: int, model: Setting) -> list[
     if not lightens(config.compression):
         return []
     own = {name: Setting(f"compression.light_{name}") for name in ("steps", "lr", "blocks")}
-    export = {name: Setting(".".join(("export", name))) for name in ("opset", "agreement_images", "max_difference")}
-    options, origins = stage_options(LightenOptions, config, "compression", model=model, **own, **export)
+    options, origins = stage_options(
+        LightenOptions,
+        config,
+        "compression",
+        model=model,
+        opset=Setting("export.opset"),
+        agreement_images=Setting("export.agreement_images"),
+        max_difference=Setting("export.max_difference"),
+        **own,
+    )
     return [
         Node(
             id=ids.LIGHTEN,
