@@ -48,7 +48,7 @@ from pipelines.config.check import check_command
 schema.register()
 resolvers.register_resolvers()
 for override in sys.argv[1:]:
-    check_command(Command([override]), inputs=False)
+    check_command(Command([override], multirun=override.startswith("hydra/sweeper=")), inputs=False)
 print(resolvers.DEMO)
 """
 

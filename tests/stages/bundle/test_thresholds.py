@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,20 @@ LEAST = {"a": 0.04, "b": 0.99}
 """Of two classes; the others stay at 0.5."""
 
 
-def found(folder: Path, *, labels: str = LABELS, precision: str = "int8", by: str = "labels") -> Thresholds:
+def found(
+    folder: Path,
+    *,
+    labels: str = LABELS,
+    precision: str = "int8",
+    by: str = "labels",
+    least: Mapping[str, float] = LEAST,
+) -> Thresholds:
     """What the stage `thresholds` leaves, as far as a bundle reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     at = {side: {"precision": 0.5, "recall": 0.5} for side in ("base", "unmoved", "moved")}
     classes = [
-        {"name": label, "boxes": 90, "base": 0.5, "other": LEAST.get(label, 0.49), "low": 0.03, "high": 0.45,
-         "threshold": LEAST.get(label, 0.5), "moved": label in LEAST, "why": "" if label in LEAST else "its interval",
+        {"name": label, "boxes": 90, "base": 0.5, "other": least.get(label, 0.49), "low": 0.03, "high": 0.45,
+         "threshold": least.get(label, 0.5), "moved": label in least, "why": "" if label in least else "its interval",
          "needed": None, "best_f1": {"base": None, "other": None, "low": None, "high": None}, "at": at,
          "validation": None}
         for label in labels
