@@ -40,7 +40,7 @@ SHORT = (*(one for one in QUICK if not one.startswith("backend")), f"backend=[{'
 
 def lighter(options: argparse.Namespace, *, learns: bool = True) -> list[str]:
     """The overrides that make the model lighter."""
-    asked = [f"compression.activation={options.activation}"]
+    asked = [] if options.activation == "none" else [f"compression.activation={options.activation}"]
     asked += [] if options.prune is None else [f"compression.prune={options.prune}"]
     return [*asked, f"compression.light_steps={options.steps if learns else 0}", *options.light]
 
@@ -135,8 +135,8 @@ def main() -> None:
         "--folder", type=Path, default=Path("artifacts/bench-less-work"), help="where the runs are kept"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--activation", default="relu")
-    parser.add_argument("--prune", type=float)
+    parser.add_argument("--activation", default="relu", help="none: SiLU stays, and --prune alone makes it lighter")
+    parser.add_argument("--prune", type=float, help="share of the channels that goes")
     parser.add_argument("--steps", type=int, default=2000, help="of the lighter model's distillation")
     parser.add_argument("--light", nargs="*", default=[], help="further overrides of the lighter run")
     parser.add_argument("--compression", default="ptq", help="how INT8 is made: ptq or qat_distill")
@@ -152,6 +152,8 @@ def main() -> None:
     )
     parser.add_argument("--set", nargs="*", default=[], help="further overrides of both runs")
     options = parser.parse_args()
+    if options.activation == "none" and options.prune is None:
+        parser.error("--activation none needs --prune, or nothing is lighter")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     options.folder = options.folder.resolve()
     options.folder.mkdir(parents=True, exist_ok=True)

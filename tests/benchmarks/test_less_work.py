@@ -39,6 +39,11 @@ def test_the_speed_needs_no_training() -> None:
     assert lighter(options, learns=False)[2] == "compression.light_steps=0"
 
 
+def test_channels_alone_may_go() -> None:
+    options = argparse.Namespace(activation="none", prune=0.3, steps=500, light=[])
+    assert lighter(options) == ["compression.prune=0.3", "compression.light_steps=500"]
+
+
 def test_both_backends_choose_their_kernels_as_a_user_gets_them() -> None:
     assert "backend=[onnxruntime,openvino]" in SHORT
     assert not [asked for asked in SHORT if asked.startswith("backend.")]
