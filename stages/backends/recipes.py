@@ -16,6 +16,9 @@ COMMON = (
     "drop_duplicate_qdq",
 )
 
+FLOAT_OUTPUTS = (*COMMON, "float_outputs")
+"""Where integer convolutions can put out floats."""
+
 PORTABLE = (
     *COMMON,
     "mean_to_pool",

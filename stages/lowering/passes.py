@@ -15,7 +15,7 @@ from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, me
 from stages.lowering.graph import PassReport
 from stages.lowering.half import to_half
 from stages.lowering.layout import fold_image, pad_image_channels, projection_to_sum, softmax_last
-from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
+from stages.lowering.placement import drop_unobserved, float_outputs, float_tail, free_silu, quantize_sigmoid
 from stages.lowering.propagation import keep_quantized, quantize_concat, share_quantized
 from stages.lowering.unsigned import unsigned_relu
 from stages.lowering.weights import fold_bias, fold_weights, lift_zero_scales
@@ -27,6 +27,7 @@ PASSES: dict[str, Pass] = {
     for p in (
         lift_zero_scales,
         float_tail,
+        float_outputs,
         drop_unobserved,
         fold_weights,
         fold_bias,

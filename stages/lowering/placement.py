@@ -49,6 +49,22 @@ def float_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     return graph.finish(), report
 
 
+def float_outputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
+    """Give what the last convolutions find in float: class logits and the distribution over box edges.
+
+    Eight bits of a class's logits are a few dozen different scores between 0 and 1, each of which many boxes share. A
+    runtime whose integer convolutions can put out floats rounds nothing there and does the same work; ONNX Runtime's
+    on a CPU cannot (without a quantizer behind it a convolution is computed in float).
+    """
+    graph, report = Graph(model), PassReport("float_outputs")
+    needed = _feeds_a_convolution(graph)
+    for quantizer in graph.of_type(QUANTIZE):
+        source = graph.producer(quantizer.input[0])
+        if source is not None and source.op_type in WEIGHTED and quantizer.output[0] not in needed:
+            remove_pair(graph, quantizer, report)
+    return graph.finish(), report
+
+
 def drop_unobserved(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     """Remove the pairs whose range is exactly 1, the quantizers' initial value, and remark on each.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stages.backends.recipes import COMMON, PORTABLE
+from stages.backends.recipes import FLOAT_OUTPUTS, PORTABLE
 
 RECIPE = PORTABLE
 
-CUDA = (*COMMON, "free_silu", "fold_bias", "share_quantized")
+CUDA = (*FLOAT_OUTPUTS, "free_silu", "fold_bias", "share_quantized")
 """ONNX Runtime's CUDA provider has no kernels for quantized convolutions, concatenations or sigmoids, and would leave
 them to the CPU without a word: quantizers stay as operators of their own, as few as keep the numbers."""

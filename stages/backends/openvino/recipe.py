@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stages.backends.recipes import COMMON
+from stages.backends.recipes import FLOAT_OUTPUTS
 
 _REST = ("free_silu", "share_quantized", "quantize_concat", "keep_quantized", "unsigned_relu", "fold_image")
-INT8_ACTIVATIONS = (*COMMON, "mean_to_pool", *_REST)
-UINT8_ACTIVATIONS = (*COMMON, "mean_to_pool", "activations_to_uint8", *_REST)
+INT8_ACTIVATIONS = (*FLOAT_OUTPUTS, "mean_to_pool", *_REST)
+UINT8_ACTIVATIONS = (*FLOAT_OUTPUTS, "mean_to_pool", "activations_to_uint8", *_REST)
 
 BF16 = ("projection_to_sum",)
 """What else is done where floats are BF16: boxes are decoded in FP32."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from stages.backends.recipes import COMMON
+from stages.backends.recipes import FLOAT_OUTPUTS
 
-RECIPE = (*COMMON, "free_silu", "fold_bias")
+RECIPE = (*FLOAT_OUTPUTS, "free_silu", "fold_bias")

@@ -8,7 +8,7 @@ import pytest
 
 from stages.lowering.graph import Graph
 from stages.lowering.passes import lower
-from stages.lowering.placement import drop_unobserved, float_tail, free_silu, quantize_sigmoid
+from stages.lowering.placement import drop_unobserved, float_outputs, float_tail, free_silu, quantize_sigmoid
 from tests.stages.qdq import Array, Build, conv_silu, count, run, two_convs
 from tests.stages.recipes import RECIPES
 
@@ -73,6 +73,28 @@ def test_float_tail_keeps_what_a_convolution_reads() -> None:
     assert report.counts == {"pairs_removed": 1}
     assert count(model, "QuantizeLinear") - count(after, "QuantizeLinear") == 1
     assert np.abs(run(model)[0] - run(after)[0]).max() <= 0.025 + 1e-6  # half a step of 0.05
+
+
+def test_float_outputs_rounds_nothing_behind_the_last_convolutions() -> None:
+    tail, _ = float_tail(head())
+    freed, report = float_outputs(tail)
+    assert report.counts == {"pairs_removed": 1}
+    graph = Graph(freed)
+    first, last, _ = graph.of_type("Conv")
+    assert [r.op_type for r in graph.readers(last.output[0])] == ["Reshape"]
+    for conv in (first, last):  # they are integer convolutions still: what they read is quantized
+        assert {getattr(graph.producer(name), "op_type", "") for name in conv.input[:2]} == {"DequantizeLinear"}
+    fine, coarse = (np.unique(run(model)[0]).size for model in (freed, tail))
+    assert fine >= coarse and np.abs(run(freed)[0] - run(tail)[0]).max() < 0.5
+
+
+def test_float_outputs_keeps_what_a_convolution_reads() -> None:
+    model, _ = float_tail(two_convs())
+    after, report = float_outputs(model)
+    assert report.counts == {"pairs_removed": 1}
+    first, last = Graph(after).of_type("Conv")
+    assert "QuantizeLinear" in [r.op_type for r in Graph(after).readers(first.output[0])]
+    assert "QuantizeLinear" not in [r.op_type for r in Graph(after).readers(last.output[0])]
 
 
 def test_drop_unobserved_frees_what_was_clamped_and_says_which() -> None:
