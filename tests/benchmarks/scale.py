@@ -8,6 +8,8 @@ commands with nothing in common score the demo's detector on the labelled ones, 
   processors.
 - ``processor_ratio``: processor seconds of the whole command on one core / on all. Below 1, all cores do work that one
   does not. What others do at the same time moves it less than the ratios of seconds.
+- ``ceiling``: images a second that a plain loop decodes in as many processes as there are cores, which share nothing,
+  over those of one process: what these cores can give together. Virtual cores often share a real one.
 - ``same``: whether lists, labels and scores of both have the same digests.
 - ``memory_mb``: the largest process of each. ``rerun_s``, ``plan_s``: the same command again, and `detpress plan`.
 - ``disturbed``: others took more than a tenth of the machine meanwhile.
@@ -38,6 +40,18 @@ DRAWN = 200
 FOREIGN = 0.1
 NODES = {"collect": "images.unlabeled", "collect_labeled": "labels.val", "accuracy": "accuracy.onnxruntime.fp32"}
 """What is compared -> its node in the graph."""
+DECODE = """
+import sys, time
+import cv2
+cv2.setNumThreads(1)
+print(flush=True)
+sys.stdin.readline()
+end, count = time.perf_counter() + float(sys.argv[1]), 0
+while time.perf_counter() < end:
+    assert cv2.imread(sys.argv[2 + count % (len(sys.argv) - 2)]) is not None
+    count += 1
+print(count)
+"""
 
 
 def data_set(folder: Path, unlabeled: int, labelled: int, size: int) -> None:
@@ -87,6 +101,31 @@ def command(folder: Path, name: str, artifacts: Path, unlabeled: int, *more: str
     return time.perf_counter() - started
 
 
+def ceiling(images: list[Path], cores: int, *, rounds: int = 4, seconds: float = 3.0) -> float:
+    """How many times as many images ``cores`` processes decode together as one does alone, the two in turns."""
+    alone = together = 0
+    for _ in range(rounds):
+        alone += decoded(images, 1, seconds)
+        together += decoded(images, cores, seconds)
+    return together / alone
+
+
+def decoded(images: list[Path], count: int, seconds: float) -> int:
+    """Images that ``count`` processes decode, which begin together."""
+    command = [sys.executable, "-c", DECODE, str(seconds), *map(str, images)]
+    children = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        child.stdout.readline()  # it is ready
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    return sum(int(child.communicate()[0]) for child in children)
+
+
 def computed(artifacts: Path) -> tuple[dict[str, float], dict[str, str]]:
     """Seconds of each node of a store, and the digests of the files of those that are compared."""
     seconds: dict[str, float] = {}
@@ -123,6 +162,8 @@ def main(arguments: list[str] | None = None) -> None:
         folder = Path(name)
         print("drawing and linking", file=sys.stderr)
         data_set(folder, given.unlabeled, given.labelled, given.size)
+        pictures = sorted((folder / "unlabeled").iterdir())[:DRAWN]
+        result["ceiling"] = round(ceiling(pictures, allowed_cores()), 2)
         began, machine, own = time.perf_counter(), machine_busy(), busy()
         for mode, more in (("serial", ["threads=1"]), ("parallel", [])):
             print(f"the {mode} run", file=sys.stderr)

@@ -39,3 +39,10 @@ def test_seconds_are_read_from_the_records_of_a_store(tmp_path: Path) -> None:
     seconds, files = scale.computed(tmp_path)
     assert seconds == {"accuracy.onnxruntime.fp32": 1.23, "report": 1.23}
     assert files == {"accuracy.onnxruntime.fp32": '{"a": "b"}'}
+
+
+def test_the_ceiling_is_what_processes_decode_that_share_nothing(tmp_path: Path) -> None:
+    scale.data_set(tmp_path, 2, 2, 64)
+    images = sorted((tmp_path / "unlabeled").iterdir())
+    assert scale.ceiling(images, 1, rounds=1, seconds=0.3) > 0
+    assert scale.decoded(images, 2, 0.2) > 2
