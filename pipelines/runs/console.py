@@ -27,8 +27,8 @@ from stages.outside.text import plain, told
 
 _LINE_EVERY_SECONDS = 60.0
 _LINE_AT_LEAST_EVERY = 600.0
-"""Without a terminal (a log file, CI) a bar would print thousands of lines: the first line of a stage comes after
-a minute, and each waits a minute longer than the one before, up to ten."""
+"""Without a terminal (a log file, CI) a bar would print thousands of lines: the first line of progress comes after
+a minute, and each waits a minute longer than the one before, up to ten, whichever stage it is of."""
 LONG_SECONDS = 120.0
 """A stage that is likely to take longer is announced."""
 LOG = "all.log"
@@ -54,7 +54,7 @@ class ConsoleObserver(NullObserver):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._began, self._last_line, self._lines, self._warned = 0.0, 0.0, 0, 0
-        """Of the stage that runs: since when, when it got its last line, how many it got, how many warnings it gave."""
+        """Of the stage that runs: since when, its last line, how many warnings; `_lines` are the whole run's."""
         self._pace = Pace()
 
     # --- what the run tells -----------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ class ConsoleObserver(NullObserver):
     def stage_started(self, stage: StageInfo) -> None:
         self._number += 1
         self._began = self._last_line = time.monotonic()
-        self._lines = self._warned = 0
+        self._warned = 0
         self._pace = Pace()
         planned = self._plan.get(stage.id)
         if planned is not None and planned.cached:

@@ -67,6 +67,19 @@ def test_a_long_stage_gets_lines_that_become_rarer(monkeypatch: pytest.MonkeyPat
     assert len(lines) < 30
 
 
+def test_lines_become_rarer_over_the_run_not_over_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    made, stream = observer()
+    for name in ("distill", "latency", "accuracy"):  # of four minutes each
+        made.stage_started(stage(name))
+        for event in points(80):
+            now[0] += 3.0
+            made.stage_event(stage(name), {"event": "progress", **event})
+    told = [line.split()[:2] for line in stream.getvalue().splitlines()]
+    assert told == [["distill", "20/80"], ["distill", "60/80"], ["latency", "60/80"], ["accuracy", "80/80"]]
+
+
 def test_the_rate_is_the_stages_own_and_the_run_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = [PlannedStage("distill", seconds=900.0), PlannedStage("latency", seconds=60.0), PlannedStage("report")]
     first, *_ = shown(points(100), monkeypatch, plan=plan)[1:]  # the first line announces it
