@@ -6,6 +6,7 @@ In a folder that looks like a checkout after `make` has installed it, with label
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -71,9 +72,10 @@ def draw(root: Path) -> None:
 
 def run(folder: Path, text: str) -> tuple[str, str]:
     """A block, stopped at the first command that fails; its standard output and standard error."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", f". .venv/bin/activate\n{text}"],
-        cwd=folder, capture_output=True, text=True, timeout=1500,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, f"{text}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     print(f"$ {text}{done.stderr}{done.stdout}")  # with -s: what the pages show
