@@ -7,6 +7,7 @@ What a page leaves to its reader (``RUN``, ``BUNDLE.zip``, ``DIR``) are files of
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from pipelines import cli
 from stages.processes import python
 from tests.command_words import named_files
 from tests.page_tables import why_not_run
-from tests.pages import all_commands
+from tests.pages import DOCS, all_commands, blocks
 from tests.pipelines import recipes, small, stub_detector
 
 pytestmark = [
@@ -165,6 +166,25 @@ def test_what_a_bundle_is_unpacked_to_has_the_files_that_the_page_names(runs: Pa
         program(shlex.split("python -m zipfile -e BUNDLE.zip FOLDER"), runs)
     named = ("README.md", "bom.cdx.json", "SHA256SUMS", "labels.txt")
     assert [name for name in named if not (runs / "FOLDER" / name).is_file()] == []
+
+
+def test_the_tutorial_s_plan_is_as_the_page_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for times, and the precisions of another CPU: the real detector, on blocks in place of its shapes."""
+    for split, seed in (("train", 3), ("val", 4)):
+        small.draw(tmp_path / "mine", split, 4, seed=seed)
+    monkeypatch.chdir(tmp_path)
+    found = blocks(DOCS / "tutorial.md")
+    at = next(i for i, block in enumerate(found) if block.text.startswith("detpress plan "))
+    told = masked(detpress(shlex.split(found[at].text)[1:], capsys))
+    shown = [line for line in masked(found[at + 1].text).splitlines() if not line.startswith("onnxruntime makes")]
+    assert [line for line in shown if line not in told.splitlines()] == [] and len(shown) == 3
+
+
+def masked(text: str) -> str:
+    """Without how long something takes."""
+    return re.sub(r"[\d.]+ (h|min|s)\b", "TIME", text)
 
 
 def test_what_is_said_is_of_commands_that_are_run() -> None:
