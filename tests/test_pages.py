@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipelines.cli import COMMANDS
 from stages.errors import DetpressError
@@ -123,13 +124,36 @@ def test_detpress_understands_its_commands(command: str) -> None:
 
 def inline() -> dict[str, str]:
     """Command of detpress within a sentence -> a page that has it. What the changelog tells was so once."""
-    return {
-        span.split(" | ")[0]: name_of(page)
+    said = [
+        (re.sub(r"^docker run .* detpress:\w+ ", "detpress ", span), name_of(page))
         for page in PAGES
         if page.name != "CHANGELOG.md"
         for span in spans(page)
-        if span.startswith("detpress ")
-    }
+    ]
+    return {span.split(" | ")[0]: page for span, page in said if span.startswith("detpress ")}
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every string in what a YAML file holds."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(one)
+
+
+def embedded() -> list[str]:
+    """The commands of detpress in scripts, units, crontabs, manifests and jobs, with their own paths and variables."""
+    found = []
+    for block in (block for page in PAGES for block in blocks(page)):
+        if block.language == "yaml":
+            texts = list(texts_in(yaml.safe_load(block.text)))
+        else:
+            texts = [block.text] if block.language in ("bash", "ini", "crontab") else []
+        for text in texts:
+            lines = re.sub(r" *\\\n *", " ", text)
+            found += re.findall(r"(?:^|[\s=/])detpress ([a-z]+ [^&;>\n]+)", lines, re.MULTILINE)
+    return [command.strip() for command in found]
 
 
 @pytest.mark.usefixtures("_named")
@@ -148,6 +172,20 @@ def test_detpress_understands_what_sentences_say_of_it() -> None:
             if not re.search("arguments are required|expected one argument", str(error)):
                 wrong.append(f"{page}: {span}: {error}")
     assert wrong == [] and len(inline()) > 50 and set(inline()) >= ELSEWHERE_SPANS
+
+
+@pytest.mark.usefixtures("_named")
+@pytest.mark.parametrize("command", embedded())
+def test_detpress_understands_the_commands_of_scripts_and_manifests(command: str) -> None:
+    for found, word in ((r"model\.weights=\S+", "model.weights=FILE"), (r"data\.root=\S+", "data.root=DIR"),
+                        (r'="\$SLURM_\w+"', "=1"), (r"\$\w+", "there")):  # fmt: skip
+        command = re.sub(found, word, command)
+    understand(shlex.split(command))
+
+
+def test_the_commands_of_scripts_and_manifests_are_found() -> None:
+    names = Counter(command.split()[0] for command in embedded())
+    assert names["retrain"] >= 4 and names["compress"] >= 4 and names["verify"] == 2 and names["schedule"] == 1
 
 
 @pytest.mark.usefixtures("_named")
