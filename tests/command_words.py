@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.cli import COMMANDS
 from pipelines.commands import bundle, hydra_command, promote, size
+from pipelines.commands.plan import plan_compress
 from pipelines.config import reference
 from pipelines.config.check import check_command
 from pipelines.config.keys import leaf_paths
@@ -80,13 +81,15 @@ def _harmless() -> Iterator[None]:
 
 
 def _compose_only(name: str, arguments: Sequence[str], task: object, **more: Any) -> int:
-    """`hydra_command.run` up to its task."""
+    """`hydra_command.run` up to its task; of a compression also the plan, whose stages take their options."""
     hydra_command._register()
     flags = hydra_command._parse(name, arguments)
     if flags.topic:
         reference.help_on(flags.topic)
     elif flags.overrides:
-        check_command(hydra_command._command(flags, bool(more.get("finetune_only")))[0])
+        configs = check_command(hydra_command._command(flags, bool(more.get("finetune_only")))[0])
+        if name == "compress" and configs[0].run.store is None:  # a bucket is not asked
+            assert plan_compress(configs[0]).steps
     raise Understood(flags)
 
 

@@ -65,7 +65,7 @@ NOT_HERE = {
     "detpress compress run.store=s3://BUCKET/detpress ...": "needs an object storage",
     "detpress compress -m hydra/launcher=ray run.timing_alone=host ...": "needs a cluster",
 }
-"""Command -> why no test runs it here. Those of detpress are parsed, composed and checked all the same."""
+"""Command -> why no test runs it here. Those of detpress are parsed, composed, checked and planned all the same."""
 
 TRAINING = ("compress", "finetune", "retrain", "sensitivity", "size")
 """Sub-commands whose lines are not run but checked, unless `ELSEWHERE` names one: each would train or measure."""

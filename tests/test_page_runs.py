@@ -28,6 +28,7 @@ from tests.pipelines import recipes, small, stub_detector
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.paddle,  # of a plan: it says what is missing
     # MLflow's own tables, under the SQLAlchemy that its pins allow.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
@@ -156,7 +157,10 @@ def serving(folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, cwd=folder, env=python.environment(NO_COLOR="1"), text=True, stdout=subprocess.PIPE
     )
-    assert process.stdout is not None and process.stdout.readline().startswith("schedule retrain: ")
+    assert process.stdout is not None
+    if not (said := process.stdout.readline()).startswith("schedule retrain: "):
+        process.kill()
+        pytest.fail(f"{SERVES}: {said}{process.communicate()[0]}")
     return process
 
 

@@ -23,7 +23,8 @@ from tests.pages import PAGES, all_commands, blocks, commands, name_of, spans
 
 LANGUAGES = {"sh", "console", "text", *(language for _, language in PROGRAMS)}
 TYPED = sorted({command for typed in all_commands().values() for command in typed})
-OWN = {"...": "experiment=demo", "/data/coco": "COCO", "KEY": "seed", "experiment=recipe": "experiment=demo"}
+OWN = {"...": "experiment=demo", "/data/coco": "COCO", "KEY": "seed", "experiment=recipe": "experiment=demo",
+       "Platelets": "circle"}  # fmt: skip
 """What a reader fills in -> what it is here."""
 
 ELSEWHERE_SPANS = {"detpress compress --config-dir FOLDER backend=[onnxruntime,mine]"}
