@@ -88,7 +88,7 @@ class EngineReport:
         Args:
             out: the file (default: one in ``artifacts/bundles``).
             golden: images that prove on the other machine that it works, with what the engine finds in them.
-            layout: ``triton`` or ``ovms``: also a folder for that server.
+            layout: ``triton``, ``ovms``, ``deepstream`` or ``paddle_serving``: also a folder for that server.
 
         Raises:
             InputError: an argument does not fit.

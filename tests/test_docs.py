@@ -10,10 +10,9 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import ROOT
+from tests.pages import DOCS, PAGES
 
-DOCS = ROOT / "docs"
 INDEX = DOCS / "README.md"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "artifacts" / "demo").glob("*.md")])
 LINK = re.compile(r"""\]\(([^()\s]+)\)|(?:href|src)="([^"]+)\"""")
 
 

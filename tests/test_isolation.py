@@ -83,8 +83,8 @@ def delivery(folder: Path) -> None:
     spool = Spool(folder / "spool.jsonl")
     send_in_background(spool, TrackingOptions(uri="nonsense://x"), folder / "log.txt")
     spool.close(delivered=False)
-    told = wait_for(lambda: (folder / "log.txt").read_text(), "it has failed")
-    assert "nonsense" in told
+    # Not at the first line of what it prints: on a busy machine the rest comes later.
+    assert wait_for(lambda: "nonsense" in (folder / "log.txt").read_text(), "it has failed")
 
 
 def marking(folder: Path) -> None:

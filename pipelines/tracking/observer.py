@@ -59,6 +59,7 @@ class MlflowObserver:
         self._resumed_from: str | None = None
         self._error: Exception | None = None
         self._ended = False
+        self._sent = self._left_to_thread = False
         self._began, self._clock = time.time(), time.monotonic()
         self._go = threading.Event()  # there is work that is worth the import of MLflow
         self._handed_over = False
@@ -113,16 +114,16 @@ class MlflowObserver:
         self._go.set()
         patience = min(self._close_seconds, KILLED_SECONDS) if status == "KILLED" else self._close_seconds
         self._thread.join(patience)
-        late = self._thread.is_alive()
-        if late:
-            self._error = TimeoutError(f"it did not take everything within {patience:g} s")
-        if self._error is not None:
+        with self._lock:
+            late = self._left_to_thread = not self._sent
+        error = TimeoutError(f"it did not take everything within {patience:g} s") if late else self._error
+        if error is not None:
             self.warnings.append(
-                f"MLflow at {self._store} does not have all of this run: {one_line(self._error)}. The events are kept "
+                f"MLflow at {self._store} does not have all of this run: {one_line(error)}. The events are kept "
                 f"in {self._spool.path} and are sent by the next run that reaches it"
             )
-        if not late:  # else the thread still reads it; the lock ends with the process
-            self._spool.close(delivered=self._error is None)
+        if not late:  # else the thread still reads it, and closes it if this process lives so long
+            self._spool.close(delivered=error is None)
 
     def _hand_over(self) -> bool:
         """Leave the records to a process of their own, unless they are being sent already."""
@@ -176,6 +177,11 @@ class MlflowObserver:
                 self._error = None
             except Exception as again:
                 self._error = again
+        with self._lock:
+            self._sent, left = True, self._left_to_thread
+        if left:  # a program goes on after its call: the file would stay locked, and no run could send it
+            assert self._spool is not None
+            self._spool.close(delivered=self._error is None)
 
     def _deliver(self) -> None:
         client = connect(self._options)

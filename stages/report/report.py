@@ -64,7 +64,7 @@ class ReportStage:
     """Puts the engines, their latencies and accuracies, and what failed, side by side."""
 
     name: ClassVar[str] = "report"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     packages: ClassVar[tuple[str, ...]] = ("matplotlib", "onnx")
     unkeyed: ClassVar[tuple[str, ...]] = ("run_id", "command")  # a repeated run renders the report again with its own
     Options: ClassVar[type] = ReportOptions

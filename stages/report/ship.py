@@ -109,17 +109,19 @@ def _said(chosen: Row, best: Row | None, quantized: Sequence[Row], rows: Sequenc
         facts.append(f"{bounded(over(best, chosen))} that of the fastest float engine, {row_name(best)}")
     facts += _of_scores(chosen, limit)
     yield f"Ship {row_name(chosen)}: {', '.join(facts)}."
+    beaten: OverFloat | None = None
     if not is_float(chosen["precision"]) or best is None:
         pass
     elif quantized:
-        fastest = quantized[0]
-        beside = bounded(over(best, fastest))
-        yield f"No INT8 engine is faster with certainty: {row_name(fastest)} has {beside} its speed."
+        beaten = over(best, quantized[0])
+        yield f"No INT8 engine is faster with certainty: {row_name(quantized[0])} has {bounded(beaten)} its speed."
     elif any(not is_float(row["precision"]) for row in rows):
         yield "No INT8 engine is fit to be shipped."
     verdict = marks.of_ratio(over(best, chosen)) if best is not None and best is not chosen else None
     if not marks.is_valid(verdict if verdict is not None else marks.speedup(chosen, "runtime")):
         yield "That ratio was measured while disturbed, so measure again before you rely on it."
+    elif beaten is not None and not marks.is_valid(marks.of_ratio(beaten)):
+        yield "How INT8 compares was measured while disturbed, so measure again before you rely on it."
     elif not marks.is_valid(marks.timing(chosen, "runtime")):
         yield "The milliseconds were measured while disturbed; the ratios can be relied on."
 

@@ -18,6 +18,7 @@ import pytest
 
 from pipelines.config.options.tracking import TrackingOptions
 from pipelines.execution.events import NullObserver, Observers, RunInfo, StageInfo
+from pipelines.system.locks import held
 from pipelines.system.run_lock import alive
 from pipelines.tracking import observer as tracking
 from pipelines.tracking import writer
@@ -286,6 +287,21 @@ def test_an_unreachable_server_costs_the_run_nothing_and_loses_nothing(store: Tr
     parent, nested = parent_and_nested(store, "offline")
     assert (parent.info.status, nested["distill"].info.status) == ("FINISHED", "FAILED")
     assert parent.info.end_time == records[-1]["at"]
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_process_that_lives_on_lets_go_of_what_took_too_long_to_send(
+    reached: bool, store: TrackingOptions, tmp_path: Path
+) -> None:
+    """A notebook: nobody else could send it, as long as its process has the file."""
+    options = store if reached else TrackingOptions(uri=f"http://127.0.0.1:{closed_port()}", timeout=1)
+    observer = MlflowObserver(options, close_seconds=0.0)
+    tell_small_run(observer, tmp_path, "late")
+    spool = tmp_path / "runs/late/tracking.jsonl"
+    assert "it did not take everything within 0 s" in observer.warnings[0]
+    observer._thread.join(60)
+    assert not held(spool)
+    assert spool.exists() != reached
 
 
 def test_events_sent_twice_are_there_once(store: TrackingOptions, tmp_path: Path) -> None:
