@@ -39,6 +39,7 @@ THROUGH = {
         pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
+    "pipelines/graph/test_compress": "pipelines.graph.data",
     "pipelines/registry/test_champion": "stages.bundle.trial",
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
