@@ -104,6 +104,7 @@ THROUGH = {
         stages.bundle.contents stages.bundle.engine stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/bundle/test_card": "stages.bundle.bom stages.bundle.facts",
+    "stages/bundle/test_metadata": "stages.bundle.described",
     "stages/champion/test_judge": "stages.options.champion",
     "stages/data/formats/test_readers": """
         stages.data.formats.coco stages.data.formats.detect stages.data.formats.source

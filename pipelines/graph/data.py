@@ -76,7 +76,11 @@ def convert_node(config: PipelineConfig, files: Labels | None = None) -> Node:
 
 
 def labeled_node(config: PipelineConfig, split: str, files: Labels | None = None) -> Node:
-    """Collect the labelled images of a split, ``train`` or ``val``. ``files``: those of the config, where somebody has looked."""
+    """Collect the labelled images of a split, ``train`` or ``val``.
+
+    Args:
+        files: those that the config names, where somebody has listed them.
+    """
     made = config.data.kind == "shapes" or converted(config.data)  # by a stage
     annotations = f"{split}.json" if made else getattr(config.data, f"{split}_annotations")
     validation = Ref(ids.LABELS_VAL) if split == TRAIN and has_labels(config) else None
