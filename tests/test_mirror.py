@@ -188,7 +188,7 @@ THROUGH = {
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.html stages.report.markdown
-        stages.report.page_items stages.report.page_parts stages.report.page_tables
+        stages.report.page_audits stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,
