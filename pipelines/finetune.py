@@ -10,7 +10,8 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.execution import ids
 from pipelines.execution.events import Observer
 from pipelines.execution.paddle_python import require_paddle
-from pipelines.graph.compress import data_nodes, finetune_nodes
+from pipelines.graph.compress import finetune_nodes
+from pipelines.graph.data import data_nodes
 from pipelines.graph.user_inputs import threads_of, user_model, with_labels
 from pipelines.graph.work import sized
 from pipelines.runs.history import FINISHED

@@ -39,6 +39,7 @@ THROUGH = {
         pipelines.config.auto pipelines.graph.user_inputs
         pipelines.sensitivity stages.options.sensitivity
     """,
+    "pipelines/graph/test_compress": "pipelines.graph.data",
     "pipelines/registry/test_champion": "stages.bundle.trial",
     "pipelines/registry/test_registry": "pipelines.registry.moves pipelines.tracking.models",
     "pipelines/retraining/test_data_checks": "pipelines.retraining.snapshot",
@@ -103,6 +104,7 @@ THROUGH = {
         stages.bundle.contents stages.bundle.engine stages.bundle.predict stages.bundle.verify stages.options.bundle
     """,
     "stages/bundle/test_card": "stages.bundle.bom stages.bundle.facts",
+    "stages/bundle/test_metadata": "stages.bundle.described",
     "stages/champion/test_judge": "stages.options.champion",
     "stages/data/formats/test_readers": """
         stages.data.formats.coco stages.data.formats.detect stages.data.formats.source
@@ -186,7 +188,7 @@ THROUGH = {
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.html stages.report.markdown
-        stages.report.page_items stages.report.page_parts stages.report.page_tables
+        stages.report.page_audits stages.report.page_items stages.report.page_parts stages.report.page_tables
         stages.report.rows stages.report.schema stages.report.schema_accuracy stages.report.schema_engines
         stages.report.tables
     """,

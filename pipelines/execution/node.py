@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -107,13 +108,10 @@ class Node:
         """
         cls = stage_class(self.stage)
         unkeyed = getattr(cls, "unkeyed", ())
-        later = getattr(cls, "later", ())
-        """Options that came later: while they are ``None`` or off they count for nothing, so that older results are
-        found."""
+        later = {f.name: f.default for f in dataclasses.fields(self.options) if f.name in getattr(cls, "later", ())}
+        """Options that came later: at their default they count for nothing, so that older results are found."""
         options = {
-            k: v
-            for k, v in to_json(self.options).items()
-            if k not in unkeyed and not (k in later and (v is None or v is False))
+            k: v for k, v in to_json(self.options).items() if k not in unkeyed and not (k in later and v == later[k])
         }
         parts: dict[str, Any] = {
             "stage": self.stage,

@@ -149,9 +149,10 @@ class Runner:
                     entry, cached = self._claimed(node, inputs, key, info, results, fresh=fresh)
                 if cached:
                     self._replay(entry, info)
+                    if node.timed:
+                        self._inform(info, f"timed in run {entry.run}")
                     if node.timed and node.table == TIMES:
                         results.timed_in[node.id] = entry.run
-                        self._inform(info, f"timed in run {entry.run}")
             self._tell_problems(info, results)
         except (DetpressError, OSError) as error:
             self._tell_problems(info, results)

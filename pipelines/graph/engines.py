@@ -11,6 +11,7 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.config.variants import variants_of
 from pipelines.execution import ids
+from pipelines.execution.node import TIMES
 from pipelines.execution.paddle_python import paddle_python
 from pipelines.execution.runner import Node, Ref
 from pipelines.system.devices import device_of
@@ -157,8 +158,15 @@ def _build(backend: _Backend, variant: Variant, model: Ref, inside: Inside | Non
     )
 
 
-def _measuring(backend: _Backend, node_id: str, stage: str, options: Any, origins: Mapping[str, str]) -> Node:
-    """A stage that measures all engines of a backend on this machine, one node a backend."""
+def _measuring(
+    backend: _Backend, node_id: str, stage: str, options: Any, origins: Mapping[str, str], table: str = TIMES
+) -> Node:
+    """A stage that measures all engines of a backend on this machine, one node a backend.
+
+    Args:
+        table: what is taken together with it; what is measured beside the latencies has one of its own, so that asking
+            for it, or taking it anew, is no reason to take them anew.
+    """
     return Node(
         id=node_id,
         stage=stage,
@@ -168,6 +176,7 @@ def _measuring(backend: _Backend, node_id: str, stage: str, options: Any, origin
         threads=backend.threads,
         fingerprint=backend.fingerprint,
         timed=True,
+        table=table,
         device=device_of(to_json(backend.options), backend.fingerprint),
         partial=True,
         backend=backend.name,
@@ -196,7 +205,7 @@ def _profile(config: PipelineConfig, backend: _Backend) -> Node:
         max_foreign=Setting("latency.max_foreign"),
         max_drift=Setting("latency.max_drift"),
     )
-    return replace(_measuring(backend, ids.profile(backend.name), "profile", options, origins), table="profile")
+    return _measuring(backend, ids.profile(backend.name), "profile", options, origins, table="profile")
 
 
 def _throughput(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
@@ -212,7 +221,8 @@ def _throughput(config: PipelineConfig, backend: _Backend, cores: int) -> Node:
         nms=Setting("accuracy.nms"),
         variants=Setting(f"backend.{backend.name}.variants", [str(variant) for variant in backend.variants]),
     )
-    return replace(_measuring(backend, ids.throughput(backend.name), "throughput", options, origins), cores=cores)
+    node = _measuring(backend, ids.throughput(backend.name), "throughput", options, origins, table="throughput")
+    return replace(node, cores=cores)
 
 
 def _accuracy(config: PipelineConfig, backend: _Backend, variant: Variant, cores: int) -> Node:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipelines.graph.work import PER_IMAGE, ModelSize, size_of
+from pipelines.graph.work import PER_IMAGE
+from stages.detection.size import ModelSize, size_of
 from stages.options.model import ModelOptions
 
 CLOSE = 1.1

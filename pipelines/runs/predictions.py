@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.system.output import say
 from stages.bundle import thresholds
 from stages.bundle.contents import Opened, unpack
-from stages.bundle.metadata import Described, open_file
+from stages.bundle.described import Described, open_file
 from stages.bundle.predict import predict
 from stages.detection.sidecar import FILE_NAME, Sidecar
 from stages.errors import InputError

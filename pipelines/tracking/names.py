@@ -203,9 +203,33 @@ def disturbed_loads(contents: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def profile_metrics(profiles: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Of what a report has of the profiles: each engine's share of time by group, and what its convolutions reach of
+    the machine's peak, both from 0 to 1."""
+    for engine in profiles.get("engines", []):
+        prefix = f"{ids.profile(engine['backend'])}.{engine['precision']}"
+        for group, part in engine["groups"].items():
+            yield metric_name(prefix, "share", group), float(part["share"])
+        if (of_peak := engine["convolutions"]["of_peak"]) is not None:
+            yield metric_name(prefix, "of_peak"), float(of_peak)
+
+
+def profile_tags(profiles: Mapping[str, Any]) -> dict[str, str]:
+    """The tag ``profile.disturbed``: the engines whose profiles were, and why; none of undisturbed profiles."""
+    disturbed = [
+        f"{grouped(metric_name(ids.profile(engine['backend']), engine['precision']))}: {marks.why(engine['verdict'])}"
+        for engine in profiles.get("engines", [])
+        if not marks.is_valid(engine["verdict"])
+    ]
+    return {"profile.disturbed": _shortened("; ".join(disturbed))} if disturbed else {}
+
+
 def timing_tags(disturbed: Sequence[str]) -> dict[str, str]:
     """The tags of whatever was timed: ``timing``, and with it what of it was disturbed and why."""
     if not disturbed:
         return {"timing": "valid"}
-    said = "; ".join(disturbed)
-    return {"timing": "disturbed", "timing.disturbed": said if len(said) <= MAX_NOTE else said[: MAX_NOTE - 1] + "…"}
+    return {"timing": "disturbed", "timing.disturbed": _shortened("; ".join(disturbed))}
+
+
+def _shortened(said: str) -> str:
+    return said if len(said) <= MAX_NOTE else said[: MAX_NOTE - 1] + "…"

@@ -28,6 +28,8 @@ from pipelines.tracking.names import (
     flat,
     grouped,
     numbers,
+    profile_metrics,
+    profile_tags,
     run_note,
     small_files,
     timing_tags,
@@ -115,6 +117,10 @@ class MlflowWriter:
             self._sent.tags(self._parent, timing_tags([*disturbed_metrics(timed), *loads]))
             self._engines.tag_timings(timed)
             self._sent.tags(self._parent, points_tag(record["summary"]))
+        profiles = record["summary"].get("profiles") or {}
+        for name, value in profile_metrics(profiles):
+            self._sent.metric(self._parent, name, value, None, at)
+        self._sent.tags(self._parent, profile_tags(profiles))
         if folder:
             for path in sorted([*folder.glob("report*"), *folder.glob("promotion.*")]):
                 self._client.log_artifact(self._parent, str(path))

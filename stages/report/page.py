@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from stages.numerics.audit import provider_name
-from stages.numerics.variants import is_float
 from stages.report import float_blocks as words
 from stages.report import light, search, thresholds, throughput
 from stages.report.bars import bars
@@ -14,14 +12,13 @@ from stages.report.gates import LEFT_OUT, tally
 from stages.report.html import render as render_template
 from stages.report.intervals import dominated
 from stages.report.markdown import GATES, explained
+from stages.report.page_audits import audit_items
 from stages.report.page_items import (
     Accuracy,
     Agreement,
     Badge,
     Blocks,
-    EngineAudit,
     Figure,
-    Format,
     Gallery,
     Image,
     Page,
@@ -41,8 +38,7 @@ from stages.report.page_tables import (
     verdicts_on_agreement,
 )
 from stages.report.rows import MODES
-from stages.report.schema import ReportContent, Row, Training
-from stages.report.schema_engines import Audit
+from stages.report.schema import ReportContent, Training
 from stages.report.tables import (
     METHODS,
     class_table,
@@ -51,14 +47,11 @@ from stages.report.tables import (
     gate_table,
     left_out,
     missing,
-    row_name,
 )
 from stages.report.terms import TERMS
 from stages.report.training import NAMES as CURVES
 from stages.report.verdict import verdict, warned
 
-FORMAT_COLOURS = {"int8": "var(--int8)", "fp16": "var(--half)", "bf16": "var(--half)", "fp32": "var(--fp32)"}
-OTHER_COLOUR = "var(--soft)"
 CAPTIONS = {
     "pareto": "Latency against mAP: up and to the left is better. Bars: 95 % intervals, upwards of the difference to "
     "FP32, sideways of the median.",
@@ -71,11 +64,6 @@ TYPICAL = (
 )
 CLASSES, CURVE = "classes-", "curve-"
 CLASS_CAPTION = "AP per class on {}, and what changed against FP32 with 95 % intervals from resampling the images."
-READ_FROM = {
-    "engine": "Read from the built engine, by TensorRT's inspector.",
-    "network": "Read from the typed network that the engine was built of; only a GPU could ask the engine itself.",
-    "program": "Read from the program that Paddle Inference made of it.",
-}
 SETS = {"train": "training", "val": "validation", "unlabeled": "unlabeled", "calibration": "calibration"}
 
 
@@ -112,7 +100,7 @@ def describe(report: ReportContent, parts: PageParts) -> Page:
         float_blocks=_float_blocks(report, figures),
         accuracy=_accuracy(report, figures),
         scores=[*_filled(score_shifts(parts.comparisons)), *_thresholds(report)],
-        audits=_audits(rows),
+        audits=audit_items(rows),
         agreement=_agreement(report),
         galleries=_galleries(parts),
         origin=_origin(report),
@@ -224,37 +212,6 @@ def _accuracy(report: ReportContent, figures: Mapping[str, str]) -> list[Accurac
         if name.startswith(CLASSES)
     ]
     return [Accuracy(images, size_table(report), drawn, classes)]
-
-
-def _audits(rows: Sequence[Row]) -> list[EngineAudit]:
-    return [
-        EngineAudit(
-            row_name(row),
-            [
-                Format(name.upper(), share, audit["layers"].get(name, 0), FORMAT_COLOURS.get(name, OTHER_COLOUR))
-                for name, share in audit["share"].items()
-            ],
-            audit["float_layers"] if not is_float(row["precision"]) else [],
-            _sources(audit),
-        )
-        for row in rows
-        if (audit := row["audit"])
-    ]
-
-
-def _sources(audit: Audit) -> list[str]:
-    """Where an audit was read, if not from the graph that runs, and on which devices the nodes ran."""
-    found = [READ_FROM[audit["read_from"]]] if audit.get("read_from") in READ_FROM else []
-    if inspected := audit.get("inspected"):
-        formats = ", ".join(f"{count} {name}" for name, count in inspected["formats"].items())
-        layers, fused = inspected["layers"], inspected["fused"]
-        found.append(f"The engine has {layers} layers, {fused} of them fused; they take {formats}.")
-    if devices := audit.get("devices"):
-        nodes = ", ".join(f"{count} on {provider_name(name)}" for name, count in devices["nodes"].items())
-        kinds = [f"{kind} {count}" for other in devices["elsewhere"].values() for kind, count in other.items()]
-        astray = f"; not where they were asked to: {', '.join(kinds)}" if kinds else ""
-        found.append(f"Nodes: {nodes}{astray}.")
-    return found
 
 
 def _agreement(report: ReportContent) -> list[Agreement]:

@@ -23,11 +23,12 @@ from stages.options.check import require_valid
 from stages.options.finetune import FinetuneOptions
 from stages.options.model import STRIDE
 from stages.outside.files import put
+from stages.training.kernels import arithmetic, changed
 from stages.training.stopping import stop_requests
 
 if TYPE_CHECKING:
     from stages.detection.loader import TrainingImages
-    from stages.paddle.models.training import Arithmetic, Trainer
+    from stages.paddle.models.training import Trainer
 
 CHECKPOINT = "training.ckpt"
 MIN_CELLS = 9  # the static label assignment looks for the 9 nearest cells on each level
@@ -41,6 +42,7 @@ class Finetune:
     packages: ClassVar[tuple[str, ...]] = (
         "paddlepaddle", "paddlepaddle-gpu", "paddledet", "numpy", "opencv-python-headless",
     )  # fmt: skip
+    later: ClassVar[tuple[str, ...]] = ("kernels",)
     Options: ClassVar[type] = FinetuneOptions
     Output: ClassVar[type[Checkpoint]] = Checkpoint
 
@@ -74,7 +76,7 @@ class Finetune:
                 layer,
                 self.options,
                 self._static_steps(layer, fresh, len(source), context),
-                self._arithmetic(layer, context),
+                arithmetic(layer, self.options, context),
             )
             curve = _restore(trainer, context)
             with out_of_memory_explained("finetune.batch", self.options.batch):
@@ -130,29 +132,6 @@ class Finetune:
             context.warn(remark)
         return layer, bool(report.reinitialized)
 
-    def _arithmetic(self, layer: Any, context: StageContext) -> Arithmetic:
-        """How steps are computed here: what the user did not expect is said, the rest is in the log."""
-        from stages.paddle.models.onednn_training import OneDnnConvolutions, why_not
-        from stages.paddle.models.training import FullPrecision, MixedPrecision
-        from stages.paddle.runtime.place import on_gpu
-
-        o = self.options
-        if on_gpu():
-            return MixedPrecision() if o.amp else FullPrecision()
-        if o.amp:
-            context.warn("finetune.amp=true does nothing here: this training runs on the CPU, in FP32")
-        reason = why_not(layer)
-        if not reason:
-            try:
-                arithmetic = OneDnnConvolutions(layer, (o.batch, 3, *o.model.input_size), context.threads)
-            except Exception as error:  # whatever a module of the user's choice has that programs cannot hold
-                reason = f"no program can be made of this architecture ({type(error).__name__}: {_first_line(error)})"
-            else:
-                context.detail("convolutions run in oneDNN, forwards and backwards")
-                return arithmetic
-        context.info(f"convolutions run in Paddle's own kernels, which take 1.4 times as long: {reason}")
-        return FullPrecision()
-
     def _static_steps(self, layer: Any, fresh: bool, images: int, context: StageContext) -> int:
         """Number of steps with static label assignment."""
         o = self.options
@@ -169,10 +148,6 @@ def check_input_size(size: list[int]) -> list[str]:
     if size[0] * size[1] < MIN_CELLS * STRIDE**2:
         return [f"model.input_size={size} is too small to train: [96, 96] is the smallest square"]
     return []
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 @dataclass
@@ -218,7 +193,7 @@ def _report(step: int, steps: int, rate: float, speed: float, curve: _Curve, con
 
 def _save(trainer: Trainer, curve: _Curve, context: StageContext) -> None:
     """Write the checkpoint beside the old one, then put it in its place."""
-    state = {**trainer.state(), "points": curve.points, "recent": curve.recent}
+    state = {**trainer.state(), "kernels": trainer.kernels, "points": curve.points, "recent": curve.recent}
     temporary = context.work / f"{CHECKPOINT}.tmp"
     with temporary.open("wb") as stream:
         pickle.dump(state, stream, protocol=4)
@@ -241,4 +216,6 @@ def _restore(trainer: Trainer, context: StageContext) -> _Curve:
         context.warn(f"the checkpoint of the interrupted training cannot be used ({error}); starting from step 0")
         return _Curve()
     context.info(f"continues from step {trainer.step} of an interrupted training")
+    if remark := changed(state.get("kernels", trainer.kernels), trainer.kernels):
+        context.warn(remark)
     return _Curve(points=state["points"], recent=state["recent"])

@@ -11,6 +11,7 @@ gives those of the weights. Weights and running statistics are the layer's own m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import paddle
 from paddle.base import core, framework
 from ppdet.modeling.heads import ppyoloe_head
 
+from stages.options.finetune import ONEDNN
 from stages.paddle.runtime.execution import Runner
 from stages.paddle.runtime.place import on_gpu
 from stages.paddle.runtime.program import extend
@@ -30,6 +32,10 @@ Array = npt.NDArray[Any]
 
 _ALSO = ("swish", "swish_grad")
 """What else runs in oneDNN: Paddle's own computes the exponential three times for a gradient, on one thread."""
+_COPIES, _BESIDE = 1.6, 0.3e9
+"""Memory that a training takes at most beside what the process has before its first step: so many times what the
+program's activations and their gradients are (nothing is freed, and oneDNN copies into layouts of its own), and bytes
+for the kernels, the loss and the optimizer. Fitted to measured trainings, which are in the decision."""
 _IMAGE = "image"
 _GRADIENT = "@GRAD"  # what Paddle appends to the name of a variable
 
@@ -56,12 +62,19 @@ class OneDnnConvolutions:
         threads: CPU threads of a convolution.
     """
 
+    kernels = ONEDNN
+
     def __init__(self, layer: Any, shape: Sequence[int], threads: int) -> None:
         self._threads = threads
         self._image: Array = np.empty(0, np.float32)
         self._outputs: list[Any] = []
         self._attached = _is_attached(layer, 0)
         self._programs = _make(layer, shape, 0, threads)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the training is going to take beside what this process has now: an estimate."""
+        return round(_COPIES * self._programs.activations + _BESIDE)
 
     def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
         """What ``layer`` returns in training mode: losses by name, scalars."""
@@ -111,6 +124,8 @@ class _Programs:
     anchors: list[Any]
     """What the head's loss takes besides its outputs: anchors, their centres, how many on each level, strides."""
     scope: Any
+    activations: int
+    """Bytes of what both halves compute: activations and their gradients."""
 
     def forwards(self, image: Array) -> list[Array]:
         """The head's outputs."""
@@ -181,6 +196,7 @@ def _make(layer: Any, shape: Sequence[int], step: int, threads: int) -> _Program
     scope = paddle.static.Scope()
     with _static(scope):
         gradients = _differentiate(program, outputs, [tensor.name for tensor in trained])
+        activations = _computed(block)
         _copy_to_activations(block)
         forward = Runner(_part(program, range(half), half), threads, _ALSO)
         backward = Runner(_part(program, range(half, len(block.ops)), half), threads, _ALSO)
@@ -193,7 +209,15 @@ def _make(layer: Any, shape: Sequence[int], step: int, threads: int) -> _Program
         tensors=tensors,
         anchors=_anchors(layer.yolo_head, shape),
         scope=scope,
+        activations=activations,
     )
+
+
+def _computed(block: Any) -> int:
+    """Bytes of the FP32 variables that the operators of a program write."""
+    written = {name for op in block.ops for name in op.output_arg_names if block.has_var(name)}
+    variables = [block.var(name) for name in written]
+    return sum(4 * abs(math.prod(v.shape)) for v in variables if not v.persistable)
 
 
 def _pool_means(block: Any) -> None:

@@ -18,7 +18,7 @@ import paddle
 
 from stages.detection.loader import Batch
 from stages.errors import StageError
-from stages.options.finetune import FinetuneSettings
+from stages.options.finetune import PADDLE, FinetuneSettings
 from stages.paddle.runtime.place import settle
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -61,6 +61,9 @@ class Schedule:
 class Arithmetic(Protocol):
     """How a step is computed."""
 
+    kernels: str
+    """Whose convolutions: `ONEDNN` or `PADDLE`."""
+
     def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
         """The losses of a batch by name, scalars that can be differentiated."""
 
@@ -79,6 +82,8 @@ class MixedPrecision:
     P. Micikevicius et al., "Mixed precision training", ICLR 2018; lists and growth of the scale are Paddle's level O1.
     """
 
+    kernels = PADDLE
+
     def __init__(self) -> None:
         self._scaler = paddle.amp.GradScaler(init_loss_scaling=1024)
 
@@ -96,11 +101,15 @@ class MixedPrecision:
         return {name: np.asarray(value) for name, value in self._scaler.state_dict().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._scaler.load_state_dict({name: value if value.ndim else value.item() for name, value in state.items()})
+        """Take up a scale; a training that was begun on a CPU has none, and this one begins with its own."""
+        if state:
+            self._scaler.load_state_dict({name: value if value.ndim else value.item() for name, value in state.items()})
 
 
 class FullPrecision:
     """FP32 throughout, in Paddle's own kernels."""
+
+    kernels = PADDLE
 
     def losses(self, layer: Any, inputs: dict[str, Any]) -> Any:
         return layer(inputs)
@@ -154,6 +163,11 @@ class Trainer:
             grad_clip=paddle.nn.ClipGradByGlobalNorm(MAX_GRADIENT_NORM),
         )
         self._averaged = {name: value.clone().detach() for name, value in layer.state_dict().items()}
+
+    @property
+    def kernels(self) -> str:
+        """Whose convolutions: `ONEDNN` or `PADDLE`."""
+        return self._arithmetic.kernels
 
     @property
     def lr(self) -> float:

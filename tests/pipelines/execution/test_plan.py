@@ -130,6 +130,7 @@ def test_timings_of_another_table_stand_by_themselves(tmp_path: Path) -> None:
     assert both.timed_in == {"time": "one"}  # which a report takes for when its times were taken
     again = run(tmp_path, beside, run_id="three")
     assert {"time", "where"} <= again.cached and again.timed_in == {"time": "one"}
+    assert "timed in run two" in said(tmp_path, beside, "where")  # it is told all the same
     assert not {"time", "where"} & run(tmp_path, beside, FRESH, run_id="four").cached
 
 
@@ -144,9 +145,19 @@ class Notes(NullObserver):
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[str] = []
+        self.by_stage: dict[str, list[str]] = {}
 
     def stage_event(self, stage: StageInfo, event: Mapping[str, Any]) -> None:
         self.messages.append(str(event.get("message")))
+        self.by_stage.setdefault(stage.id, []).append(self.messages[-1])
+
+
+def said(folder: Path, nodes: list[Node], name: str) -> list[str]:
+    """What a run tells of one node."""
+    notes = Notes()
+    settings = RunnerSettings(seed=0, timings=AUTO)
+    Runner(Store(folder), notes, settings, logs=folder / "logs", run_id="last").run(nodes)
+    return notes.by_stage[name]
 
 
 def test_only_timings_that_nothing_disturbed_are_taken_from_the_store(tmp_path: Path) -> None:

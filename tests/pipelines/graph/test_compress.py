@@ -11,7 +11,9 @@ from pipelines.config.schema import PipelineConfig
 from pipelines.config.user_data import resolve
 from pipelines.graph.compress import compress_graph, finetune_nodes
 from pipelines.retraining.snapshot import changed, snapshot
+from stages.artifacts import LabeledSet
 from stages.options.data import DataOptions
+from stages.training.finetune import Finetune
 
 NAMES = ("plain.jpg", "photo.jfif", "noending", ".hidden/a.png", "sub/.b.jpg", "linked/c.jpg", "win\\d.jpg", "/e.bin")
 """How labels name images. The last is absolute; ``linked`` leads elsewhere."""
@@ -100,3 +102,17 @@ def test_an_image_that_no_label_names_is_none_of_the_key(tmp_path: Path) -> None
     assert listings(config) == before
     (tmp_path / "data" / "unlabeled" / "more.jpg").write_text("more to learn from")
     assert {node for node, listing in listings(config).items() if before[node] != listing} == {"images.unlabeled"}
+
+
+def test_a_training_of_before_the_choice_of_kernels_is_still_found() -> None:
+    config = PipelineConfig()
+    config.data.kind, config.finetune.enabled = "shapes", True
+    node = finetune_nodes(config, None, threads=1)[-1]
+    inputs = Finetune.Inputs(LabeledSet(root=Path(), images_root="", images=1, boxes=1, images_digest=""))
+    plain = node.key(inputs, 0)
+    assert "kernels" not in plain.parts["options"]
+    for chosen in ("onednn", "paddle"):
+        config.finetune.kernels = chosen
+        node = finetune_nodes(config, None, threads=1)[-1]
+        assert node.key(inputs, 0).parts["options"] == {**plain.parts["options"], "kernels": chosen}
+        assert node.origins["kernels"] == "finetune.kernels"

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config.check import check_command
+from pipelines.config.compose import Command
 from pipelines.config.schema import PipelineConfig
-from pipelines.execution.node import Node
+from pipelines.execution.node import TIMES, Node
 from pipelines.graph.compress import compress_graph
 from pipelines.graph.engines import inside_of
-from stages.artifacts import ExportedModel, Precision
+from stages.artifacts import ExportedModel, ImageList, Precision
 from stages.backends.onnxruntime.options import OnnxRuntimeOptions
 from stages.build.build import BuildInputs
+from stages.latency.latency import LatencyInputs
 from stages.options.accuracy import NmsOptions
 from stages.options.export import Inside
 
@@ -90,3 +93,23 @@ def test_throughput_is_measured_on_request_and_changes_no_other_key(config: Pipe
     config.latency.server.cpus = 2
     after = {node.id: node for node in compress_graph(config, None, threads=6)}
     assert after["throughput.onnxruntime"].options.cpus == 2
+
+
+def test_what_is_measured_beside_the_latency_is_no_reason_to_take_it_anew(config: PipelineConfig) -> None:
+    """Timings of one table are taken in one run: each of these has its own, so `pipelines/execution/plan.py` leaves
+    the latencies alone where another is new, is asked for otherwise, or was disturbed."""
+    config.latency.server.enabled = True
+    timed = {node.stage: node.table for node in nodes(config).values() if node.timed}
+    assert timed == {"latency": TIMES, "profile": "profile", "throughput": "throughput"}
+
+
+@pytest.mark.parametrize("more", [(), ("latency.server.p99_ms=40", "latency.server.rounds=2")], ids=["preset", "more"])
+def test_the_preset_for_throughput_leaves_the_latency_its_key(more: tuple[str, ...]) -> None:
+    def latency(*words: str) -> Node:
+        command = Command(overrides=["model.random_weights=true", *words], multirun=False, config_dir=None,
+                          config_path=None, config_name="config", finetune_only=False)  # fmt: skip
+        return nodes(check_command(command, inputs=False)[0])["latency.onnxruntime"]
+
+    inputs = LatencyInputs([], ImageList(root=Path(), count=1))
+    assert latency("latency=server", *more).key(inputs, 0) == latency().key(inputs, 0)
+    assert latency("latency=quick").key(inputs, 0) != latency().key(inputs, 0)

@@ -19,7 +19,8 @@ from pipelines.execution import ids
 from pipelines.execution.key_changes import changes
 from pipelines.execution.node import Node, Ref
 from pipelines.graph.bundle import bundle_node
-from pipelines.graph.compress import compress_graph, convert_node, finetune_nodes, sensitivity_graph
+from pipelines.graph.compress import compress_graph, finetune_nodes, sensitivity_graph
+from pipelines.graph.data import convert_node
 from pipelines.graph.search import search_node
 from pipelines.registry.register import drift_node
 from pipelines.retraining.head_to_head import duel_nodes

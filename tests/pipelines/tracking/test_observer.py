@@ -628,3 +628,31 @@ def test_a_run_leaves_its_points_for_the_pareto_page(store: TrackingOptions, tmp
     assert observer.warnings == []
     of_run = [point for point in collect(store) if point["run"] == content["run_id"]]
     assert of_run == of_report(content) and len(of_run) == 4  # type: ignore[arg-type]
+
+
+SHARES = {"convolutions": 0.75, "head": 0.25}
+
+
+def test_profiles_are_metrics_of_the_run(store: TrackingOptions, tmp_path: Path) -> None:
+    """From the report, so that profiles from the store, which tell nothing while the run is at work, are there too."""
+
+    def engine(precision: str, of_peak: float | None, verdict: str = "valid") -> dict[str, Any]:
+        groups = {group: {"ms": 10 * share, "share": share, "layers": 3} for group, share in SHARES.items()}
+        convolutions = {"of_peak": of_peak}
+        return {"backend": "openvino", "precision": precision, "groups": groups, "convolutions": convolutions,
+                "verdict": verdict}  # fmt: skip
+
+    profiled = [engine("int8", 0.71), engine("bf16", None, "invalid: CPU shared with others")]
+    for number, summary in enumerate([{"profiles": {"engines": profiled, "without": []}}, {"profiles": None}, {}]):
+        observer = MlflowObserver(store)
+        observer.run_started(run_info(tmp_path, f"profiled-{number}"))
+        observer.run_finished("FINISHED", summary, None)
+        assert observer.warnings == []
+    run, _ = parent_and_nested(store, "profiled-0")
+    parts = [(precision, group, share) for precision in ("int8", "bf16") for group, share in SHARES.items()]
+    shares = {f"profile/openvino.{precision}.share.{group}": share for precision, group, share in parts}
+    assert run.data.metrics == {**shares, "profile/openvino.int8.of_peak": 0.71}
+    assert run.data.tags["profile.disturbed"] == "profile/openvino.bf16: CPU shared with others"
+    for number in (1, 2):
+        run, _ = parent_and_nested(store, f"profiled-{number}")
+        assert run.data.metrics == {} and "profile.disturbed" not in run.data.tags

@@ -16,7 +16,8 @@ import pytest
 
 from pipelines.cli import main
 from stages.artifacts import Bundle, Engine, Precision
-from stages.bundle.metadata import About, onnx_beside, open_file
+from stages.bundle.described import open_file
+from stages.bundle.metadata import About, onnx_beside
 from stages.bundle.verify import compare
 from stages.errors import InputError
 from stages.options.accuracy import NmsOptions

@@ -1,8 +1,9 @@
 """A stage's worker on a Paddle that says it has GPUs: it computes on the CPU and writes down for which place each
 program is made. It shows that nothing is forgotten on the CPU, not that a GPU computes the same.
 
-python -m tests.stages.paddle.gpu_standin REQUEST; STANDIN_GPUS is their number, and with STANDIN_ONEDNN=0 Paddle says
-that it was built without oneDNN. The record is ``places.json`` in the request's work folder.
+python -m tests.stages.paddle.gpu_standin REQUEST; STANDIN_GPUS is their number, with STANDIN_ONEDNN=0 Paddle says that
+it was built without oneDNN, and STANDIN_MEMORY is how many bytes of memory are said to be available. The record is
+``places.json`` in the request's work folder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stages.processes import worker
+from stages.processes import cores, worker
 
 
 class Record:
@@ -56,6 +57,8 @@ class Record:
 
         if os.environ.get("STANDIN_ONEDNN") == "0":
             paddle.base.core.is_compiled_with_mkldnn = lambda: False
+        if memory := os.environ.get("STANDIN_MEMORY"):
+            cores.available_memory = lambda root=cores.ROOT: int(memory)
         paddle.is_compiled_with_cuda = lambda: gpus > 0
         paddle.device.cuda.device_count = lambda: gpus
         paddle.framework.random.core.get_cuda_device_count = lambda: 0  # whose generators Paddle 3 would seed

@@ -80,3 +80,18 @@ def test_a_training_that_is_taken_up_again_is_the_same_to_the_last_bit(found: An
 @pytest.mark.slow
 def test_what_runs_afterwards_is_dynamic(found: Any) -> None:
     assert found["dynamic"] is True
+
+
+MEASURED = {"ppyoloe_tiny, 8": 1927, "ppyoloe_tiny, 2": 697, "ppyoloe_s, 8": 3382}
+"""Model and batch, at 320x320 -> megabytes that four steps of a training took beside what was there before."""
+
+
+@pytest.mark.slow
+def test_the_memory_that_is_estimated_is_what_was_measured() -> None:
+    given: dict[str, Any] = {}
+    for case in MEASURED:
+        name, batch = case.split(", ")
+        given[case] = {"options": merge(compose(name), {"input_size": [320, 320]}), "batch": int(batch)}
+    estimates = probed("tests.stages.paddle.probe_training_memory", given=given)
+    for case, measured in MEASURED.items():
+        assert estimates[case] == pytest.approx(measured * 1e6, rel=0.1), case
