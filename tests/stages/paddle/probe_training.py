@@ -5,7 +5,7 @@ python -m tests.stages.paddle.probe_training < {"MODEL": {"options": {...}, "cas
 
 For each case: losses, gradients and running statistics of one batch on both roads, with the same weights. Besides, of
 the first model, ``"curves"``: a few steps of a training, and ``"resumed"``: the rest of one that was put down and taken
-up again by another trainer.
+up again by another trainer. ``"after a CPU"``: how mixed precision goes on with one that a CPU put down.
 """
 
 from __future__ import annotations
@@ -146,6 +146,20 @@ def trained(options: dict[str, Any], road: str, static: int, state: Any = None) 
         return losses, middle, trainer.state()
 
 
+def after_a_cpu() -> str:
+    """Paddle's scaler leaves itself out on a CPU; told that it is on a GPU, it refuses a state without a scale."""
+    from stages.paddle.models.training import FullPrecision, MixedPrecision
+
+    mixed = MixedPrecision()
+    mixed._scaler._enable = True
+    try:
+        mixed._scaler.load_state_dict(FullPrecision().state())
+    except RuntimeError:
+        mixed.restore(FullPrecision().state())
+        return "with a scale of its own"
+    return "Paddle takes it"
+
+
 def main(models: dict[str, Any]) -> dict[str, Any]:
     import stages.paddle  # noqa: F401, I001  (the door comes before paddle itself)
     import numpy as np
@@ -168,6 +182,7 @@ def main(models: dict[str, Any]) -> dict[str, Any]:
         for part in ("model", "averaged", "optimizer")
     }
     found["resumed"] = {"losses": [losses[HALF:], again], "same": same}
+    found["after a CPU"] = after_a_cpu()
     found["dynamic"] = paddle.in_dynamic_mode()
     return found
 

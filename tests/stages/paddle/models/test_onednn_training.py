@@ -78,6 +78,11 @@ def test_a_training_that_is_taken_up_again_is_the_same_to_the_last_bit(found: An
 
 
 @pytest.mark.slow
+def test_mixed_precision_goes_on_with_a_training_of_a_cpu(found: Any) -> None:
+    assert found["after a CPU"] == "with a scale of its own"
+
+
+@pytest.mark.slow
 def test_what_runs_afterwards_is_dynamic(found: Any) -> None:
     assert found["dynamic"] is True
 
