@@ -140,7 +140,8 @@ class Runner:
         started = time.monotonic()
         self.observer.stage_started(info)
         if because:
-            self._inform(info, f"timings are taken anew; {because}")
+            # The line begins with the stage's name already.
+            self._inform(info, f"timings are taken anew; {because.removeprefix(f'{node.id}: ')}")
         try:
             with self.store.lock(key, lambda message: self._inform(info, message), f"run {self.run_id}"):
                 entry = None if fresh else self._find(key, info, results)
