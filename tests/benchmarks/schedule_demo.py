@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,8 @@ def main() -> int:
         story.append(ended(folder, scheduler, 2, limit))
         arrive(folder / "more" / "unlabeled", data / "unlabeled")
         say(f"{NEW} new images arrived in {data / 'unlabeled'}, drawn from another seed")
+        if options.screenshots:
+            status_picture(folder, Path(options.screenshots), limit)
         story.append(ended(folder, scheduler, 3, limit, since=now()))
     finally:
         if scheduler.poll() is None:
@@ -120,6 +123,21 @@ def ended(
         if time.monotonic() > limit:
             raise SystemExit(f"the tick did not end in time; see {folder / 'schedule' / 'logs'}")
         time.sleep(0.5)
+
+
+def status_picture(folder: Path, pictures: Path, limit: float) -> None:
+    """`detpress schedule status` while a retraining is in one of its stages."""
+    from tests.benchmarks.terminal_pictures import picture, printed, screen
+
+    words = ["schedule", "status", "--artifacts", "."]
+    while time.monotonic() < limit:
+        said = screen(printed(words, folder))
+        if re.search(r"\d+/\d+", said):  # its stage of how many
+            picture(
+                said.replace(str(folder), "~/work"), f"detpress {' '.join(words)}", pictures / "schedule-status.png"
+            )
+            return
+        time.sleep(2)
 
 
 def say(text: str) -> None:

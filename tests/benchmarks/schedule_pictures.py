@@ -1,4 +1,4 @@
-"""Pictures of the tracking UI after ``make schedule-demo``: the ticks, the runs, the champion in the registry."""
+"""Pictures of the tracking UI after ``make schedule-demo``: MLflow's first page, the ticks, the runs, the champion in the registry."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ def pictures(artifacts: Path, folder: Path) -> list[Path]:
             made.append(folder / f"schedule-{name}.png")
             page.screenshot(path=made[-1])
 
+        page.goto(f"{base}/")
+        page.get_by_text("Experiments").first.wait_for()
+        shot("home")
         for name, experiment in experiments(base).items():
             if name.startswith("schedule "):
                 page.goto(
