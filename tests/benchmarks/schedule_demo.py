@@ -132,7 +132,7 @@ def status_picture(folder: Path, pictures: Path, limit: float) -> None:
     words = ["schedule", "status", "--artifacts", "."]
     while time.monotonic() < limit:
         said = screen(printed(words, folder))
-        if re.search(r"\d+/\d+", said):  # its stage of how many
+        if re.search(r"stage\s+[\w.]+,", said):
             picture(
                 said.replace(str(folder), "~/work"), f"detpress {' '.join(words)}", pictures / "schedule-status.png"
             )

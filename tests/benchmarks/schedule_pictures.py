@@ -1,4 +1,4 @@
-"""Pictures of the tracking UI after ``make schedule-demo``: MLflow's first page, the ticks, the runs, the champion in the registry."""
+"""Pictures of the tracking UI after ``make schedule-demo``: MLflow's first page, ticks, runs, the registry."""
 
 from __future__ import annotations
 
