@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
 
 INSTEAD = {
-    "goes on with": "continues",
-    "going on from": "continues from",
-    "gone on with": "continued",
+    "goes on": "continues",
+    "go on from": "continue from",
+    "going on": "continuing",
+    "gone on": "continued",
+    "went on": "continued",
     "foreign load": "other processes",
     "poisoned": "suspicious data",
     "end2end is made of": "latency breakdown",
@@ -45,7 +48,7 @@ def test_no_odd_phrase_is_left() -> None:
         f"{file.relative_to(ROOT)}: {phrase!r}; write {INSTEAD[phrase]!r}"
         for file, text in read_by_users()
         for phrase in INSTEAD
-        if phrase in " ".join(text.lower().split())
+        if re.search(rf"\b{phrase}\b(?! onnx runtime)", " ".join(text.lower().split()))  # "time goes on ONNX Runtime"
     ]
     assert found == []
 

@@ -107,7 +107,7 @@ class Composed:
 
 
 def compose_what_works(command: Command, texts: Sequence[str]) -> Composed:
-    """Compose; where Hydra fails, go on without the override that it stumbled over."""
+    """Compose; where Hydra fails, continue without the override that it stumbled over."""
     try:
         return Composed(compose(command.config_name, list(texts)), list(texts), [])
     except (HydraException, OmegaConfBaseException, yaml.YAMLError):

@@ -50,7 +50,7 @@ class Step:
     follows: bool = False
     """It runs because another does; if that one's result comes out as before, this one is taken from the store."""
     checkpoint: bool = False
-    """An interrupted try left something to go on from."""
+    """An interrupted try left something to continue from."""
 
 
 class Records:

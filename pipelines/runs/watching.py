@@ -43,7 +43,7 @@ def watcher(progress: bool | Watch) -> list[Observer]:
 
     Args:
         progress: ``True``: lines on standard error, as a command prints them into a file; or a function that is called
-            from the thread of the call. One that raises is not called again, and the run goes on and notes it.
+            from the thread of the call. One that raises is not called again, and the run continues and notes it.
     """
     if callable(progress):
         return [_Caller(progress)]

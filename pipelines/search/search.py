@@ -49,7 +49,7 @@ def search(
     with _alone(folder):
         study = Study(folder, axes, options, digest(axes, fixed, options))
         if study.count:
-            say(f"the search in {folder} goes on: {study.count} of {options.n_trials} configs were begun")
+            say(f"the search in {folder} continues: {study.count} of {options.n_trials} configs were begun")
         waiting = study.unfinished()
         while batch := _batch(study, waiting, options):
             jobs = [[*fixed, *_overrides(axes, proposal.params)] for proposal in batch]

@@ -179,7 +179,7 @@ class MlflowObserver:
                 self._error = again
         with self._lock:
             self._sent, left = True, self._left_to_thread
-        if left:  # a program goes on after its call: the file would stay locked, and no run could send it
+        if left:  # a program continues after its call: the file would stay locked, and no run could send it
             assert self._spool is not None
             self._spool.close(delivered=self._error is None)
 

@@ -132,7 +132,7 @@ class _Unwanted(Exception):
 
 
 def _download(url: str, part: Path, target: Path, progress: Progress | None) -> None:
-    """Bring ``part`` to the full length, going on from what is there already."""
+    """Bring ``part`` to the full length, continuing from what is there already."""
     # A part without the server's mark of its version (ETag or date) might belong to an older file: start again.
     validator = _read_validator(part)
     offset = part.stat().st_size if part.is_file() and validator else 0

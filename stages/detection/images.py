@@ -45,7 +45,7 @@ def list_images(folder: Path) -> list[Path]:
 def decode_image(data: bytes, name: str | Path) -> Image:
     """The image in ``data`` as BGR uint8 [H, W, 3], EXIF orientation applied.
 
-    Decoders fill the missing part of a cut-off file with grey and go on; here a cut-off file is an error.
+    Decoders fill the missing part of a cut-off file with grey and continue; here a cut-off file is an error.
 
     Raises:
         DataError: the bytes are no whole image.

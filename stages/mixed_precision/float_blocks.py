@@ -130,7 +130,7 @@ class Search:
         self.why = ""
 
     def run(self) -> Tried:
-        """The mixture to go on with: INT8 itself if that holds, or if no mixture does."""
+        """The mixture to continue with: INT8 itself if that holds, or if no mixture does."""
         o = self.options
         int8 = self._try(())
         if self._holds(int8):

@@ -15,7 +15,7 @@ time, so the sum of the layers is no latency; what it is good for is shares. ``p
                           "validity": {"verdict", "foreign_share", "waited_share", "drift", "clock_drop"}},
                  "int8": {"none": why there is no profile}}}
 
-Milliseconds are of one run, that is of one batch. Where an engine cannot be profiled the run goes on: nothing but a
+Milliseconds are of one run, that is of one batch. Where an engine cannot be profiled the run continues: nothing but a
 section of the report hangs on it.
 """
 

@@ -85,7 +85,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``best`` is what to go on with, whether it holds or not."""
+    """``best`` is what to continue with, whether it holds or not."""
 
     best: Tried
     why: str
@@ -130,7 +130,7 @@ class Ledger:
             except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 context.warn(f"the path of the interrupted search cannot be used ({error}); it begins again")
                 return ledger
-            context.info(f"goes on behind {len(ledger.tried)} finished steps of an interrupted search")
+            context.info(f"continues behind {len(ledger.tried)} finished steps of an interrupted search")
         return ledger
 
     def add(self, tried: Tried) -> None:

@@ -1,7 +1,7 @@
 """Makes what the escalation tries, with the stages that a plain compression uses, and judges it on the built engine.
 
 Everything lies in the stage's work folder: ``ranges.json`` (of all algorithms, from one observation), a folder a step
-with its model in both forms, and the checkpoints of the distillation, which a longer one goes on from.
+with its model in both forms, and the checkpoints of the distillation, which a longer one continues from.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class ModelWorkshop:
         return images_for(self.base, paths, batch=batch, seed=self.context.seed)
 
     def _distilled(self, step: Step, out: Path) -> QuantizedModel:
-        """At a constant rate, so that a longer distillation goes on from the checkpoint of the shorter one."""
+        """At a constant rate, so that a longer distillation continues from the checkpoint of the shorter one."""
         work = self.context.work / f"distillation-{step.algorithm}"
         work.mkdir(exist_ok=True)
         options = self._compression(

@@ -1,7 +1,7 @@
 """Where a threshold that was tuned on one engine's scores stands on another's, with its interval.
 
 A threshold matters only by which detections it keeps. So the search for its place on the other engine's scores begins
-where that engine keeps *as many* detections as the first one does, and goes on from there to the nearest score at which
+where that engine keeps *as many* detections as the first one does, and continues to the nearest score at which
 its *precision* is that of the first one: up while it is less, down as long as it is not. Where the old threshold keeps
 just these detections, it stays. Else the new one stands between two scores where the old one stood between its own, so
 that a threshold moves exactly with scores that were only shrunk, and not at all with scores that are the same.

@@ -74,11 +74,11 @@ def no_room(needed: int, available: int | None) -> str:
 
 
 def changed(before: str, now: str) -> str:
-    """What to say of a training that was begun in the kernels ``before`` and goes on in those of ``now``."""
+    """What to say of a training that was begun in the kernels ``before`` and continues in those of ``now``."""
     if before == now:
         return ""
     return (
-        f"the interrupted training ran in {NAMES.get(before, before)} and goes on in {NAMES[now]}: with the same "
+        f"the interrupted training ran in {NAMES.get(before, before)} and continues in {NAMES[now]}: with the same "
         "state, but its results agree with those of either within rounding only"
     )
 

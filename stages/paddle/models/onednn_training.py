@@ -288,6 +288,6 @@ def _anchors(head: Any, shape: Sequence[int]) -> list[Any]:
 
 @contextmanager
 def _static(scope: Any) -> Iterator[None]:
-    """Programs are built and run, in this scope; the names that Paddle gives to tensors go on afterwards."""
+    """Programs are built and run, in this scope; the names that Paddle gives to tensors continue afterwards."""
     with framework._dygraph_guard(None), paddle.static.scope_guard(scope):
         yield

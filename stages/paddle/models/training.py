@@ -227,7 +227,7 @@ class Trainer:
         return {name: value.numpy() for name, value in self._averaged.items()}
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on from here."""
+        """Everything needed to continue from here."""
         return {
             "step": self.step,
             "model": {name: value.numpy() for name, value in self.layer.state_dict().items()},

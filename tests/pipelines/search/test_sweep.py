@@ -61,7 +61,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
     states = [one["state"] for one in trials(tmp_path)]
     assert states == ["complete"] * 2
     second = detpress(tmp_path, *SEARCH, "hydra.sweeper.n_trials=4")
-    assert second.returncode == 0 and "goes on: 3 of 4 configs were begun" in second.stderr
+    assert second.returncode == 0 and "continues: 3 of 4 configs were begun" in second.stderr
     found = trials(tmp_path)
     assert [one["state"] for one in found] == ["complete"] * 4
     assert len(list((tmp_path / "there" / "runs").iterdir())) == 5  # the one that was interrupted ran twice

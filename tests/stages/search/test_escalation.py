@@ -209,7 +209,7 @@ def test_an_interrupted_search_goes_the_same_way(context: FakeContext, tmp_path:
     assert second.made == ["float a in distillation 250 from avg"]
     assert not second.ranked
     assert outcome == whole
-    assert "goes on behind 5 finished steps" in context.infos[len(context.infos) - 2]
+    assert "continues behind 5 finished steps" in context.infos[len(context.infos) - 2]
 
 
 def test_the_time_before_an_interruption_counts(context: FakeContext) -> None:
