@@ -115,7 +115,8 @@ class MlflowObserver:
         patience = min(self._close_seconds, KILLED_SECONDS) if status == "KILLED" else self._close_seconds
         self._thread.join(patience)
         with self._lock:
-            late = self._left_to_thread = not self._sent
+            # A thread that ended without saying so leaves the file to us.
+            late = self._left_to_thread = not self._sent and self._thread.is_alive()
         error = TimeoutError(f"it did not take everything within {patience:g} s") if late else self._error
         if error is not None:
             self.warnings.append(

@@ -275,7 +275,7 @@ def test_a_bundle_has_both_under_its_digests(made: Bundle, tmp_path: Path) -> No
 def test_the_command_of_the_page_unpacks_both(made: Bundle, tmp_path: Path) -> None:  # noqa: F811
     page = (ROOT / "docs" / "deploy.md").read_text()
     section = page.partition("## Model card and bill of materials")[2].partition("\n## ")[0]
-    (command,) = re.findall(r"```\n(.*?)```", section, re.DOTALL)
+    (command,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     words, _, named = command.partition("#")
     write_zip(made, tmp_path / "BUNDLE.zip")
     program, *rest = words.split()
