@@ -62,9 +62,10 @@ def main() -> int:
         story.append(ended(folder, scheduler, 2, limit))
         arrive(folder / "more" / "unlabeled", data / "unlabeled")
         say(f"{NEW} new images arrived in {data / 'unlabeled'}, drawn from another seed")
+        arrived = now()
         if options.screenshots:
             status_picture(folder, Path(options.screenshots), limit)
-        story.append(ended(folder, scheduler, 3, limit, since=now()))
+        story.append(ended(folder, scheduler, 3, limit, since=arrived))
     finally:
         if scheduler.poll() is None:
             scheduler.send_signal(signal.SIGTERM)

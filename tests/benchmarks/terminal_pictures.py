@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -102,7 +103,10 @@ def main() -> None:
         raise SystemExit(__doc__)
     path, words = Path(sys.argv[1]), sys.argv[2:]
     said = screen(printed(words, Path.cwd())).replace(str(Path.cwd()), "~/work")  # no picture tells of a machine
-    print(picture(said, f"detpress {' '.join(words)}", path), f"({widest(said)} columns)")
+    print(
+        picture(said, textwrap.shorten(f"detpress {' '.join(words)}", 70, placeholder=" ..."), path),
+        f"({widest(said)} columns)",
+    )
 
 
 if __name__ == "__main__":
