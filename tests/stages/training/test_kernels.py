@@ -28,7 +28,7 @@ def test_what_is_estimated_is_held_against_what_is_available() -> None:
 def test_a_training_that_goes_on_in_other_kernels_says_so() -> None:
     assert changed("paddle", "paddle") == changed("onednn", "onednn") == ""
     assert changed("onednn", "paddle").startswith(
-        "the interrupted training ran in oneDNN and goes on in Paddle's own kernels"
+        "the interrupted training ran in oneDNN and continues in Paddle's own kernels"
     )
 
 
