@@ -16,7 +16,7 @@ import sys
 import tempfile
 import termios
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -28,11 +28,11 @@ from tests.conftest import ROOT
 COLUMNS, ROWS = 80, 50
 
 
-def printed(words: Sequence[str], folder: Path, more: Mapping[str, str] | None = None) -> str:
+def printed(words: Sequence[str], folder: Path) -> str:
     """What ``detpress WORD...`` prints on such a terminal, escape sequences included; its exit code does not count."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **(more or {})}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
     for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
         environment.pop(name, None)
     command = [sys.executable, "-m", "pipelines.cli", *words]
