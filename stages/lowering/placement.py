@@ -5,6 +5,8 @@ These passes change numbers, by what eight bits more or less on a tensor change;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 
@@ -40,11 +42,8 @@ def float_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
             if quantizer is not None and quantizer.op_type == QUANTIZE:
                 remove_pair(graph, quantizer, report)
         report.count("projections_in_float")
-    needed = _feeds_a_convolution(graph)
-    for quantizer in graph.of_type(QUANTIZE):
-        source = graph.producer(quantizer.input[0])
-        of_weights = source is not None and source.op_type in WEIGHTED
-        if graph.constant(quantizer.input[0]) is None and not of_weights and quantizer.output[0] not in needed:
+    for quantizer, behind_convolution in _behind_the_last(graph):
+        if graph.constant(quantizer.input[0]) is None and not behind_convolution:
             remove_pair(graph, quantizer, report)
     return graph.finish(), report
 
@@ -57,10 +56,8 @@ def float_outputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     on a CPU cannot (without a quantizer behind it a convolution is computed in float).
     """
     graph, report = Graph(model), PassReport("float_outputs")
-    needed = _feeds_a_convolution(graph)
-    for quantizer in graph.of_type(QUANTIZE):
-        source = graph.producer(quantizer.input[0])
-        if source is not None and source.op_type in WEIGHTED and quantizer.output[0] not in needed:
+    for quantizer, behind_convolution in _behind_the_last(graph):
+        if behind_convolution:
             remove_pair(graph, quantizer, report)
     return graph.finish(), report
 
@@ -198,6 +195,15 @@ def _float_weights(graph: Graph, conv: onnx.NodeProto) -> None:
         value = _constant_behind(graph, conv.input[i]) if conv.input[i] else None
         if value is not None:
             graph.set_input(conv, i, graph.add_constant(value, f"{conv.input[i]}.float"))
+
+
+def _behind_the_last(graph: Graph) -> Iterator[tuple[onnx.NodeProto, bool]]:
+    """The quantizers that no quantized convolution can be reached from, and whether each rounds what one puts out."""
+    needed = _feeds_a_convolution(graph)
+    for quantizer in graph.of_type(QUANTIZE):
+        if quantizer.output[0] not in needed:
+            source = graph.producer(quantizer.input[0])
+            yield quantizer, source is not None and source.op_type in WEIGHTED
 
 
 def _feeds_a_convolution(graph: Graph) -> set[str]:

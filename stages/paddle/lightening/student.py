@@ -11,6 +11,7 @@ original makes of them, all blocks in the same step. Then the whole learns what 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from stages.paddle.compression.teacher import Teacher
 from stages.paddle.lightening.activations import exchange
 from stages.paddle.lightening.blocks import block_ends, build, joined, kept_channels
 from stages.paddle.lightening.channels import Pruning, prune_channels
-from stages.paddle.runtime.place import move_here
+from stages.paddle.runtime.place import move_here, stored
 from stages.paddle.runtime.program import Program, fresh_scope, load_program
 
 Array = npt.NDArray[Any]
@@ -227,11 +228,4 @@ def loss_settings(options: LightenOptions) -> CompressionSettings:
 
 def parameters(program: Program) -> int:
     """Numbers that a program's convolutions and biases hold."""
-    total = 0
-    for var in program.desc.list_vars():
-        if var.persistable and var.name not in ("feed", "fetch") and var.shape:
-            size = 1
-            for side in var.shape:
-                size *= int(side)
-            total += size
-    return total
+    return sum(math.prod(int(side) for side in var.shape) for var in stored(program.desc) if var.shape)

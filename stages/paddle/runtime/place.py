@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import paddle
 
 from stages.errors import ConfigError
 from stages.processes.device import AUTO, CPU, Requested, requested
+
+PLUMBING = ("feed", "fetch")
+"""Operators and variables that only bring inputs in and outputs out."""
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -150,20 +154,25 @@ def alone_in_onednn() -> AbstractContextManager[object]:
     return nullcontext() if on_gpu() else _ONEDNN
 
 
+def stored(desc: Any) -> Iterator[Any]:
+    """The variables of a program that its file of parameters holds."""
+    return (var for var in desc.list_vars() if var.persistable and var.name not in PLUMBING)
+
+
 def move_here(desc: Any, scope: Any) -> None:
     """Bring the parameters of a program from the CPU, where files are read and batch normalization is folded."""
     if not on_gpu():
         return
-    for var in desc.list_vars():
-        found = scope.find_var(var.name) if var.persistable and var.name not in ("feed", "fetch") else None
+    for var in stored(desc):
+        found = scope.find_var(var.name)
         if found is not None:
             found.get_tensor().set(np.array(found.get_tensor()), current_place())
 
 
 def place_of(desc: Any, scope: Any) -> Any:
     """Where the parameters of a program are: what only edits and saves it needs no other place."""
-    for var in desc.list_vars():
-        found = scope.find_var(var.name) if var.persistable and var.name not in ("feed", "fetch") else None
+    for var in stored(desc):
+        found = scope.find_var(var.name)
         if found is not None and found.get_tensor()._is_initialized():
             return current_place() if found.get_tensor()._place().is_gpu_place() else paddle.CPUPlace()
     return paddle.CPUPlace()

@@ -14,10 +14,9 @@ import numpy as np
 import paddle
 
 from stages.errors import WeightsError
-from stages.paddle.runtime.place import place_of
+from stages.paddle.runtime.place import PLUMBING, place_of, stored
 
 EXPORT_HINT = "Export the model again with PaddleDetection's tools/export_model.py."
-_PLUMBING = ("feed", "fetch")
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Program:
 
     def ops(self) -> list[Any]:
         """The operators that compute something."""
-        return [op for op in self.block.ops if op.type not in _PLUMBING]
+        return [op for op in self.block.ops if op.type not in PLUMBING]
 
     def shape(self, name: str) -> list[int]:
         """The declared shape of a variable, -1 for an open dimension."""
@@ -67,7 +66,7 @@ class Program:
             self.block.var(name).desc.set_shape(list(shape))
         for block in self.desc.blocks:
             for op in block.ops:
-                if op.type not in _PLUMBING:
+                if op.type not in PLUMBING:
                     op.desc.infer_shape(block.desc)
 
     def save(self, prefix: Path) -> None:
@@ -166,9 +165,8 @@ def _params_bytes(program: Program) -> int:
     """
     total = 0
     scope = paddle.static.global_scope()
-    for var in program.desc.list_vars():
-        if var.persistable and var.name not in _PLUMBING:
-            value = np.asarray(scope.find_var(var.name).get_tensor())
-            dims = sum(1 + max(1, (int(d).bit_length() + 6) // 7) for d in value.shape)
-            total += 20 + 2 + dims + value.nbytes
+    for var in stored(program.desc):
+        value = np.asarray(scope.find_var(var.name).get_tensor())
+        dims = sum(1 + max(1, (int(d).bit_length() + 6) // 7) for d in value.shape)
+        total += 20 + 2 + dims + value.nbytes
     return total
