@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +95,7 @@ class Distill:
         if not paths:
             raise DataError("there are no unlabeled images to compress with; check data.unlabeled_images.")
         done = work(inputs, paths, context)
-        (context.out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
-        if done.scores:
-            scores = {"best": done.best, "scores": done.scores}
-            (context.out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+        done.write(context.out)
         return QuantizedModel(
             root=context.out,
             files=hash_files(context.out),
@@ -138,23 +134,13 @@ class Distill:
         self, inputs: DistillInputs, paths: list[Path], context: StageContext
     ) -> tuple[list[Path], EvaluationSet | None]:
         """(images to train on, what to score the student on)."""
-        from stages.distillation.held_out import held_out
+        from stages.distillation.held_out import set_apart
         from stages.paddle.compression.qat import EvaluationSet
 
-        o = self.options
-        if scores_by_labels(o):
+        if scores_by_labels(self.options):
             return self._apart_from_labeled(inputs, paths, context)
-        if o.eval_every is None:
-            return paths, None
-        if o.model.random_weights:
-            # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
-            context.info("the weights are random: students are not scored, the last one is exported")
-            return paths, None
-        paths, apart = held_out(paths, o.eval_images, context.seed)
-        if not apart:
-            context.warn(f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported")
-            return paths, None
-        return paths, EvaluationSet(images=self._images(inputs, apart, context))
+        paths, apart = set_apart(paths, self.options, context)
+        return paths, EvaluationSet(images=self._images(inputs, apart, context)) if apart else None
 
     def _apart_from_labeled(
         self, inputs: DistillInputs, paths: list[Path], context: StageContext

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from stages.artifacts import LabeledSet
+from stages.contract import StageContext
+from stages.options.model import ModelOptions
 
 _STREAM = 7  # of random numbers, apart from that of the batches
 
@@ -22,6 +24,28 @@ def chosen_images(labeled: LabeledSet, count: int, seed: int) -> dict[str, Any]:
     ids = {image["id"] for image in coco["images"]}
     coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] in ids]
     return coco
+
+
+class Scored(Protocol):
+    """What the options of a stage say of scoring its student."""
+
+    eval_every: int | None
+    eval_images: int
+    model: ModelOptions
+
+
+def set_apart(paths: list[Path], options: Scored, context: StageContext) -> tuple[list[Path], list[Path]]:
+    """(images to train on, images to score the student on); none of the latter where it is not scored, as is said."""
+    if options.eval_every is None:
+        return paths, []
+    if options.model.random_weights:
+        # A few steps at any rate throw such a network about; its accuracy means nothing, only its speed does.
+        context.info("the weights are random: students are not scored, the last one is exported")
+        return paths, []
+    paths, apart = held_out(paths, options.eval_images, context.seed)
+    if not apart:
+        context.warn(f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported")
+    return paths, apart
 
 
 def held_out(paths: Sequence[Path], count: int, seed: int) -> tuple[list[Path], list[Path]]:

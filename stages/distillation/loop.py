@@ -13,6 +13,7 @@ interrupted makes the same curve and the same choice as one that was not.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +74,13 @@ class Progress:
     best: int = 0
     """The step of the best state."""
     retries: int = 0
+
+    def write(self, out: Path) -> None:
+        """``history.json``, the curve, and where the student was scored ``scores.json``."""
+        (out / "history.json").write_text(json.dumps(self.points, indent=1), encoding="utf-8")
+        if self.scores:
+            scores = {"best": self.best, "scores": self.scores}
+            (out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
 
 
 class _Failed(Exception):

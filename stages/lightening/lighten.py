@@ -64,6 +64,7 @@ class Lighten:
         if o.activation == "hardswish" and o.opset < HARDSWISH_OPSET:
             raise ConfigError([f"compression.activation: {OPSET_NEEDED}"])
         from stages.detection.unlabeled import images_for, listed_paths
+        from stages.distillation.held_out import set_apart
         from stages.export.export import Export
         from stages.paddle.lightening.student import finish, loss_settings, prepare
         from stages.paddle.models.freeze import freeze_program
@@ -72,7 +73,7 @@ class Lighten:
         model, paths = inputs.model, listed_paths(inputs.images)
         if not paths:
             raise DataError("there are no unlabeled images to learn on; check data.unlabeled_images.")
-        paths, apart = self._apart(paths, context)
+        paths, apart = set_apart(paths, o, context)
 
         def images(chosen: list[Path]) -> UnlabeledImages:
             return images_for(model, chosen, batch=o.batch, seed=context.seed)
@@ -93,23 +94,10 @@ class Lighten:
         program, params = trained / "model.pdmodel", trained / "model.pdiparams"
         frozen = freeze_program(program, params, context.out, model=o.model, batch=model.batch)
         layers = records.read(model.path(LAYERS_FILE), dict[str, str])  # the names of weights have stayed
-        _write(content(o, lightened, done, len(paths)), done, context.out)
+        told = content(o, lightened, done, len(paths))
+        (context.out / LIGHT_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        done.write(context.out)
         return Export(self._export_options(model)).written(replace(frozen, layers=layers), inputs.images, context)
-
-    def _apart(self, paths: list[Path], context: StageContext) -> tuple[list[Path], list[Path]]:
-        """(images to learn on, images to score the student on)."""
-        from stages.distillation.held_out import held_out
-
-        o = self.options
-        if o.eval_every is None:
-            return paths, []
-        if o.model.random_weights:
-            context.info("the weights are random: students are not scored, the last one is exported")
-            return paths, []
-        paths, apart = held_out(paths, o.eval_images, context.seed)
-        if not apart:
-            context.warn(f"{len(paths)} images are too few to hold one out: not scored, the last weights are exported")
-        return paths, apart
 
     def _export_options(self, model: ExportedModel) -> ExportOptions:
         o = self.options
@@ -137,11 +125,3 @@ def content(o: LightenOptions, lightened: Lightened, done: Progress, images: int
         "best": done.best if done.scores else done.step,
         "images": images,
     }
-
-
-def _write(told: dict[str, Any], done: Progress, out: Path) -> None:
-    (out / LIGHT_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    (out / "history.json").write_text(json.dumps(done.points, indent=1), encoding="utf-8")
-    if done.scores:
-        scores = {"best": done.best, "scores": done.scores}
-        (out / "scores.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")

@@ -116,3 +116,9 @@ class Worker:
 
     def metrics(self, name: str) -> list[float]:
         return [e["value"] for e in self.events if e["event"] == "metric" and e["name"] == name]
+
+
+def curve(worker: Worker) -> list[dict[str, float]]:
+    """The points of the training that it made, as its stage wrote them."""
+    points: list[dict[str, float]] = json.loads((worker.out / "history.json").read_text())
+    return points

@@ -28,7 +28,7 @@ from stages.options.compression import DistillOptions
 from stages.options.export import ExportOptions
 from tests.fakes import FakeContext
 from tests.stages.detectors import LABELS, model
-from tests.stages.workers import Worker
+from tests.stages.workers import Worker, curve
 
 STEPS = 10
 
@@ -47,11 +47,6 @@ def whole(fp32: DistillInputs, tmp_path_factory: pytest.TempPathFactory) -> Work
     worker.done()
     assert hash_files(fp32.model.root) == before
     return worker
-
-
-def curve(worker: Worker) -> list[dict[str, float]]:
-    points: list[dict[str, float]] = json.loads((worker.out / "history.json").read_text())
-    return points
 
 
 def to_onnx(worker: Worker, pictures: ImageList, folder: Path) -> tuple[ExportedModel, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from stages.distillation.loop import CHECKPOINT
 from stages.errors import StageError
 from stages.options.check import check_options
 from stages.options.compression import CompressionSettings, DistillOptions
-from tests.stages.workers import Worker
+from tests.stages.workers import Worker, curve
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +40,7 @@ def whole(fp32: DistillInputs, tmp_path_factory: pytest.TempPathFactory) -> Work
 
 
 def losses(worker: Worker) -> list[float]:
-    return [point["loss"] for point in json.loads((worker.out / "history.json").read_text())]
+    return [point["loss"] for point in curve(worker)]
 
 
 def weights(worker: Worker, file: str) -> Array:

@@ -27,7 +27,7 @@ from stages.options.export import ExportOptions
 from stages.options.lighten import LightenOptions, LightenSettings, lightens
 from tests.fakes import FakeContext
 from tests.stages.detectors import SIZE, model
-from tests.stages.workers import Worker
+from tests.stages.workers import Worker, curve
 
 STEPS = 12
 
@@ -50,11 +50,6 @@ def whole(fp32: DistillInputs, tmp_path_factory: pytest.TempPathFactory) -> Work
     worker.done()
     assert hash_files(fp32.model.root) == before
     return worker
-
-
-def curve(worker: Worker) -> list[dict[str, float]]:
-    points: list[dict[str, float]] = json.loads((worker.out / "history.json").read_text())
-    return points
 
 
 def kinds(made: ExportedModel) -> list[str]:
