@@ -179,6 +179,15 @@ def test_another_model_than_the_export_is_refused_by_name(bench: Bench, paddle3:
         bench.score(bench.base, *chosen)
 
 
+def test_what_an_unknown_export_is_told_to_do_works(bench: Bench, paddle3: Path) -> None:
+    """A graph of no known model, e.g. one with fewer channels: without the group ``model`` it is taken as it is."""
+    chosen = ["model=ppyoloe_tiny", "model.architecture.width_mult=0.5", f"model.inference_dir={paddle3}"]
+    with pytest.raises(InputError, match=r"run it without the names of its layers \('~model'\)"):
+        bench.score(bench.base, *chosen)
+    found = bench.score(bench.base, "~model", f"model.inference_dir={paddle3}")
+    assert found.map == pytest.approx(RIGHT, abs=0.005)
+
+
 def test_a_checkpoint_of_another_model_is_refused_by_name(bench: Bench) -> None:
     with pytest.raises(InputError, match="It fits model=ppyoloe_tiny: choose that"):
         bench.score(bench.base, "model=ppyoloe_plus_s", "model.input_size=[320,320]", DEMO)

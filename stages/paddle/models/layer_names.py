@@ -68,7 +68,7 @@ def _mismatch(theirs: dict[str, list[int]], ours: dict[str, list[int]], model: M
         f"choose {choice(fit)}"
         if fit
         else "choose the model that it was exported from (model=...), or run it without the names of its layers "
-        "('~model.architecture')"
+        "('~model')"
     )
     return (
         f"{file} is not a graph of model={model.name}: it has {len(theirs)} convolutions, of which the first gives "
