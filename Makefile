@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune bench-teacher clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds bench-rounding compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune bench-teacher clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,9 @@ bench-scale: $(READY) ## 50,000 unlabelled and 5,000 labelled images on one core
 bench-throughput: $(READY) ## Our images a second beside OpenVINO's benchmark_app and a plain loop around ONNX Runtime, same engines (ten minutes; the last line is JSON)
 	@$(RUN)/python -m tests.benchmarks.throughput $(ARGS)
 
+bench-rounding: $(READY) ## Whether BF16 costs mAP beyond chance, over copies of the images (ten minutes; ARGS="--bccd FOLDER --weights FILE" is needed)
+	@$(RUN)/python -m tests.benchmarks.rounding $(ARGS)
+
 bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; ARGS="--bccd FOLDER" adds blood cells)
 	@$(RUN)/python -m tests.benchmarks.seeds $(ARGS)
 
@@ -137,9 +140,9 @@ bench-runs: $(READY) ## What `runs` and `trend` take with 2000 runs in the folde
 bench-search: $(READY) ## A search over configs beside the grid that it searches (an hour; the last line is JSON; needs the extra `search`)
 	@$(RUN)/python -m tests.benchmarks.search $(ARGS)
 
-bench-less-work: $(READY) ## INT8 of a lighter model (ReLU, fewer channels) against plain INT8, three seeds (hours; ARGS="--smallest": minutes)
+bench-less-work: $(READY) ## INT8 of a lighter model (ReLU, fewer channels) against plain INT8 (hours; ARGS="--smallest": minutes)
 	@$(RUN)/python -m tests.benchmarks.less_work $(ARGS)
-bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (a day on two cores; ARGS="--no-full --seeds 0": minutes)
+bench-auto: $(READY) ## compression=auto beside the full recipe and ptq, three seeds (hours; ARGS="--no-full --seeds 0": minutes)
 	@$(RUN)/python -m tests.benchmarks.auto $(ARGS)
 
 bench-teacher: $(READY) ## A larger teacher beside the model's own FP32, three seeds (hours; ARGS="--bccd FOLDER" is needed)

@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="ppyoloe_s")
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.2, 0.3, 0.5])
-    parser.add_argument("--multiples", type=int, nargs="+", default=[8])
+    parser.add_argument("--multiples", type=int, nargs="+", default=[16])
     parser.add_argument("--spread", default="uniform")
     parser.add_argument("--criterion", default="magnitude")
     parser.add_argument("--images", type=int, default=4, help="to calibrate on")

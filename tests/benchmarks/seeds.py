@@ -32,17 +32,32 @@ QUICK = (  # only mAP counts here
     "tracking=none",
 )
 PAIRS = {"qat_minus_ptq": ("qat_distill", "ptq"), "features_minus_qat": ("qat_distill_features", "qat_distill")}
-STUDENT_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile by number of seeds
+STUDENT_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228,
+             12: 2.201}  # 97.5 % quantile by number of values  # fmt: skip
 
 
-def detpress(folder: Path, *arguments: str) -> None:
-    """One command of the program, its output kept in ``log.txt``."""
+def detpress(folder: Path, *arguments: str, at_most: float | None = None) -> bool:
+    """One command of the program, its output kept in ``log.txt``.
+
+    Args:
+        at_most: seconds after which it is asked to stop.
+
+    Returns:
+        Whether it ended by itself.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipelines.cli", *arguments, f"run.artifacts={folder}"]
     with (folder / "log.txt").open("ab") as log:
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}; see {folder / 'log.txt'}")
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            ended = process.wait(at_most)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+            return False
+    if ended:
+        raise SystemExit(f"{' '.join(arguments)} ended with {ended}; see {folder / 'log.txt'}")
+    return True
 
 
 def measured(folder: Path, experiment: list[str], method: str, seed: int) -> dict[str, Any]:

@@ -31,6 +31,16 @@ def test_the_last_line_takes_the_worst_of_all_runs() -> None:
     assert said["drops"][1] == {"data": "bccd", "seed": 1, "drop": 0.2, "high": 0.4, "validation": 0.1}
 
 
+def test_a_full_recipe_that_was_stopped_is_counted(tmp_path: Path) -> None:
+    stopped = {"seconds": 50.0, "stopped": True}
+    said = auto.result([{"data": "shapes", "seed": 0, "auto": found(10, -1), "full": stopped, "ptq": found(8, -0.3)}],
+                       None, 0.5)  # fmt: skip
+    assert (said["time_over_full"], said["full_stopped"]) == (0.2, 1)
+    ended = auto.run(tmp_path, "compress", "experiment=demo", at_most=0.2)
+    assert ended["stopped"] and ended["seconds"] >= 0.2
+    assert auto.run(tmp_path, "nothing") == ended, "it is kept for the next time"
+
+
 def test_one_that_does_not_hold_and_what_did_not_escalate_are_said() -> None:
     runs = [{"data": "shapes", "seed": 0, "auto": found(10, -1, met=False), "full": None, "ptq": found(8, -0.9)}]
     said = auto.result(runs, found(50, -1), 0.5)

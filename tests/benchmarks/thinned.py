@@ -17,7 +17,7 @@ class ThinnedOptions:
     criterion: str = "magnitude"
     spread: str = "uniform"
     refit: bool = False
-    multiple: int = 8
+    multiple: int = 16
     images: int = 4
     """To look at, where the criterion does."""
 
@@ -34,7 +34,7 @@ class Thinned:
     """Fold batch normalization, remove channels, write the program."""
 
     name: ClassVar[str] = "thinned"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle",)
     Options: ClassVar[type] = ThinnedOptions
     Inputs: ClassVar[type] = ThinnedInputs
