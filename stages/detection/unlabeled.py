@@ -28,10 +28,18 @@ def listed_paths(images: ImageList) -> list[Path]:
 
 
 class UnlabeledImages:
-    """Preprocessed images by index, and which of them make up a step's batch."""
+    """Preprocessed images by index, and which of them make up a step's batch.
 
-    def __init__(self, paths: list[Path], preprocessor: Preprocessor, *, batch: int, seed: int) -> None:
+    Args:
+        mirrored: each image counts twice, behind all others once more with left and right exchanged. A teacher that
+            sees the same image says what is right for it, so that this suits any classes.
+    """
+
+    def __init__(
+        self, paths: list[Path], preprocessor: Preprocessor, *, batch: int, seed: int, mirrored: bool = False
+    ) -> None:
         self.paths = paths
+        self._mirrored = mirrored
         self._preprocessor = preprocessor
         self._batch = batch
         self._seed = seed
@@ -40,11 +48,11 @@ class UnlabeledImages:
         self._room = CACHE_BYTES
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.paths) * (2 if self._mirrored else 1)
 
     def indices(self, step: int) -> list[int]:
         """The images of step ``step`` (from 0): each once per pass, reshuffled in each pass."""
-        places = [divmod(step * self._batch + i, len(self.paths)) for i in range(self._batch)]
+        places = [divmod(step * self._batch + i, len(self)) for i in range(self._batch)]
         return [int(self._order(epoch)[place]) for epoch, place in places]
 
     def some(self, count: int) -> list[int]:
@@ -57,6 +65,9 @@ class UnlabeledImages:
         return np.stack([image for image, _ in pairs]), np.stack([scale for _, scale in pairs])
 
     def _one(self, index: int) -> tuple[Tensor, Tensor]:
+        if index >= len(self.paths):
+            image, scale = self._one(index - len(self.paths))
+            return image[:, :, ::-1], scale
         if index in self._kept:
             return self._kept[index]
         pair = self._preprocessor(read_image(self.paths[index]))
@@ -66,10 +77,12 @@ class UnlabeledImages:
         return pair
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self.paths))
+        return np.random.default_rng([self._seed, epoch]).permutation(len(self))
 
 
-def images_for(model: ExportedModel, paths: list[Path], *, batch: int, seed: int) -> UnlabeledImages:
+def images_for(
+    model: ExportedModel, paths: list[Path], *, batch: int, seed: int, mirrored: bool = False
+) -> UnlabeledImages:
     """These images, as ``model`` wants them."""
     preprocess = Preprocessor(Sidecar.read(model.path("infer_cfg.yml")))
-    return UnlabeledImages(paths, preprocess, batch=batch, seed=seed)
+    return UnlabeledImages(paths, preprocess, batch=batch, seed=seed, mirrored=mirrored)

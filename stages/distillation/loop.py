@@ -93,7 +93,8 @@ class _Failed(Exception):
 
 class Loop:
     """See the module's docstring. ``batch(step)`` gives what step ``step`` (from 0) is fed with; ``rate_key``
-    is the config key of the learning rate."""
+    is the config key of the learning rate; ``schedule(step)``, where it is given, that rate, in place of what the
+    options say."""
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class Loop:
         context: StageContext,
         *,
         rate_key: str = "compression.lr",
+        schedule: Callable[[int], float] | None = None,
     ) -> None:
         self.trainee = trainee
         self.batch = batch
@@ -111,6 +113,7 @@ class Loop:
         self.options = options
         self.context = context
         self.rate_key = rate_key
+        self.schedule = schedule
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -148,6 +151,9 @@ class Loop:
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (from 0): linear warm-up, then ``lr_schedule``; halved with each retry."""
         o = self.options
+        if self.schedule is not None:
+            planned: float = self.schedule(step) / 2**self.progress.retries
+            return planned
         full: float = o.lr / 2**self.progress.retries
         if step < o.warmup_steps:
             return full * (step + 1) / o.warmup_steps

@@ -7,6 +7,7 @@ The student learned from the original, without labels. Its files are those of st
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from stages.distillation.loop import Loop, Progress
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
 from stages.options.export import ExportOptions
-from stages.options.lighten import HARDSWISH_OPSET, KEEP, OPSET_NEEDED, LightenOptions, lightens
+from stages.options.lighten import HARDSWISH_OPSET, KEEP, OPSET_NEEDED, LightenOptions, blocks_steps, lightens
 from stages.outside import records
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from stages.paddle.lightening.student import Lightened
 
 SCHEMA_VERSION = 1
+WARM_UP = 100
+"""Steps in which the whole reaches its rate: Adam knows nothing of the gradients yet, and steps of the full size undo
+what the blocks have learned (docs/decisions/0015-less-work.md)."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Lighten:
     """See the module's docstring."""
 
     name: ClassVar[str] = "lighten"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ("paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx", "onnx")
     Options: ClassVar[type] = LightenOptions
     Inputs: ClassVar[type] = LightenInputs
@@ -75,19 +79,23 @@ class Lighten:
             raise DataError("there are no unlabeled images to learn on; check data.unlabeled_images.")
         paths, apart = set_apart(paths, o, context)
 
-        def images(chosen: list[Path]) -> UnlabeledImages:
-            return images_for(model, chosen, batch=o.batch, seed=context.seed)
+        def images(chosen: list[Path], *, mirrored: bool = False) -> UnlabeledImages:
+            return images_for(model, chosen, batch=o.batch, seed=context.seed, mirrored=mirrored)
 
         trained = context.work / "trained"
         shutil.rmtree(trained, ignore_errors=True)
         trained.mkdir()
         with (
             out_of_memory_explained("compression.batch", o.batch),
-            prepare(model, images(paths), images(apart) if apart else None, o, context) as student,
+            prepare(model, images(paths, mirrored=True), images(apart) if apart else None, o, context) as student,
         ):
             settings = loss_settings(o)
             key = "compression.light_lr"
-            done = Loop(student.trainee, student.batch, student.evaluator, settings, context, rate_key=key).run()
+            done = Loop(
+                *(student.trainee, student.batch, student.evaluator, settings, context),
+                rate_key=key,
+                schedule=lambda step: rate(step, o),
+            ).run()
             finish(student, trained)
             lightened = student.lightened
         report_memory(context)
@@ -109,6 +117,16 @@ class Lighten:
             model=o.model,
             precision=Precision.FP32.value,
         )
+
+
+def rate(step: int, o: LightenOptions) -> float:
+    """Learning rate of step ``step`` (from 0): one cosine while blocks learn alone, one for the whole."""
+    first = blocks_steps(o)
+    if step < first:
+        return o.lr * (1 + math.cos(math.pi * step / first)) / 2
+    step, steps = step - first, o.steps - first
+    warm = min(1.0, (step + 1) / min(WARM_UP, max(1, steps // 4)))
+    return o.lr * warm * (1 + math.cos(math.pi * step / max(1, steps))) / 2
 
 
 def content(o: LightenOptions, lightened: Lightened, done: Progress, images: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stages.options.compression import CompressionSettings
 from stages.options.export import ExportSettings
 from stages.options.model import ModelOptions
-from stages.options.rules import COUNT, SHARE, Rule, above, from_to_below, like, one_of, option, part
+from stages.options.rules import COUNT, POSITIVE, SHARE, Rule, above, from_to_below, like, one_of, option, part
 
 KEEP = "keep"
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "hardswish": "hard swish"}
@@ -41,9 +41,20 @@ class LightenSettings:
         COUNT,
         "steps of the distillation of the lighter model; 0: none, to see how fast it would be before it is trained",
     )
-    light_lr: float = option(1e-3, above(0), "its learning rate (Adam), which falls to 0 along a cosine")
+    light_lr: float = option(
+        1e-3,
+        above(0),
+        "its learning rate (Adam) while blocks learn alone, and after 100 steps of warm-up for the whole; each time it "
+        "falls to 0 along a cosine",
+    )
+    light_images: int | None = option(
+        None,
+        POSITIVE,
+        "how many unlabeled images it learns on, each also mirrored; null: as many as its steps see, also where "
+        "`compression.images` samples fewer",
+    )
     light_blocks: float = option(
-        0.3,
+        0.1,
         SHARE,
         "share of its steps in which each block learns alone, fed with the original's features; in the others the "
         "whole model learns",
@@ -87,3 +98,8 @@ OPSET_NEEDED = f"hardswish is in ONNX from operator set {HARDSWISH_OPSET} on; se
 def lightens(settings: LightenSettings | LightenOptions) -> bool:
     """Whether there is anything that the model is relieved of."""
     return settings.activation not in (None, KEEP) or settings.prune is not None
+
+
+def blocks_steps(options: LightenOptions) -> int:
+    """Steps in which each block learns alone."""
+    return round(options.blocks * options.steps)

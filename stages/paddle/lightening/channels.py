@@ -79,13 +79,13 @@ def prune_channels(
     batches: Batches | None = None,
     *,
     threads: int = 1,
-    cost: Cost = selection.macs,
+    cost: Cost = selection.work,
 ) -> Pruned:
     """Remove channels of ``program`` (batch normalization folded or not) and of its parameters in ``scope``.
 
     Args:
         batches: needed by all but ``magnitude`` without ``refit``. Some tens of images do.
-        cost: what ``ranked`` saves; multiply-adds, or milliseconds that were measured.
+        cost: what ``ranked`` saves; work (`selection.work`), or milliseconds that were measured.
 
     Raises:
         ConfigError: the fraction or a choice is none, or nothing can be removed.
@@ -118,7 +118,7 @@ def choose(
     batches: Batches | None = None,
     *,
     threads: int = 1,
-    cost: Cost = selection.macs,
+    cost: Cost = selection.work,
 ) -> Kept:
     """Which channels stay."""
     if asked.fraction == 0.0 and asked.limit is None:
@@ -199,7 +199,8 @@ def _reports(channels: Channels, kept: Kept) -> list[GroupReport]:
 
 def _macs(channels: Channels, kept: Kept) -> tuple[int, int]:
     whole = np.ones(channels.count, bool)
-    return int(selection.total(channels, whole)), int(selection.total(channels, kept))
+    before, after = (selection.total(channels, which, selection.macs) for which in (whole, kept))
+    return int(before), int(after)
 
 
 def _given(batches: Batches | None) -> Batches:

@@ -26,7 +26,7 @@ from stages.artifacts import ExportedModel
 from stages.contract import StageContext
 from stages.detection.unlabeled import UnlabeledImages
 from stages.options.compression import CompressionSettings
-from stages.options.lighten import KEEP, LightenOptions
+from stages.options.lighten import KEEP, LightenOptions, blocks_steps
 from stages.paddle.compression import anatomy
 from stages.paddle.compression.losses import TEACHER, distilled_nodes
 from stages.paddle.compression.ptq import calibration
@@ -152,7 +152,7 @@ def prepare(
         nodes = distilled_nodes(program, LOSS)
         features = nodes[len(nodes) // 3 * 2 :]
         ends = block_ends(program, features)
-        first = round(options.blocks * options.steps)
+        first = blocks_steps(options)
         parts = {"blocks": ends, "whole": []} if first else {"whole": []}
         teachers = {
             name: LargerTeacher(program, joined(nodes, alone), model, context.work / "teacher" / name, context.threads)

@@ -41,6 +41,7 @@ def test_no_option_of_it_is_in_another_stages_key(config: PipelineConfig) -> Non
     before = {name: to_json(node.options) for name, node in graph(config).items()}
     own = config.compression
     own.activation_head, own.light_steps, own.light_lr, own.light_blocks = True, 7, 0.5, 0.0
+    own.light_images = own.images
     assert {name: to_json(node.options) for name, node in graph(config).items()} == before
     own.activation = "relu"
     after = {name: to_json(node.options) for name, node in graph(config).items()}
@@ -60,6 +61,42 @@ def test_what_quantizes_takes_the_lighter_model_and_fp32_stays_the_original(
     assert nodes["build.onnxruntime.fp32"].inputs["model"] == Ref("export.fp32")
     assert nodes["build.onnxruntime.int8"].inputs["model"] == Ref("export.int8")
     assert nodes["lighten"].seeded
+
+
+def test_it_learns_on_what_its_steps_see_however_few_the_ranges_are_observed_on(config: PipelineConfig) -> None:
+    own = config.compression
+    own.prune, own.images, own.light_steps, own.batch = 0.3, 64, 1000, 4
+    nodes = graph(config)
+    assert list(nodes).index("images.lighten") < list(nodes).index("lighten")
+    assert nodes["lighten"].inputs["images"] == Ref("images.lighten")
+    learned, ranges = nodes["images.lighten"], nodes["images.unlabeled"]
+    assert (learned.options.sample, ranges.options.sample) == (4000, 64)
+    assert learned.origins["sample"] == "compression.light_images"
+    assert (learned.inputs, learned.stage, learned.seeded) == (ranges.inputs, ranges.stage, ranges.seeded)
+    assert nodes["distill"].inputs["images"] == nodes["export.fp32"].inputs["images"] == Ref("images.unlabeled")
+
+
+@pytest.mark.parametrize(
+    ("images", "asked", "steps", "sample"),
+    [
+        (None, None, 1000, None),  # the run's own are all there are
+        (4000, None, 1000, None),
+        (3999, None, 1000, 4000),
+        (64, None, 0, None),
+        (64, 64, 1000, None),
+        (64, 100, 1000, 100),
+        (None, 100, 1000, 100),
+    ],
+)
+def test_its_sample_is_the_runs_own_where_that_is_enough(
+    config: PipelineConfig, images: int | None, asked: int | None, steps: int, sample: int | None
+) -> None:
+    own = config.compression
+    own.prune, own.images, own.light_images, own.light_steps, own.batch = 0.3, images, asked, steps, 4
+    nodes = graph(config)
+    found = nodes.get("images.lighten")
+    assert (found and found.options.sample) == sample
+    assert nodes["lighten"].inputs["images"] == Ref("images.lighten" if sample else "images.unlabeled")
 
 
 def test_blocks_in_float_are_those_of_the_lighter_model(config: PipelineConfig) -> None:

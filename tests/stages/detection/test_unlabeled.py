@@ -12,9 +12,10 @@ from stages.detection.unlabeled import UnlabeledImages, listed_paths
 from tests.stages.detectors import images
 
 
-def stream(folder: Path, seed: int = 0, batch: int = 4) -> UnlabeledImages:
+def stream(folder: Path, seed: int = 0, batch: int = 4, mirrored: bool = False) -> UnlabeledImages:
     listed = listed_paths(images(folder, count=6))
-    return UnlabeledImages(listed, Preprocessor(Sidecar(input_size=(64, 48))), batch=batch, seed=seed)
+    preprocess = Preprocessor(Sidecar(input_size=(64, 48)))
+    return UnlabeledImages(listed, preprocess, batch=batch, seed=seed, mirrored=mirrored)
 
 
 def test_every_image_comes_once_per_pass_also_across_batches(tmp_path: Path) -> None:
@@ -48,3 +49,13 @@ def test_some_are_drawn_by_the_seed_and_at_most_all(tmp_path: Path) -> None:
     assert len(set(source.some(4))) == 4
     assert sorted(source.some(100)) == list(range(6))
     assert source.some(4) == source.indices(0)
+
+
+def test_mirrored_each_comes_twice_with_left_and_right_exchanged(tmp_path: Path) -> None:
+    source = stream(tmp_path, mirrored=True)
+    assert len(source) == 12
+    assert sorted(index for step in range(3) for index in source.indices(step)) == list(range(12))
+    (plain, mirrored), scale = source.load([2, 8])
+    np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
+    np.testing.assert_array_equal(scale[0], scale[1])
+    assert len(stream(tmp_path / "plain")) == 6

@@ -196,6 +196,14 @@ def test_a_kill_while_scoring_costs_no_step(tmp_path: Path) -> None:
     assert len(student.rates) == STEPS - 8
 
 
+def test_a_schedule_of_its_own_takes_the_place_of_the_options_and_is_halved_too(tmp_path: Path) -> None:
+    loop, _, _ = make(tmp_path)
+    loop.schedule = lambda step: 0.1 * step
+    assert loop.rate(3) == pytest.approx(0.3)
+    loop.progress.retries = 1
+    assert loop.rate(3) == pytest.approx(0.15)
+
+
 def test_a_student_that_runs_away_gets_half_the_rate(tmp_path: Path) -> None:
     loop, student, context = make(tmp_path, lr=1.5, eval_every=4)
     done = loop.run()

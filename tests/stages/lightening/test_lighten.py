@@ -19,7 +19,7 @@ from stages.build.build import Build, BuildInputs
 from stages.distillation.distill import DistillInputs
 from stages.errors import ConfigError
 from stages.export.export import ExportInputs
-from stages.lightening.lighten import Lighten, LightenInputs
+from stages.lightening.lighten import WARM_UP, Lighten, LightenInputs, rate
 from stages.lowering.graph import Graph
 from stages.options.backend import BuildOptions
 from stages.options.compression import DistillOptions
@@ -250,3 +250,19 @@ def test_what_makes_nothing_lighter_is_refused(tmp_path: Path) -> None:
 def test_when_there_is_something_to_make_lighter() -> None:
     assert not lightens(LightenSettings()) and not lightens(LightenSettings(activation="keep"))
     assert lightens(LightenSettings(activation="relu")) and lightens(LightenSettings(prune=0.0))
+
+
+def test_the_whole_begins_softly_and_both_parts_end_at_no_rate() -> None:
+    o = options(steps=1000, lr=1e-3, blocks=0.3)
+    of = [rate(step, o) for step in range(1000)]
+    assert of[0] == pytest.approx(1e-3) and of[:300] == sorted(of[:300], reverse=True) and of[299] < 1e-6
+    whole = of[300:]
+    assert whole[0] < 0.02 * 1e-3, "Adam's first steps are as large as the rate, whatever the gradients"
+    assert max(whole) == pytest.approx(1e-3, rel=0.06) == whole[WARM_UP - 1]
+    assert whole[WARM_UP:] == sorted(whole[WARM_UP:], reverse=True) and whole[-1] < 1e-8
+
+
+@pytest.mark.parametrize(("steps", "blocks"), [(1, 0.0), (1, 1.0), (4, 0.5), (12, 1.0)])
+def test_short_trainings_have_a_rate_too(steps: int, blocks: float) -> None:
+    o = options(steps=steps, lr=1e-3, blocks=blocks)
+    assert all(0 < rate(step, o) <= 1e-3 for step in range(steps))

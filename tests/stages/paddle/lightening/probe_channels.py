@@ -177,8 +177,9 @@ def refusals(files: Path) -> dict[str, str]:
 
 
 def chosen(files: Path, folder: Path) -> dict[str, Any]:
-    """What each criterion and spread does on images: MACs, groups, and how far the outputs move."""
+    """What each criterion and spread does on images: MACs, work, groups, and how far the outputs move."""
     from stages.paddle.lightening import channels as pruner
+    from stages.paddle.lightening import selection
     from stages.paddle.runtime.program import fresh_scope
 
     with fresh_scope() as scope:
@@ -194,6 +195,7 @@ def chosen(files: Path, folder: Path) -> dict[str, Any]:
                     name = f"{criterion} {spread}{' refit' if refit else ''}"
                     found[name] = {
                         "macs": small.macs,
+                        "work": selection.total(small.channels, small.kept),
                         "groups": [g.channels for g in small.groups],
                         "difference": apart(outputs(saved(small.program, folder / name)), expected),
                     }
@@ -232,9 +234,10 @@ def small_network() -> dict[str, Any]:
 
     from stages.paddle.lightening import channels as pruner
     from stages.paddle.lightening.channel_groups import find_channels
+    from stages.paddle.lightening.selection import Rule
     from stages.paddle.runtime.program import fresh_scope
 
-    asked = pruner.Pruning(0.4, pruner.MAGNITUDE, pruner.UNIFORM, refit=False)
+    asked = pruner.Pruning(0.4, pruner.MAGNITUDE, pruner.UNIFORM, rule=Rule(8, 8), refit=False)
     image = {"image": next(feeds())["image"]}
     with fresh_scope() as scope:
         program, executor = toy(paddle)
@@ -242,9 +245,7 @@ def small_network() -> dict[str, Any]:
         kept = pruner.choose(program, scope, channels, asked)
         silence(scope, channels, kept)
         (expected,) = executor.run(program.desc, feed=image, fetch_list=program.fetches)
-        small = pruner.prune_channels(
-            program, scope, pruner.Pruning(0.4, pruner.MAGNITUDE, pruner.UNIFORM, refit=False)
-        )
+        small = pruner.prune_channels(program, scope, asked)
         (got,) = executor.run(small.program.desc, feed=image, fetch_list=small.program.fetches)
     return {
         "groups": sorted([list(g.layers), *g.channels] for g in small.groups),
@@ -253,7 +254,7 @@ def small_network() -> dict[str, Any]:
 
 
 def costs() -> dict[str, Any]:
-    """The toy brought down to a limit in multiply-adds, in time, and to one that is out of reach."""
+    """The toy brought down to a limit in work, in time, and to one that is out of reach."""
     import numpy as np
     import paddle
 
@@ -264,7 +265,7 @@ def costs() -> dict[str, Any]:
     from stages.paddle.runtime.program import fresh_scope
 
     def asked(limit: float) -> pruner.Pruning:
-        return pruner.Pruning(criterion=pruner.MAGNITUDE, limit=limit, refit=False)
+        return pruner.Pruning(criterion=pruner.MAGNITUDE, limit=limit, rule=selection.Rule(8, 8), refit=False)
 
     found: dict[str, Any] = {}
     with fresh_scope() as scope:
@@ -272,7 +273,12 @@ def costs() -> dict[str, Any]:
         channels = find_channels(program)
         whole = np.ones(channels.count, bool)
         limit = 0.8 * selection.total(channels, whole)
-        found["macs"] = [limit, pruner.prune_channels(program, scope, asked(limit)).macs[1]]
+        found["work"] = [limit, selection.total(channels, pruner.prune_channels(program, scope, asked(limit)).kept)]
+        second = next(one for one in channels.convolutions if one.weight == "second")
+        counted = {(16, 24), (16, 32), (13, 32), (12, 32)}
+        found["counted"] = {
+            f"{r} {w}": selection.work(second, r, w) / second.positions - selection.VALUE * w for r, w in counted
+        }
     with fresh_scope() as scope:
         program, _ = toy(paddle)
         times = {one.weight: 1.0 for one in channels.convolutions if one.weight != "deep"}

@@ -31,7 +31,7 @@ def test_removed_channels_are_channels_at_zero(probe: dict[str, Any], form: str)
     got = probe["exact"][form]
     assert got["varies"] > 1e-4, "outputs that are all the same would show nothing"
     assert got["difference"] < 1e-5
-    assert got["macs"][1] < 0.55 * got["macs"][0]
+    assert got["macs"][1] < 0.65 * got["macs"][0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -46,8 +46,8 @@ def test_groups_keep_multiples_and_a_floor(probe: dict[str, Any], form: str) -> 
     groups = probe["exact"][form]["groups"]
     changed = [(before, after) for _, before, after in groups if after != before]
     assert len(changed) > 20
-    assert all(after % 8 == 0 and 8 <= after < before for before, after in changed)
-    assert all(after == before for _, before, after in groups if before <= 8)
+    assert all(after % 16 == 0 and 16 <= after < before for before, after in changed)
+    assert all(after == before for _, before, after in groups if before <= 16)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -89,7 +89,7 @@ def test_branches_of_every_kind_go_together(probe: dict[str, Any]) -> None:
 
 def test_a_limit_of_the_cost_is_held_or_refused(probe: dict[str, Any]) -> None:
     got = probe["costs"]
-    for limit, reached in (got["macs"], got["time"]):
+    for limit, reached in (got["work"], got["time"]):
         assert 0.5 * limit < reached <= limit
     assert "at the least, more than 1; raise the limit, or take a smaller model" in got["unreachable"]
     assert "none of the convolutions has been timed" in got["untimed"]
@@ -99,6 +99,11 @@ def test_time_counts_whole_blocks_and_what_was_not_timed_at_the_mean(probe: dict
     layers, milliseconds = probe["costs"]["milliseconds"]
     assert layers < milliseconds < 2 * layers
     assert probe["costs"]["blocks"] == [1.0, 1.0]
+
+
+def test_work_counts_what_kernels_compute(probe: dict[str, Any]) -> None:
+    counted = probe["costs"]["counted"]  # of a 1x1 convolution, for each position
+    assert counted == {"16 24": 16 * 32, "16 32": 16 * 32, "13 32": 16 * 32, "12 32": 12 * 32}
 
 
 def test_copies_take_over_from_channels_that_go(probe: dict[str, Any]) -> None:
@@ -117,7 +122,7 @@ def test_taking_over_changes_what_is_computed_and_not_how_much(probe: dict[str, 
 def test_a_ranking_costs_no_more_than_the_same_share_of_all(probe: dict[str, Any], criterion: str) -> None:
     chosen = probe["chosen"]
     same, ranked = chosen[f"{criterion} uniform"], chosen[f"{criterion} ranked refit"]
-    assert ranked["macs"][1] <= same["macs"][1] < same["macs"][0]
+    assert ranked["work"] <= same["work"] and same["macs"][1] < same["macs"][0]
     shares = {round(after / before, 2) for before, after in ranked["groups"]}
     assert len(shares) > 3, "groups lose different shares"
     assert all(after >= min(before, 8) and after >= 0.25 * before for before, after in ranked["groups"])
