@@ -65,13 +65,14 @@ def sensitivity_graph(config: PipelineConfig, source: Input, *, threads: int) ->
 def model_nodes(config: PipelineConfig, source: Input, *, threads: int) -> list[Node]:
     """From the user's data and model to the exported models; arguments as of ``compress_graph``."""
     nodes = data_nodes(config)
+    unlabeled = next(node for node in nodes if node.id == ids.IMAGES)
     if config.finetune.enabled:
         nodes += finetune_nodes(config, source, threads=threads)
     model: Input = Ref(ids.FINETUNE) if config.finetune.enabled else source
-    images = Ref(ids.IMAGES)
+    images = Ref(unlabeled.id)
     nodes.append(_export(config, Precision.FP32, model, images, threads))
     if config.compression.method != "none":
-        nodes += lighten_nodes(config, threads, _architecture(config))
+        nodes += lighten_nodes(config, threads, _architecture(config), unlabeled)
         if config.compression.method == AUTO:
             judged = has_set(config, TRAIN)
             nodes += _before(config, labeled=judged and not config.finetune.enabled)

@@ -25,18 +25,6 @@ def data_nodes(config: PipelineConfig) -> list[Node]:
         nodes.append(convert_node(config, files))
     if has_labels(config):
         nodes.append(labeled_node(config, VAL, files))
-    nodes.append(unlabeled_node(config, ids.IMAGES, Setting("compression.images"), files))
-    return nodes
-
-
-def unlabeled_node(config: PipelineConfig, name: str, sample: Setting, files: Labels | None = None) -> Node:
-    """Collect unlabeled images.
-
-    Args:
-        name: the node's id.
-        sample: how many.
-        files: those that the labels name, where somebody has listed them.
-    """
     # Without a folder of its own, the compression sees the training images, without their labels.
     listed = converted(config.data) and config.data.unlabeled_images is None
     more = {"annotations": Setting("data.train_annotations", f"{TRAIN}.json")} if listed else {}
@@ -45,23 +33,26 @@ def unlabeled_node(config: PipelineConfig, name: str, sample: Setting, files: La
         config,
         "data",
         images=_images(config, TRAIN if listed else "unlabeled"),
-        sample=sample,
-        listing=_labeled_listing(config, TRAIN, files or Labels(config.data)) if listed else _folder_listing(config),
+        sample=Setting("compression.images"),
+        listing=_labeled_listing(config, TRAIN, files) if listed else _folder_listing(config),
         **more,
     )
-    return Node(
-        id=name,
-        stage="collect_unlabeled",
-        options=options,
-        origins=origins,
-        inputs={
-            "drawn": _synthetic(config),
-            "converted": Ref(ids.CONVERT) if listed else None,
-            "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None,
-        },
-        threads=threads_of(config),
-        seeded=True,
+    nodes.append(
+        Node(
+            id=ids.IMAGES,
+            stage="collect_unlabeled",
+            options=options,
+            origins=origins,
+            inputs={
+                "drawn": _synthetic(config),
+                "converted": Ref(ids.CONVERT) if listed else None,
+                "validation": Ref(ids.LABELS_VAL) if has_labels(config) else None,
+            },
+            threads=threads_of(config),
+            seeded=True,
+        )
     )
+    return nodes
 
 
 def convert_node(config: PipelineConfig, files: Labels | None = None) -> Node:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pipelines.config.schema import PipelineConfig
 from pipelines.config.stage_options import Setting, stage_options
 from pipelines.execution import ids
 from pipelines.execution.runner import Node, Ref
-from pipelines.graph.data import unlabeled_node
 from stages.artifacts import Precision
 from stages.options.lighten import LightenOptions, lightens
 
@@ -16,12 +17,13 @@ def float_model(config: PipelineConfig) -> Ref:
     return Ref(ids.LIGHTEN) if lightens(config.compression) else Ref(ids.export(Precision.FP32))
 
 
-def lighten_nodes(config: PipelineConfig, threads: int, model: Setting) -> list[Node]:
+def lighten_nodes(config: PipelineConfig, threads: int, model: Setting, images: Node) -> list[Node]:
     """The stage, where ``compression.activation`` or ``compression.prune`` asks for it.
 
     Args:
         threads: CPU threads of the distillation.
         model: the architecture, without where its weights came from.
+        images: collects the run's unlabeled images.
     """
     if not lightens(config.compression):
         return []
@@ -36,25 +38,36 @@ def lighten_nodes(config: PipelineConfig, threads: int, model: Setting) -> list[
         max_difference=Setting("export.max_difference"),
         **own,
     )
-    images = _images(config)
+    learned_on = _learned_on(config, images)
     return [
-        *images,
+        *([] if learned_on is images else [learned_on]),
         Node(
             id=ids.LIGHTEN,
             stage="lighten",
             options=options,
             origins=origins,
-            inputs={"model": Ref(ids.export(Precision.FP32)), "images": Ref(images[0].id if images else ids.IMAGES)},
+            inputs={"model": Ref(ids.export(Precision.FP32)), "images": Ref(learned_on.id)},
             threads=threads,
             seeded=True,
         ),
     ]
 
 
-def _images(config: PipelineConfig) -> list[Node]:
-    """Those that it learns on, where the run's own sample is not what it wants: ranges need few images and a training
-    many, but no more than its steps see."""
+def _learned_on(config: PipelineConfig, images: Node) -> Node:
+    """The images that it learns on: those of the run, or a sample of its own where they are not what it wants. Ranges
+    need few and a training many, but no more than its steps see."""
     own = config.compression
-    wanted = own.light_steps * own.batch if own.light_images is None else own.light_images
-    enough = own.images is None or own.images >= wanted if own.light_images is None else own.images == wanted
-    return [] if enough else [unlabeled_node(config, ids.LIGHTEN_IMAGES, Setting("compression.light_images", wanted))]
+    wanted = own.light_images
+    if wanted is None:
+        wanted = own.light_steps * own.batch
+        enough = own.images is None or own.images >= wanted
+    else:
+        enough = own.images == wanted
+    if enough:
+        return images
+    return dataclasses.replace(
+        images,
+        id=ids.LIGHTEN_IMAGES,
+        options=dataclasses.replace(images.options, sample=wanted),
+        origins={**images.origins, "sample": "compression.light_images"},
+    )
