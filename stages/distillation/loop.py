@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from stages.contract import StageContext
 from stages.detection.loader import prefetch
+from stages.distillation.schedule import by_options
 from stages.errors import StageError
 from stages.options.compression import CompressionSettings
 from stages.training.checkpoint import read_archive, write_archive
@@ -93,7 +94,7 @@ class _Failed(Exception):
 
 class Loop:
     """See the module's docstring. ``batch(step)`` gives what step ``step`` (from 0) is fed with; ``rate_key``
-    is the config key of the learning rate; ``schedule(step)``, where it is given, that rate, in place of what the
+    is the config key of the learning rate; ``schedule(step)`` gives that rate; by default it is what the
     options say."""
 
     def __init__(
@@ -113,7 +114,7 @@ class Loop:
         self.options = options
         self.context = context
         self.rate_key = rate_key
-        self.schedule = schedule
+        self.schedule: Callable[[int], float] = schedule or (lambda step: by_options(step, options))
         self.progress = Progress()
 
     def run(self) -> Progress:
@@ -149,18 +150,9 @@ class Loop:
         return p
 
     def rate(self, step: int) -> float:
-        """Learning rate of step ``step`` (from 0): linear warm-up, then ``lr_schedule``; halved with each retry."""
-        o = self.options
-        if self.schedule is not None:
-            planned: float = self.schedule(step) / 2**self.progress.retries
-            return planned
-        full: float = o.lr / 2**self.progress.retries
-        if step < o.warmup_steps:
-            return full * (step + 1) / o.warmup_steps
-        if o.lr_schedule == "constant":
-            return full
-        half = max(1, o.cosine_length * o.steps - o.warmup_steps)
-        return full * (1 + math.cos(math.pi * (step - o.warmup_steps) / half)) / 2
+        """Learning rate of step ``step`` (from 0), halved with each retry."""
+        rate: float = self.schedule(step) / 2**self.progress.retries
+        return rate
 
     def _train(self, stop: Sequence[int]) -> None:
         """From where the loop stands to the last step."""

@@ -7,7 +7,6 @@ The student learned from the original, without labels. Its files are those of st
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stages.artifacts import LAYERS_FILE, LIGHT_FILE, ExportedModel, ImageList, Precision
 from stages.contract import StageContext
 from stages.distillation.loop import Loop, Progress
+from stages.distillation.schedule import falling
 from stages.errors import ConfigError, DataError
 from stages.options.check import require_valid
 from stages.options.export import ExportOptions
@@ -123,10 +123,10 @@ def rate(step: int, o: LightenOptions) -> float:
     """Learning rate of step ``step`` (from 0): one cosine while blocks learn alone, one for the whole."""
     first = blocks_steps(o)
     if step < first:
-        return o.lr * (1 + math.cos(math.pi * step / first)) / 2
+        return o.lr * falling(step, first)
     step, steps = step - first, o.steps - first
     warm = min(1.0, (step + 1) / min(WARM_UP, max(1, steps // 4)))
-    return o.lr * warm * (1 + math.cos(math.pi * step / max(1, steps))) / 2
+    return o.lr * warm * falling(step, max(1, steps))
 
 
 def content(o: LightenOptions, lightened: Lightened, done: Progress, images: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import paddle
 
 from stages.errors import ConfigError, StageError
 from stages.paddle.lightening import importance, selection
-from stages.paddle.lightening.channel_groups import CONVOLUTIONS, Channels, find_channels
+from stages.paddle.lightening.channel_groups import CONVOLUTIONS, Channels, Convolution, find_channels
 from stages.paddle.lightening.refit import refit
 from stages.paddle.lightening.selection import Cost, Kept, Rule
 from stages.paddle.lightening.statistics import find_effects, find_moments
@@ -199,7 +199,7 @@ def _reports(channels: Channels, kept: Kept) -> list[GroupReport]:
 
 def _macs(channels: Channels, kept: Kept) -> tuple[int, int]:
     whole = np.ones(channels.count, bool)
-    before, after = (selection.total(channels, which, selection.macs) for which in (whole, kept))
+    before, after = (selection.total(channels, which, Convolution.macs) for which in (whole, kept))
     return int(before), int(after)
 
 

@@ -57,11 +57,6 @@ class Rule:
         return min(channels, self.multiple * -(-max(self.floor, 1) // self.multiple))
 
 
-def macs(one: Convolution, read: int, written: int) -> float:
-    """Multiply-adds, as a graph says."""
-    return float(one.macs(read, written))
-
-
 def work(one: Convolution, read: int, written: int) -> float:
     """Multiply-adds that a kernel computes, and the activations as so many: the cost where nothing has been timed."""
     return _computed(one, read, written) + VALUE * one.positions * written

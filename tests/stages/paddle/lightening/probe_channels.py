@@ -348,7 +348,7 @@ def main(models: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
         options = ModelOptions(**{**fields, "input_size": [SIZE, SIZE], "labels": LABELS})
         freeze_checkpoint(options, None, files, batch=1)
         for form, fold in FORMS[name].items():
-            found["exact"][f"{name} {form}"] = exact(files, folder / f"{name}-{form}", fold, 0.4)
+            found["exact"][f"{name} {form}"] = exact(files, folder / f"{name}-{form}", fold, 0.5)
     tiny = folder / "ppyoloe_tiny"
     return {
         **found,

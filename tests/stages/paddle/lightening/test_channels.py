@@ -31,7 +31,7 @@ def test_removed_channels_are_channels_at_zero(probe: dict[str, Any], form: str)
     got = probe["exact"][form]
     assert got["varies"] > 1e-4, "outputs that are all the same would show nothing"
     assert got["difference"] < 1e-5
-    assert got["macs"][1] < 0.65 * got["macs"][0]
+    assert got["macs"][1] < 0.55 * got["macs"][0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -125,4 +125,4 @@ def test_a_ranking_costs_no_more_than_the_same_share_of_all(probe: dict[str, Any
     assert ranked["work"] <= same["work"] and same["macs"][1] < same["macs"][0]
     shares = {round(after / before, 2) for before, after in ranked["groups"]}
     assert len(shares) > 3, "groups lose different shares"
-    assert all(after >= min(before, 8) and after >= 0.25 * before for before, after in ranked["groups"])
+    assert all(after >= min(before, 16) and after >= 0.25 * before for before, after in ranked["groups"])
