@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from stages.outside.pickled_arrays import loads
-from tests.benchmarks.seeds import QUICK, detpress, experiments
+from tests.benchmarks.seeds import QUICK, detpress, experiments, last_report
 from tests.conftest import ROOT
 
 DEMO = ROOT / "artifacts" / "demo" / "ppyoloe_tiny_shapes.pdparams"
@@ -74,13 +74,12 @@ def run(folder: Path, *arguments: str, at_most: float | None = None) -> dict[str
     started = time.perf_counter()
     ended = detpress(folder, "compress", *arguments, *QUICK, at_most=at_most)
     seconds = time.perf_counter() - started
-    if not ended:
+    if ended:
+        report = last_report(folder)
+        row = next(row for row in report["rows"] if row["precision"] == "int8")
+        found = {"seconds": seconds, "difference": row["difference"]["map"], "search": report.get("search")}
+    else:
         found = {"seconds": seconds, "stopped": True}
-        kept.write_text(json.dumps(found))
-        return found
-    report = json.loads((folder / "runs" / "latest" / "report.json").read_text())
-    row = next(row for row in report["rows"] if row["precision"] == "int8")
-    found = {"seconds": seconds, "difference": row["difference"]["map"], "search": report.get("search")}
     kept.write_text(json.dumps(found))
     return found
 

@@ -34,7 +34,7 @@ from stages.artifacts import Engine, ImageList
 from tests.benchmarks import preparing
 from tests.benchmarks.auto import SMALLEST, sized
 from tests.benchmarks.backends import ratio, time_all
-from tests.benchmarks.seeds import QUICK, detpress, experiments
+from tests.benchmarks.seeds import QUICK, detpress, experiments, last_report
 from tests.conftest import ROOT
 
 BACKENDS = ("onnxruntime", "openvino")
@@ -56,12 +56,8 @@ def run(folder: Path, name: str, *arguments: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
     detpress(folder, "compress", *arguments, *SHORT)
-    latest = folder / "runs" / "latest"
-    rows = {
-        (row["backend"], row["precision"]): row["map"]
-        for row in json.loads((latest / "report.json").read_text())["rows"]
-    }
-    stages = json.loads((latest / "run.json").read_text())["stages"]
+    rows = {(row["backend"], row["precision"]): row["map"] for row in last_report(folder)["rows"]}
+    stages = json.loads((folder / "runs" / "latest" / "run.json").read_text())["stages"]
     found = {
         "map": {backend: {of: rows[backend, of] for of in ("fp32", "int8")} for backend in BACKENDS},
         "entries": {backend: stages[ids.build(backend, "int8")]["entry"] for backend in BACKENDS},

@@ -23,11 +23,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tests.benchmarks.seeds import QUICK, STUDENT_T, detpress, mean_interval
+from tests.benchmarks.seeds import QUICK, detpress, last_report, mean_interval
 
 SHORT = tuple(one for one in QUICK if not one.startswith("backend"))
 FLOATS = {"openvino": "[fp32,bf16]", "paddle_inference": "[fp32,bf16]"}
 """Backend -> the float variants that are compared."""
+
+COPIES = 12
 
 Scores = dict[str, dict[str, float]]
 """Backend -> variant -> mAP."""
@@ -55,9 +57,8 @@ def scored(folder: Path, data: Path, weights: Path, backends: list[str], more: l
     variants = [f"backend.{name}.variants={FLOATS[name]}" for name in backends]
     detpress(folder, "compress", *own, "compression=none", "agreement=none", f"backend=[{','.join(backends)}]",
              *variants, *SHORT, *more)  # fmt: skip
-    rows = json.loads((folder / "runs" / "latest" / "report.json").read_text())["rows"]
     found: Scores = {}
-    for row in rows:
+    for row in last_report(folder)["rows"]:
         found.setdefault(row["backend"], {})[row["precision"]] = row["map"]
     return found
 
@@ -88,12 +89,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("artifacts/bench-rounding"), help="where the runs are kept")
     parser.add_argument("--bccd", type=Path, required=True, help="folder of the blood cells' data set")
     parser.add_argument("--weights", type=Path, required=True, help="a FP32 checkpoint that was trained on it")
-    parser.add_argument("--draws", type=int, default=12, help="copies of the images, at most 12")
+    parser.add_argument("--draws", type=int, default=COPIES, help=f"copies of the images, at most {COPIES}")
     parser.add_argument("--backends", nargs="+", default=list(FLOATS), choices=list(FLOATS))
     parser.add_argument("--set", nargs="*", default=[], help="further overrides")
     options = parser.parse_args()
-    if not 1 <= options.draws <= max(STUDENT_T):
-        parser.error(f"--draws: give 1 to {max(STUDENT_T)}")
+    if not 1 <= options.draws <= COPIES:
+        parser.error(f"--draws: give 1 to {COPIES}")
     folder = options.folder.resolve()
     draws: list[Scores] = []
     for draw in range(options.draws):

@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stages.numerics.student_t import student
 from tests.conftest import ROOT
 
 QUICK = (  # only mAP counts here
@@ -32,8 +33,6 @@ QUICK = (  # only mAP counts here
     "tracking=none",
 )
 PAIRS = {"qat_minus_ptq": ("qat_distill", "ptq"), "features_minus_qat": ("qat_distill_features", "qat_distill")}
-STUDENT_T = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262, 11: 2.228,
-             12: 2.201}  # 97.5 % quantile by number of values  # fmt: skip
 
 
 def detpress(folder: Path, *arguments: str, at_most: float | None = None) -> bool:
@@ -60,11 +59,16 @@ def detpress(folder: Path, *arguments: str, at_most: float | None = None) -> boo
     return True
 
 
+def last_report(folder: Path) -> dict[str, Any]:
+    """``report.json`` of the last run."""
+    report: dict[str, Any] = json.loads((folder / "runs" / "latest" / "report.json").read_text())
+    return report
+
+
 def measured(folder: Path, experiment: list[str], method: str, seed: int) -> dict[str, Any]:
     """mAP of FP32 and INT8 of one run, and the interval of the difference (bootstrap over the images)."""
     detpress(folder, "compress", *experiment, f"compression={method}", f"seed={seed}", *QUICK)
-    rows = json.loads((folder / "runs" / "latest" / "report.json").read_text())["rows"]
-    of = {row["precision"]: row for row in rows}
+    of = {row["precision"]: row for row in last_report(folder)["rows"]}
     return {"fp32": of["fp32"]["map"], "int8": of["int8"]["map"], **of["int8"]["difference"]["map"]}
 
 
@@ -87,7 +91,7 @@ def mean_interval(values: list[float]) -> tuple[float, float]:
     """Mean, and half the width of its 95 % interval."""
     if len(values) < 2:
         return values[0], math.inf
-    return statistics.mean(values), STUDENT_T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.mean(values), student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def main() -> None:

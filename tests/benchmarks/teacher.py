@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.seeds import QUICK, detpress, mean_interval
+from tests.benchmarks.seeds import QUICK, detpress, last_report, mean_interval
 
 TEACHER = "ppyoloe_s"
 SIZE = "model.input_size=[320,320]"
@@ -31,8 +31,7 @@ SMALLEST = ("compression.steps=4", "compression.eval_every=2", "finetune.steps=4
 
 def report(folder: Path) -> dict[str, dict[str, Any]]:
     """Precision -> the row of the last run's report."""
-    rows = json.loads((folder / "runs" / "latest" / "report.json").read_text())["rows"]
-    return {row["precision"]: row for row in rows}
+    return {row["precision"]: row for row in last_report(folder)["rows"]}
 
 
 def compressed(folder: Path, arguments: list[str]) -> dict[str, float]:
