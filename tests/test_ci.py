@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-TOOLS = ("bash", "cat", "dirname", "env", "id", "mkdir", "sh", "tail")
+TOOLS = ("bash", "cat", "df", "dirname", "env", "id", "mkdir", "rm", "sh", "sleep", "tail", "tr")
 
 PYTHON = """#!/bin/sh
 case "$2" in *"!= '{version}'"*) exit 0;; esac
@@ -111,6 +112,54 @@ def test_the_commands_without_paddle_are_tested_on_3_13(checkout: Path) -> None:
     done, calls = run(checkout, fails="test-light")
     assert done.returncode == 1 and "make test-light failed on Python 3.13" in done.stderr
     assert "ModuleNotFoundError: planted" in done.stderr and "test" not in calls
+
+
+def test_environments_come_one_after_the_other_and_go_so_that_a_small_disk_holds_them(checkout: Path) -> None:
+    for version in ("3.10", "3.11", "3.12", "3.13"):
+        program(checkout / "bin" / f"python{version}", PYTHON.format(version=version))
+    seen = f"""#!/bin/sh
+        case "$1" in compress|test-light) echo {checkout}/.venv-* >>{checkout}/seen; sleep 0.1;; esac
+        """
+    program(checkout / "bin" / "make", seen)
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=checkout, env={**os.environ, "PATH": str(checkout / "bin")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = (checkout / "seen").read_text().split()
+    assert [Path(name).name for name in names] == [".venv-3.12", ".venv-3.10", ".venv-3.13", ".venv-paddle3"]
+    assert not list(checkout.glob(".venv*"))
+
+
+def test_little_room_is_said_before_anything_is_installed(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.11", PYTHON.format(version="3.11"))
+    (checkout / "bin" / "df").unlink()
+    for free, said in ((3, True), (30, False)):
+        program(checkout / "bin" / "df", f"#!/bin/sh\necho Avail\necho '   {free}G'\n")
+        done, calls = run(checkout)
+        assert done.returncode == 0 and calls[-1] == "test"
+        assert (f"warning: {free} GB are free here" in done.stderr) == said
+
+
+def test_what_runs_beside_a_failed_lint_is_ended(checkout: Path) -> None:
+    program(checkout / "bin" / "python3.11", PYTHON.format(version="3.11"))
+    slow = f"""#!/bin/sh
+        case "$1" in
+          compress) echo $$ >{checkout}/pid; exec sleep 60;;
+          lint) while [ ! -s {checkout}/pid ]; do sleep 0.05; done; exit 2;;
+        esac
+        """
+    program(checkout / "bin" / "make", slow)
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=checkout, env={**os.environ, "PATH": str(checkout / "bin")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    left = int((checkout / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{left}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{left}").exists()
 
 
 def test_3_13_alone_runs_nothing_that_needs_paddle(checkout: Path) -> None:
