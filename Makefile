@@ -25,7 +25,7 @@ WORKERS ?= 2
 PYTEST := $(RUN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
-.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds bench-rounding compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune bench-teacher clean
+.PHONY: audit help image test-light test-slowest schedule-demo bench-backends bench-table bench-distill bench-orchestrator bench-measurement bench-seeds bench-rounding bench-thresholds compress test test-fast coverage lint types check ui doctor gpu-check gpu-pack demo-checkpoint accept-versions docs lock bench-scale bench-throughput bench-runs bench-auto bench-search bench-less-work bench-finetune bench-teacher clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ bench-throughput: $(READY) ## Our images a second beside OpenVINO's benchmark_ap
 
 bench-rounding: $(READY) ## Whether BF16 costs mAP beyond chance, over copies of the images (ten minutes; ARGS="--bccd FOLDER --weights FILE" is needed)
 	@$(RUN)/python -m tests.benchmarks.rounding $(ARGS)
+
+bench-thresholds: $(READY) ## Whether moved thresholds find FP32's recall, over copies of the images (half an hour; ARGS="--bccd FOLDER --weights FILE" is needed)
+	@$(RUN)/python -m tests.benchmarks.thresholds $(ARGS)
 
 bench-seeds: $(READY) ## What INT8 costs in mAP over three seeds (half an hour; ARGS="--bccd FOLDER" adds blood cells)
 	@$(RUN)/python -m tests.benchmarks.seeds $(ARGS)

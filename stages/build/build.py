@@ -34,7 +34,7 @@ class Build:
     """The stage: lower the model for the backend, build, and audit what was built."""
 
     name: ClassVar[str] = "build"
-    version: ClassVar[int] = 7  # 7: float_outputs
+    version: ClassVar[int] = 8  # 8: fine_outputs
     packages: ClassVar[tuple[str, ...]] = ("onnx",)
     later: ClassVar[tuple[str, ...]] = ("inside",)
     Options: ClassVar[type] = BuildOptions

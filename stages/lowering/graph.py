@@ -96,6 +96,11 @@ class Graph:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's own operators; 1 where the model does not say."""
+        return max((o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+
     def of_type(self, *op_types: str) -> Iterator[onnx.NodeProto]:
         """The live nodes of these types, in order; the graph may be edited meanwhile."""
         for node in list(self.nodes):
@@ -189,6 +194,20 @@ class Graph:
         self.nodes.append(node)
         self._index(node)
         return name
+
+    def add_split(self, tensor: str, sizes: Sequence[int], axis: int, hint: str) -> list[str]:
+        """Add a Split (of opset 13 and above) and return its outputs' names."""
+        names = [self.fresh(hint) for _ in sizes]
+        lengths = self.add_constant(np.array(sizes, np.int64), f"{hint}.sizes")
+        node = helper.make_node("Split", [tensor, lengths], names, name=self.fresh(f"{hint}/node"), axis=axis)
+        self.nodes.append(node)
+        self._index(node)
+        return names
+
+    def append_input(self, node: onnx.NodeProto, tensor: str) -> None:
+        """Make ``node`` read ``tensor`` behind its other inputs."""
+        node.input.append(tensor)
+        self._readers.setdefault(tensor, []).append(node)
 
     def remove(self, node: onnx.NodeProto) -> None:
         """Take a node out; its outputs must have no readers left."""

@@ -12,6 +12,7 @@ import onnx
 from stages.errors import ConfigError
 from stages.lowering.activations import activations_to_uint8
 from stages.lowering.cleanup import drop_duplicate_qdq, drop_multiply_by_one, mean_to_pool
+from stages.lowering.fine import fine_outputs
 from stages.lowering.graph import PassReport
 from stages.lowering.half import to_half
 from stages.lowering.layout import fold_image, pad_image_channels, projection_to_sum, softmax_last
@@ -43,6 +44,7 @@ PASSES: dict[str, Pass] = {
         unsigned_relu,
         softmax_last,
         projection_to_sum,
+        fine_outputs,
         pad_image_channels,
         fold_image,
         to_half,

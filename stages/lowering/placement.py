@@ -42,7 +42,7 @@ def float_tail(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
             if quantizer is not None and quantizer.op_type == QUANTIZE:
                 remove_pair(graph, quantizer, report)
         report.count("projections_in_float")
-    for quantizer, behind_convolution in _behind_the_last(graph):
+    for quantizer, behind_convolution in behind_the_last(graph):
         if graph.constant(quantizer.input[0]) is None and not behind_convolution:
             remove_pair(graph, quantizer, report)
     return graph.finish(), report
@@ -56,7 +56,7 @@ def float_outputs(model: onnx.ModelProto) -> tuple[onnx.ModelProto, PassReport]:
     on a CPU cannot (without a quantizer behind it a convolution is computed in float).
     """
     graph, report = Graph(model), PassReport("float_outputs")
-    for quantizer, behind_convolution in _behind_the_last(graph):
+    for quantizer, behind_convolution in behind_the_last(graph):
         if behind_convolution:
             remove_pair(graph, quantizer, report)
     return graph.finish(), report
@@ -197,7 +197,7 @@ def _float_weights(graph: Graph, conv: onnx.NodeProto) -> None:
             graph.set_input(conv, i, graph.add_constant(value, f"{conv.input[i]}.float"))
 
 
-def _behind_the_last(graph: Graph) -> Iterator[tuple[onnx.NodeProto, bool]]:
+def behind_the_last(graph: Graph) -> Iterator[tuple[onnx.NodeProto, bool]]:
     """The quantizers that no quantized convolution can be reached from, and whether each rounds what one puts out."""
     needed = _feeds_a_convolution(graph)
     for quantizer in graph.of_type(QUANTIZE):

@@ -69,7 +69,7 @@ class FloatBlocks:
     """See the module's docstring."""
 
     name: ClassVar[str] = "float_blocks"
-    version: ClassVar[int] = 2  # 2: engines as `build` 7 makes them
+    version: ClassVar[int] = 3  # 2, 3: engines as `build` 7 and 8 make them
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     Options: ClassVar[type] = FloatBlocksOptions
     Inputs: ClassVar[type] = FloatBlocksInputs

@@ -47,7 +47,7 @@ class SensitivityStage:
     """Quantizes one block at a time, builds the engine and ranks the blocks by the damage."""
 
     name: ClassVar[str] = "sensitivity"
-    version: ClassVar[int] = 2  # 2: engines as `build` 7 makes them
+    version: ClassVar[int] = 3  # 2, 3: engines as `build` 7 and 8 make them
     packages: ClassVar[tuple[str, ...]] = PACKAGES
     Options: ClassVar[type] = SensitivityOptions
     Inputs: ClassVar[type] = SensitivityInputs

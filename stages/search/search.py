@@ -46,7 +46,7 @@ class Search:
     """See the module's docstring."""
 
     name: ClassVar[str] = "search"
-    version: ClassVar[int] = 3  # 2: corrections. 3: engines as `build` 7 makes them
+    version: ClassVar[int] = 4  # 2: corrections. 3, 4: engines as `build` 7 and 8 make them
     packages: ClassVar[tuple[str, ...]] = (
         *("paddlepaddle", "paddlepaddle-gpu", "paddleslim", "paddle2onnx"),
         *("onnx", "numpy", "opencv-python-headless"),
