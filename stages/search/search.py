@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stages.artifacts import SEARCH_FILE, ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
+from stages.artifacts import LIGHT_FILE, SEARCH_FILE, ExportedModel, ImageList, LabeledSet, QuantizedModel, hash_files
 from stages.contract import StageContext
 from stages.detection.unlabeled import listed_paths
 from stages.distillation.held_out import chosen_images, held_out
@@ -30,6 +30,10 @@ from stages.search.workshop import ModelWorkshop, without
 ALGORITHMS = ("avg", "abs_max", "KL", "mse", "hist")
 """Of the ranges, in the order in which they are tried: `avg` lost least where all were measured (conf/compression)."""
 LEAST_IMAGES = 2
+LEARNED_ON = (
+    "the lighter model has learned, without labels, on images that compressions are judged on too: drops look somewhat "
+    "too good there; the validation set's, in the report, does not"
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Search:
         o = self.options
         require_valid(o, "compression")
         pictures, images = self._pictures(inputs, context)
+        if LIGHT_FILE in inputs.model.files:
+            context.warn(LEARNED_ON)
         calibration = inputs.calibration
         if calibration is not None:
             calibration = without(calibration, pictures.paths, context.work / "calibration")

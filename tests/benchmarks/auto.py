@@ -42,7 +42,7 @@ PLANTED, READER = "backbone.stem.conv1", "backbone.stem.conv2"
 FULL = ("compression=qat_distill", "compression.steps=5000", "compression.eval_every=500")
 AUTO = ("compression=auto", "compression.steps=5000", "compression.eval_every=250")
 SHAPES = ("data.shapes.train=1000", "data.shapes.val=400")
-STOPPED = 5.0
+STOPPED = 4.2
 JUDGED = "compression.judge_images=500"
 SMALLEST = ("data.shapes.train=40", "data.shapes.val=16", "compression.images=20", "compression.calibration_images=4")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -15,10 +15,11 @@ import pytest
 from stages.artifacts import ExportedModel, ImageList, LabeledSet, Precision, hash_files, sha256_of
 from stages.detection.unlabeled import listed_paths
 from stages.distillation.distill import Distill
-from stages.errors import ConfigError, DataError
+from stages.errors import ConfigError, DataError, StageError
 from stages.numerics import algorithms
 from stages.options.compression import SEARCHED
 from stages.options.search import SearchOptions, budget_seconds
+from stages.search import search
 from stages.search.search import ALGORITHMS, Search, SearchInputs
 from stages.search.workshop import without
 from tests.fakes import FakeContext
@@ -94,6 +95,24 @@ def test_too_few_images_are_refused_with_what_to_do(
     inputs = SearchInputs(model, image_list(tmp_path / "list", paths), labels)
     with pytest.raises(DataError, match="too few for an interval; give more"):
         Search(SearchOptions(method="auto")).run(inputs, context)
+
+
+@pytest.mark.parametrize("lighter", [True, False])
+def test_it_warns_where_a_lighter_model_has_learned_on_what_it_judges_on(
+    tmp_path: Path, model: ExportedModel, context: FakeContext, lighter: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lighter:
+        model = replace(model, files={"light.json": "0"})
+    paths = pictures(tmp_path / "train", 8)
+    inputs = SearchInputs(model, image_list(tmp_path / "list", paths), labeled(tmp_path / "labels", paths))
+
+    def stop(*of: object) -> None:
+        raise StageError("here")
+
+    monkeypatch.setattr(search, "ModelWorkshop", stop)
+    with pytest.raises(StageError, match="here"):
+        Search(SearchOptions(method="auto")).run(inputs, context)
+    assert context.warnings == ([search.LEARNED_ON] if lighter else [])
 
 
 def test_options_that_cannot_be_used_are_all_named(tmp_path: Path, model: ExportedModel, context: FakeContext) -> None:
