@@ -9,7 +9,8 @@ commands with nothing in common score the demo's detector on the labelled ones, 
 - ``processor_ratio``: processor seconds of the whole command on one core / on all. Below 1, all cores do work that one
   does not. What others do at the same time moves it less than the ratios of seconds.
 - ``ceiling``: images a second that a plain loop decodes in as many processes as there are cores, which share nothing,
-  over those of one process: what these cores can give together. Virtual cores often share a real one.
+  over those of one process: what these cores can give together. Virtual cores often share a real one, and all share
+  their memory. ``accuracy_ceiling``: the same of a loop that runs the engine after each image, as ``accuracy`` does.
 - ``same``: whether lists, labels and scores of both have the same digests.
 - ``memory_mb``: the largest process of each. ``rerun_s``, ``plan_s``: the same command again, and `detpress plan`.
 - ``disturbed``: others took more than a tenth of the machine meanwhile.
@@ -40,18 +41,30 @@ DRAWN = 200
 FOREIGN = 0.1
 NODES = {"collect": "images.unlabeled", "collect_labeled": "labels.val", "accuracy": "accuracy.onnxruntime.fp32"}
 """What is compared -> its node in the graph."""
-DECODE = """
+LOOP = """
 import sys, time
 import cv2
 cv2.setNumThreads(1)
+engine, seconds, *images = sys.argv[1:]
+find = lambda: None
+if engine:
+    import numpy as np, onnxruntime
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(engine, settings, providers=["CPUExecutionProvider"])
+    ones = {one.name: np.ones(one.shape, np.float32) for one in session.get_inputs()}
+    find = lambda: session.run(None, ones)
+    find()
 print(flush=True)
 sys.stdin.readline()
-end, count = time.perf_counter() + float(sys.argv[1]), 0
+end, count = time.perf_counter() + float(seconds), 0
 while time.perf_counter() < end:
-    assert cv2.imread(sys.argv[2 + count % (len(sys.argv) - 2)]) is not None
+    assert cv2.imread(images[count % len(images)]) is not None
+    find()
     count += 1
 print(count)
 """
+"""Decodes images for some seconds, and runs an engine after each, if there is one."""
 
 
 def data_set(folder: Path, unlabeled: int, labelled: int, size: int) -> None:
@@ -101,18 +114,22 @@ def command(folder: Path, name: str, artifacts: Path, unlabeled: int, *more: str
     return time.perf_counter() - started
 
 
-def ceiling(images: list[Path], cores: int, *, rounds: int = 4, seconds: float = 3.0) -> float:
-    """How many times as many images ``cores`` processes decode together as one does alone, the two in turns."""
+def ceiling(images: list[Path], cores: int, engine: str = "", *, rounds: int = 4, seconds: float = 3.0) -> float:
+    """How many times as many images ``cores`` processes go through together as one does alone, the two in turns.
+
+    Args:
+        engine: an ONNX file that is run after each image; none: they are decoded only.
+    """
     alone = together = 0
     for _ in range(rounds):
-        alone += decoded(images, 1, seconds)
-        together += decoded(images, cores, seconds)
+        alone += looped(images, 1, seconds, engine)
+        together += looped(images, cores, seconds, engine)
     return together / alone
 
 
-def decoded(images: list[Path], count: int, seconds: float) -> int:
-    """Images that ``count`` processes decode, which begin together."""
-    command = [sys.executable, "-c", DECODE, str(seconds), *map(str, images)]
+def looped(images: list[Path], count: int, seconds: float, engine: str = "") -> int:
+    """Images that ``count`` processes go through, which begin together."""
+    command = [sys.executable, "-c", LOOP, engine, str(seconds), *map(str, images)]
     children = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
@@ -174,6 +191,8 @@ def main(arguments: list[str] | None = None) -> None:
             result[f"memory_mb_{mode}"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)
         foreign = (machine_busy() - machine) - (busy() - own)
         room = (time.perf_counter() - began) * (os.cpu_count() or 1)
+        (engine,) = (folder / "serial").rglob("build/*/files/model.onnx")
+        result["accuracy_ceiling"] = round(ceiling(pictures, allowed_cores(), str(engine)), 2)
         print("rerun and plan", file=sys.stderr)
         result["rerun_s"] = round(command(folder, "compress", folder / "parallel", given.unlabeled), 2)
         result["plan_s"] = round(command(folder, "plan", folder / "parallel", given.unlabeled), 2)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from stages.data.collect import CollectLabeled, CollectUnlabeled
 from stages.options.data import CollectOptions
 from tests.benchmarks import scale
 from tests.fakes import FakeContext
+from tests.stages.qdq import detector
 
 
 def test_links_stand_for_a_large_set_that_a_run_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +43,11 @@ def test_seconds_are_read_from_the_records_of_a_store(tmp_path: Path) -> None:
     assert files == {"accuracy.onnxruntime.fp32": '{"a": "b"}'}
 
 
-def test_the_ceiling_is_what_processes_decode_that_share_nothing(tmp_path: Path) -> None:
+def test_the_ceiling_is_what_processes_do_that_share_nothing(tmp_path: Path) -> None:
     scale.data_set(tmp_path, 2, 2, 64)
     images = sorted((tmp_path / "unlabeled").iterdir())
     assert scale.ceiling(images, 1, rounds=1, seconds=0.3) > 0
-    assert scale.decoded(images, 2, 0.2) > 2
+    decoded = scale.looped(images, 2, 0.3)
+    assert decoded > 2
+    onnx.save(detector(64, 3, quantized=False), str(tmp_path / "model.onnx"))
+    assert 0 < scale.looped(images, 2, 0.3, str(tmp_path / "model.onnx")) < decoded
