@@ -2,7 +2,8 @@
 
 (a) *ranges*: post-training ranges, one algorithm after another, all from one observation;
 (b) *corrections* of the best of these, where there is something to correct: channels equalised, then biases corrected;
-(c) *distillation* from the best ranges, twice as long as long as that gains;
+(c) *distillation* from the best ranges, twice as long as long as that gains; not where equalised channels alone made them
+    good, since it starts without those;
 (d) *float blocks* of the best of all, worst first, one more at a time.
 
 It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or would
@@ -192,7 +193,7 @@ class Escalation:
 
     def _distillations(self) -> None:
         start = self._best(self._path)
-        if start is None:
+        if start is None or self._needs_its_channels(start):
             return
         before, steps = start, min(self.limits.round_steps, self.limits.most_steps)
         while True:
@@ -200,6 +201,19 @@ class Escalation:
             if not self._gains(tried, before) or steps == self.limits.most_steps:
                 return
             before, steps = tried, min(2 * steps, self.limits.most_steps)
+
+    def _needs_its_channels(self, start: Tried) -> bool:
+        """Whether equalised channels are for certain what makes ``start`` good: a distillation starts without them."""
+        plain = self.ledger.find(Step(RANGES, start.step.algorithm).name)
+        equalised = set(start.step.corrections) & set(NEW_RANGES)
+        if not equalised or plain is None or plain.judgement is None or start.judgement is None:
+            return False
+        lost = plain.judgement.low - start.judgement.high
+        if lost > self.limits.max_drop:
+            self.context.info(
+                f"no distillation: it would start without {NEW_RANGES[0]}, worth at least {lost:.2f} here"
+            )
+        return lost > self.limits.max_drop
 
     def _float_blocks(self) -> None:
         base = self._best(self._path)

@@ -121,6 +121,19 @@ def test_all_ranges_are_tried_again_on_equalised_channels_that_gained(context: F
     assert (outcome.why, outcome.best.step.name) == (HOLDS, "ranges avg + equalize")
 
 
+@pytest.mark.parametrize(("plain", "distilled"), [(29.0, False), (1.2, True)])
+def test_it_is_not_distilled_from_where_equalised_channels_alone_made_ranges_good(
+    context: FakeContext, plain: float, distilled: bool
+) -> None:
+    drops: dict[str, float | str] = {"ranges avg": plain, "ranges KL": plain + 0.1, "ranges avg + equalize": 0.8}
+    workshop = Numbers(dict(drops))
+    workshop.correctable = ("equalize",)
+    search(workshop, context)
+    assert ("distillation 250 from avg" in workshop.made) == distilled
+    assert any("no distillation" in line for line in context.infos) != distilled
+    assert "float a in ranges avg + equalize" in workshop.made
+
+
 def test_corrections_are_restored_with_an_interrupted_search(context: FakeContext) -> None:
     first = Numbers({"ranges avg": 1.0})
     first.correctable = ("bias_correction",)
