@@ -2,8 +2,8 @@
 
 (a) *ranges*: post-training ranges, one algorithm after another, all from one observation;
 (b) *corrections* of the best of these, where there is something to correct: channels equalised, then biases corrected;
-(c) *distillation* from the best ranges, twice as long as long as that gains; not where equalised channels alone made them
-    good, since it starts without those;
+(c) *distillation* from the best ranges, twice as long as long as that gains; not where equalised channels alone made
+    them good, since it starts without those;
 (d) *float blocks* of the best of all, worst first, one more at a time.
 
 It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or would
