@@ -184,7 +184,7 @@ THROUGH = {
     "stages/report/test_search": "stages.report.schema_search",
     "stages/report/test_thresholds": "stages.report.schema_thresholds",
     "stages/report/test_throughput": "stages.report.schema_throughput",
-    "stages/search/test_escalation": "stages.search.content",
+    "stages/search/test_escalation": "stages.search.content stages.search.ledger",
     "stages/search/test_search": "stages.options.search stages.search.workshop",
     "stages/report/test_report": """
         stages.options.report stages.report.figures stages.report.html stages.report.markdown

@@ -17,8 +17,9 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from stages.search.escalation import BUDGET, HOLDS, RANK, TOO_SLOW, Limits, Outcome, Tried
+from stages.search.escalation import BUDGET, HOLDS, TOO_SLOW, Limits, Outcome
 from stages.search.judgement import MAP, Judgement, images_to_hold, images_to_tell
+from stages.search.ledger import RANK, Tried
 
 SCHEMA_VERSION = 1
 

@@ -24,7 +24,8 @@ from stages.options.compression import AUTO, PTQ_ONLY, TEACHERS
 from stages.options.search import SearchOptions, budget_seconds
 from stages.outside import names
 from stages.search.content import content
-from stages.search.escalation import Escalation, Ledger, Limits
+from stages.search.escalation import Escalation, Limits
+from stages.search.ledger import Ledger
 from stages.search.workshop import ModelWorkshop, without
 
 ALGORITHMS = ("avg", "abs_max", "KL", "mse", "hist")

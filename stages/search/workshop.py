@@ -32,8 +32,8 @@ from stages.options.search import SearchOptions
 from stages.options.sensitivity import SensitivityOptions
 from stages.outside import records
 from stages.outside.files import put_text
-from stages.search.escalation import CORRECT, DISTILL, FLOAT, RANGES, Step
 from stages.search.judgement import Judgement, judge_distance, judge_map
+from stages.search.ledger import CORRECT, DISTILL, FLOAT, RANGES, Step
 
 MODEL_FILES = ("model.pdmodel", "model.pdiparams")
 CURVES = ("history.json", "scores.json")

@@ -12,8 +12,9 @@ from stages.artifacts import QuantizedModel, hash_files
 from stages.errors import InputError
 from stages.report import search
 from stages.search.content import content
-from stages.search.escalation import DISTILL, HOLDS, RANGES, Limits, Outcome, Step, Tried
+from stages.search.escalation import HOLDS, Limits, Outcome
 from stages.search.judgement import DISTANCE, Judgement
+from stages.search.ledger import DISTILL, RANGES, Step, Tried
 from tests.fakes import FakeContext
 from tests.stages.report.test_report import report, whole
 

@@ -8,24 +8,10 @@ from pathlib import Path
 import pytest
 
 from stages.errors import StageError
-from stages.search import escalation
 from stages.search.content import content, undecided
-from stages.search.escalation import (
-    BUDGET,
-    CORRECT,
-    DISTILL,
-    FLOAT,
-    HOLDS,
-    NOTHING_GAINS,
-    RANGES,
-    TOO_SLOW,
-    Escalation,
-    Ledger,
-    Limits,
-    Outcome,
-    Step,
-)
+from stages.search.escalation import BUDGET, HOLDS, NOTHING_GAINS, TOO_SLOW, Escalation, Limits, Outcome
 from stages.search.judgement import DISTANCE, MAP, Judgement
+from stages.search.ledger import CORRECT, DISTILL, FLOAT, PATH, RANGES, Ledger, Step
 from tests.fakes import FakeContext
 
 SECONDS = {RANGES: 10.0, CORRECT: 20.0, DISTILL: 100.0, FLOAT: 20.0}
@@ -234,7 +220,7 @@ def test_the_time_before_an_interruption_counts(context: FakeContext) -> None:
 
 
 def test_a_damaged_path_is_told_of_and_begun_again(context: FakeContext) -> None:
-    (context.work / escalation.PATH).write_text('[{"step": 3}]')
+    (context.work / PATH).write_text('[{"step": 3}]')
     workshop = Numbers({"ranges avg": 0.1})
     search(workshop, context)
     assert workshop.made == ["ranges avg"]
