@@ -4,7 +4,8 @@
 (b) *corrections* of the best of these, where there is something to correct: channels equalised, then biases corrected;
 (c) *distillation* from the best ranges, twice as long as long as that gains; not where equalised channels alone made
     them good, since it starts without those;
-(d) *float blocks* of the best of all, worst first, one more at a time.
+(d) *float blocks* of the best of all, worst first, one more at a time, and twice as many after three steps that gained
+    nothing: a limit that few blocks do not reach is reached with more of them, or the engine becomes too slow.
 
 It ends with the first step whose drop holds by the upper bound of its interval; when the time budget is spent, or would
 be with the next step; when nothing gains. It keeps the step with the lowest upper bound.
@@ -26,7 +27,7 @@ HOLDS, BUDGET, NOTHING_GAINS, TOO_SLOW = "holds", "budget", "nothing gains", "to
 """Why a search ends."""
 GAIN = 0.05
 """Of the limit: a step gains if the upper bound falls by this much; less is not worth the time of another such step."""
-PATIENCE = 3  # blocks in float that bring nothing, one after another, before it is given up
+PATIENCE = 3  # steps of blocks in float that bring nothing, one after another, before a step takes twice as many
 NEW_RANGES = ("equalize",)  # where these gain, all algorithms are tried with them: others may be the best then
 
 
@@ -146,17 +147,17 @@ class Escalation:
         base = self._best(self._path)
         if base is None:
             return
-        blocks: tuple[str, ...] = ()
-        best, idle = base, 0
-        for block in self._ranking(base.step):
-            blocks = (*blocks, block)
-            tried = self._try(replace(base.step, kind=FLOAT, base=base.step.name, blocks=blocks))
+        ranking = self._ranking(base.step)[:-1]  # with the last one nothing would be left in INT8
+        best, idle, count, stride = base, 0, 0, 1
+        while count < len(ranking):
+            count = min(count + stride, len(ranking))
+            tried = self._try(replace(base.step, kind=FLOAT, base=base.step.name, blocks=tuple(ranking[:count])))
             if self._too_slow(tried):
                 raise _Stop(TOO_SLOW)
             idle = 0 if self._gains(tried, best) else idle + 1
             best = self._best([best, tried]) or best
             if idle == PATIENCE:
-                return
+                idle, stride = 0, 2 * stride
 
     def _ranking(self, base: Step) -> Sequence[str]:
         step = replace(base, kind=RANK, base=base.name)

@@ -160,12 +160,26 @@ def test_blocks_go_to_float_one_more_at_a_time_in_the_best_step(context: FakeCon
     assert workshop.made[-2:] == [f"float a in {base}", f"float a,b in {base}"]
 
 
+def test_blocks_that_gain_nothing_are_followed_by_twice_as_many_until_it_holds(context: FakeContext) -> None:
+    workshop = Numbers({"ranges avg": 0.45, "float a,b,c,d,e,f,g,h,i,j,k,l,m in ranges avg": 0.1})
+    workshop.blocks = "abcdefghijklmnopqrst"
+    outcome = search(workshop, context)
+    tried = [len(one.step.blocks) for one in outcome.path if one.step.kind == FLOAT]
+    assert (outcome.why, tried) == (HOLDS, [1, 2, 3, 5, 7, 9, 13])
+
+
+def test_what_nothing_would_be_left_of_in_int8_is_not_tried(context: FakeContext) -> None:
+    workshop = Numbers({})
+    workshop.blocks = ("a",)
+    assert search(workshop, context).why == NOTHING_GAINS and not any(n.startswith("float") for n in workshop.made)
+
+
 def test_it_ends_when_nothing_gains_and_keeps_the_lowest_bound(context: FakeContext) -> None:
     workshop = Numbers({"ranges KL": 1.9})
     outcome = search(workshop, context)
     assert (outcome.why, outcome.best.step.name) == (NOTHING_GAINS, "ranges KL")
     assert workshop.made == ["ranges avg", "ranges KL", "distillation 250 from KL", *(
-        f"float {blocks} in ranges KL" for blocks in ("a", "a,b", "a,b,c")
+        f"float {blocks} in ranges KL" for blocks in ("a", "a,b", "a,b,c", "a,b,c,d")
     )]  # fmt: skip
     told = content(outcome, limits(), "onnxruntime")
     assert told["met"] is False
