@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 
 from stages.lowering.graph import DEQUANTIZE, Array, Graph, PassReport, Scale
-from stages.lowering.placement import behind_the_last
-from stages.lowering.weights import bias_scale, dequantize
+from stages.lowering.placement import behind_the_last, constant_behind
 
 LANES = 16
 """Output channels that an integer kernel computes at once: with fewer it computes as long."""
@@ -112,9 +111,5 @@ def _bias(graph: Graph, conv: onnx.NodeProto, channels: int) -> Array | None:
     """The real biases [channels], float64; None if they are computed."""
     if len(conv.input) < 3 or not conv.input[2]:
         return np.zeros(channels)
-    value = graph.constant(conv.input[2])
-    behind = graph.producer(conv.input[2])
-    if value is None and behind is not None and behind.op_type == DEQUANTIZE:
-        stored = graph.constant(behind.input[0])
-        value = None if stored is None else dequantize(stored, bias_scale(graph, behind))
+    value = constant_behind(graph, conv.input[2])
     return None if value is None else value.astype(np.float64)

@@ -156,7 +156,7 @@ def _within_one(graph: Graph, quantizer: onnx.NodeProto) -> bool:
     if node.op_type != "Conv":
         return False
     source = graph.producer(node.input[0])
-    values = [_constant_behind(graph, name) for name in node.input[1:] if name]
+    values = [constant_behind(graph, name) for name in node.input[1:] if name]
     if source is None or source.op_type != DEQUANTIZE or any(v is None for v in values):
         return False
     weight, bias = values[0], values[1] if len(values) > 1 else np.zeros(1, np.float32)
@@ -176,7 +176,7 @@ def _behind_softmax(graph: Graph, conv: onnx.NodeProto) -> bool:
     return node is not None and node.op_type == "Softmax"
 
 
-def _constant_behind(graph: Graph, tensor: str) -> Array | None:
+def constant_behind(graph: Graph, tensor: str) -> Array | None:
     """The float constant that ``tensor`` is: itself, or behind DequantizeLinear (and QuantizeLinear) of one."""
     value = graph.constant(tensor)
     dequantizer = graph.producer(tensor)
@@ -192,7 +192,7 @@ def _constant_behind(graph: Graph, tensor: str) -> Array | None:
 def _float_weights(graph: Graph, conv: onnx.NodeProto) -> None:
     """Give ``conv`` its weights as a float constant in place of DequantizeLinear (and QuantizeLinear) of one."""
     for i in range(1, len(conv.input)):
-        value = _constant_behind(graph, conv.input[i]) if conv.input[i] else None
+        value = constant_behind(graph, conv.input[i]) if conv.input[i] else None
         if value is not None:
             graph.set_input(conv, i, graph.add_constant(value, f"{conv.input[i]}.float"))
 

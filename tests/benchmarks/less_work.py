@@ -31,14 +31,14 @@ from typing import Any
 from pipelines.execution import ids
 from pipelines.store.local import Store
 from stages.artifacts import Engine, ImageList
-from tests.benchmarks import preparing
+from tests.benchmarks import preparing, seeds
 from tests.benchmarks.auto import SMALLEST, sized
 from tests.benchmarks.backends import ratio, time_all
-from tests.benchmarks.seeds import QUICK, detpress, experiments, last_report
+from tests.benchmarks.seeds import detpress, experiments, last_report, last_stages
 from tests.conftest import ROOT
 
 BACKENDS = ("onnxruntime", "openvino")
-SHORT = (*(one for one in QUICK if not one.startswith("backend")), f"backend=[{','.join(BACKENDS)}]")
+SHORT = (*seeds.SHORT, f"backend=[{','.join(BACKENDS)}]")
 """Engines are timed here, in turns, not by the runs."""
 
 
@@ -57,7 +57,7 @@ def run(folder: Path, name: str, *arguments: str) -> dict[str, Any]:
         return found
     detpress(folder, "compress", *arguments, *SHORT)
     rows = {(row["backend"], row["precision"]): row["map"] for row in last_report(folder)["rows"]}
-    stages = json.loads((folder / "runs" / "latest" / "run.json").read_text())["stages"]
+    stages = last_stages(folder)
     found = {
         "map": {backend: {of: rows[backend, of] for of in ("fp32", "int8")} for backend in BACKENDS},
         "entries": {backend: stages[ids.build(backend, "int8")]["entry"] for backend in BACKENDS},

@@ -23,9 +23,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tests.benchmarks.seeds import QUICK, detpress, last_report, mean_interval
+from tests.benchmarks.seeds import SHORT, detpress, last_report, told
 
-SHORT = tuple(one for one in QUICK if not one.startswith("backend"))
 FLOATS = {"openvino": "[fp32,bf16]", "paddle_inference": "[fp32,bf16]"}
 """Backend -> the float variants that are compared."""
 
@@ -71,11 +70,8 @@ def result(draws: list[Scores]) -> dict[str, Any]:
             if variant == "fp32":
                 continue
             apart = [one[backend][variant] - one[backend]["fp32"] for one in draws]
-            mean, half = mean_interval(apart)
-            told = {"mean": mean, "smallest": min(apart), "largest": max(apart)}
-            if len(apart) > 1:
-                told |= {"low": mean - half, "high": mean + half}
-            difference[f"{backend} {variant}"] = {name: round(value, 3) for name, value in told.items()}
+            ends = {"smallest": round(min(apart), 3), "largest": round(max(apart), 3)}
+            difference[f"{backend} {variant}"] = {**told(apart), **ends}
     own = [next(iter(one.values()))["fp32"] for one in draws]
     return {
         "difference": difference,

@@ -32,6 +32,8 @@ QUICK = (  # only mAP counts here
     *("latency.warmup_seconds=0", "latency.images=1", "backend=[onnxruntime]", "backend.onnxruntime.tune=false"),
     "tracking=none",
 )
+SHORT = tuple(one for one in QUICK if not one.startswith("backend"))
+"""The same for backends that are named beside it."""
 PAIRS = {"qat_minus_ptq": ("qat_distill", "ptq"), "features_minus_qat": ("qat_distill_features", "qat_distill")}
 
 
@@ -65,6 +67,12 @@ def last_report(folder: Path) -> dict[str, Any]:
     return report
 
 
+def last_stages(folder: Path) -> dict[str, Any]:
+    """Node -> what the last run noted of it, its ``entry`` in the store among that."""
+    stages: dict[str, Any] = json.loads((folder / "runs" / "latest" / "run.json").read_text())["stages"]
+    return stages
+
+
 def measured(folder: Path, experiment: list[str], method: str, seed: int) -> dict[str, Any]:
     """mAP of FP32 and INT8 of one run, and the interval of the difference (bootstrap over the images)."""
     detpress(folder, "compress", *experiment, f"compression={method}", f"seed={seed}", *QUICK)
@@ -92,6 +100,13 @@ def mean_interval(values: list[float]) -> tuple[float, float]:
     if len(values) < 2:
         return values[0], math.inf
     return statistics.mean(values), student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def told(values: list[float]) -> dict[str, float]:
+    """``mean`` and, of more than one value, ``low`` and ``high`` of its 95 % interval, to three digits."""
+    mean, half = mean_interval(values)
+    found = {"mean": mean} if len(values) < 2 else {"mean": mean, "low": mean - half, "high": mean + half}
+    return {name: round(value, 3) for name, value in found.items()}
 
 
 def main() -> None:

@@ -40,12 +40,11 @@ from stages.thresholds.curves import operating_point
 from stages.thresholds.images import Pictures, detect, labeled_pictures, seen
 from stages.thresholds.moving import PRECISION, moved
 from tests.benchmarks.rounding import noisy
-from tests.benchmarks.seeds import QUICK, detpress, last_report, mean_interval
+from tests.benchmarks.seeds import SHORT, detpress, last_report, last_stages, told
 from tests.fakes import FakeContext
 
 LIMIT = 0.5
 BACKENDS = ("onnxruntime", "openvino")
-SHORT = tuple(one for one in QUICK if not one.startswith("backend"))
 DRAWS = 1000
 
 Points = dict[str, float]
@@ -99,12 +98,7 @@ def result(copies: Sequence[dict[str, dict[str, Points]]], run: dict[str, Any]) 
     for kind, backends in copies[0].items():
         found[kind] = {}
         for backend, names in backends.items():
-            told = found[kind][backend] = {}
-            for name in names:
-                mean, half = mean_interval([copy[kind][backend][name] for copy in copies])
-                told[name] = {"mean": round(mean, 3)}
-                if len(copies) > 1:
-                    told[name] |= {"low": round(mean - half, 3), "high": round(mean + half, 3)}
+            found[kind][backend] = {name: told([copy[kind][backend][name] for copy in copies]) for name in names}
     within = all(
         one["moved"]["mean"] <= LIMIT and one["unmoved"]["mean"] > one["moved"]["mean"]
         for one in found["shrunk"].values()
@@ -143,7 +137,7 @@ def main() -> None:
     detpress(folder, "compress", *own, *SHORT, *options.set)
     run = said(last_report(folder))
     print(f"the run says {json.dumps(run)}", flush=True)
-    store, stages = Store(folder), json.loads((folder / "runs" / "latest" / "run.json").read_text())["stages"]
+    store, stages = Store(folder), last_stages(folder)
     context = FakeContext(folder / "scratch", cores=allowed_cores())
     labels = Sidecar.read(store.load_as(stages[ids.build(BACKENDS[0], "fp32")]["entry"], Engine).path(FILE_NAME)).labels
     named = [(label, options.score) for label in labels]
